@@ -1,0 +1,130 @@
+// The engine's face to the front end: submit, cancel, and a stream of token
+// events. Behind it one thread owns the scheduler and every sequence.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "inferd/base/clock.h"
+#include "inferd/base/histogram.h"
+#include "inferd/base/ids.h"
+#include "inferd/base/random.h"
+#include "inferd/base/status.h"
+#include "inferd/exec/executor.h"
+#include "inferd/plan/request_spec.h"
+#include "inferd/plan/step_result.h"
+#include "spdlog/logger.h"
+
+namespace inferd {
+
+enum class FinishReason : uint8_t {
+  kNone,
+  kStopToken,   // `token` of the event is the stop token
+  kLength,      // max_new_tokens or the context is used up
+  kCancelled,   // by CancelRequest or FinishChoice
+  kDeadline,
+  kCorrupted,   // logits were not finite
+  kPreempted,   // more preemptions than allowed, or the request can never fit
+  kEngineDead,  // the executor failed
+};
+
+// One token of one choice, or its end, or both. Per choice: zero or more token
+// events, then exactly one with `finish != kNone` (which may carry a token).
+struct TokenEvent {
+  RequestId request = 0;
+  int32_t choice = 0;
+  TokenId token = -1;  // -1: no token in this event
+  float logprob = 0;
+  std::vector<TokenLogprob> top;  // when asked for; likeliest first
+  FinishReason finish = FinishReason::kNone;
+  // Set on a choice's first event: facts about its prompt.
+  int32_t cached_tokens = 0;         // prompt tokens served from the prefix cache
+  int64_t queue_us = 0;              // from Submit to first being scheduled
+};
+
+// Receives the events of each step, in order. Called on the engine thread: must
+// not wait, and hands over by moving.
+class OutputSink {
+ public:
+  virtual ~OutputSink() = default;
+  virtual void Post(std::vector<TokenEvent>&& events) = 0;
+};
+
+struct EngineOptions {
+  int32_t num_blocks = 0;          // KV blocks, the padding block included
+  int32_t block_size = 16;         // tokens per block
+  int32_t max_running = 64;        // sequences on the ranks; also the number of slots
+  int32_t max_batched_tokens = 512;  // budget of one step
+  int32_t max_model_len = 2048;    // tokens of prompt and answer
+  int32_t max_queued_requests = 1024;
+  int64_t max_queued_tokens = 1 << 20;  // prompt tokens waiting
+  int64_t max_queue_time_us = -1;  // waiting longer is refused; -1: no limit
+  int32_t max_preemptions = 8;     // per sequence; then it is finished with kPreempted
+  int depth = 2;                   // plans in flight
+  bool prefix_caching = true;
+};
+
+inline constexpr int kNumFinishReasons = 8;
+
+// A consistent picture of the engine, published after every step. Trivially
+// copyable; counters only grow.
+struct EngineStats {
+  // Now.
+  int32_t running = 0;
+  int32_t waiting = 0;
+  int64_t waiting_prompt_tokens = 0;
+  int32_t blocks_total = 0;   // without the padding block
+  int32_t blocks_used = 0;    // referenced by a sequence
+  int32_t blocks_cached = 0;  // free, but holding a reusable prefix
+  int32_t live_requests = 0;
+  bool dead = false;
+  // Since start.
+  uint64_t steps_prefill = 0;  // only prompt tokens
+  uint64_t steps_decode = 0;   // only generated tokens
+  uint64_t steps_mixed = 0;
+  uint64_t prompt_tokens = 0;          // of admitted sequences
+  uint64_t prompt_tokens_cached = 0;   // of these, served from the prefix cache
+  uint64_t generation_tokens = 0;
+  uint64_t prefix_query_tokens = 0;
+  uint64_t prefix_hit_tokens = 0;
+  uint64_t preemptions = 0;
+  uint64_t corrupted = 0;
+  uint64_t requests_submitted = 0;
+  uint64_t choices_finished[kNumFinishReasons] = {};  // by FinishReason
+  Histogram step_seconds_prefill;
+  Histogram step_seconds_decode;
+  Histogram step_seconds_mixed;
+  Histogram iteration_tokens;
+};
+
+// Thread-safe except where said. Destruction stops the thread and ends every
+// live choice with kCancelled.
+class Engine {
+ public:
+  virtual ~Engine() = default;
+
+  // Accepts the request or refuses it at once, with nothing changed:
+  // RESOURCE_EXHAUSTED/QUEUE_FULL with retry information when the queue is full
+  // in requests or tokens; INVALID_ARGUMENT when it cannot fit the context or
+  // the KV cache at all; UNAVAILABLE/ENGINE_DEAD after a failure. Counted at
+  // admission, before any other work.
+  virtual Status Submit(RequestSpec spec) = 0;
+
+  // Ends all choices of the request; unknown and finished ids are ignored. Its
+  // blocks are free one step later. Never waits.
+  virtual void CancelRequest(RequestId id) = 0;
+  // Ends one choice (a stop string was found).
+  virtual void FinishChoice(RequestId id, int32_t choice) = 0;
+
+  // Latest published picture. Never waits for the engine thread.
+  virtual EngineStats Stats() const = 0;
+};
+
+// Starts the engine thread. `executor`, `sink` and `clock` must outlive it.
+std::unique_ptr<Engine> StartEngine(const EngineOptions& options, Executor& executor,
+                                    OutputSink& sink, const Clock& clock, EntropySource& entropy,
+                                    std::shared_ptr<spdlog::logger> logger);
+
+}  // namespace inferd
