@@ -25,10 +25,10 @@ std::array<uint32_t, 4> Philox4x32(std::array<uint32_t, 4> counter, std::array<u
 }
 
 float PhiloxUniform(uint64_t seed, uint64_t position, uint32_t draw) {
-  const auto bits = Philox4x32({static_cast<uint32_t>(position),
-                                static_cast<uint32_t>(position >> 32), draw, 0},
-                               {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)});
-  return static_cast<float>(bits[0] >> 8) * 0x1.0p-24F;
+  const auto block = Philox4x32(
+      {static_cast<uint32_t>(position), static_cast<uint32_t>(position >> 32), draw / 4, 0},
+      {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)});
+  return UniformFromBits(block[draw % 4]);
 }
 
 uint64_t SystemEntropy::Next64() {

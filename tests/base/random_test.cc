@@ -21,13 +21,18 @@ TEST(Philox, UniformIsInRangeAndSpread) {
   double sum = 0;
   for (uint64_t position = 0; position < 10000; ++position) {
     const float u = PhiloxUniform(/*seed=*/7, position, /*draw=*/0);
-    ASSERT_GE(u, 0.0F);
+    ASSERT_GT(u, 0.0F);
     ASSERT_LT(u, 1.0F);
     sum += u;
   }
   EXPECT_NEAR(sum / 10000, 0.5, 0.02);
   EXPECT_NE(PhiloxUniform(7, 1, 0), PhiloxUniform(7, 1, 1));
   EXPECT_NE(PhiloxUniform(7, 1, 0), PhiloxUniform(8, 1, 0));
+}
+
+TEST(Philox, UniformStaysInsideTheOpenInterval) {
+  EXPECT_GT(UniformFromBits(0), 0.0F);
+  EXPECT_LT(UniformFromBits(~0u), 1.0F);
 }
 
 }  // namespace

@@ -6,10 +6,10 @@ namespace inferd::internal {
 [[noreturn]] void CheckFailed(const char* file, int line, const char* condition);
 }  // namespace inferd::internal
 
-#define INFERD_CHECK(condition)                                             \
-  do {                                                                      \
-    if (!(condition)) [[unlikely]]                                          \
-      ::inferd::internal::CheckFailed(__FILE__, __LINE__, #condition);      \
+#define INFERD_CHECK(condition)                                        \
+  do {                                                                 \
+    if (!(condition)) [[unlikely]]                                     \
+      ::inferd::internal::CheckFailed(__FILE__, __LINE__, #condition); \
   } while (false)
 
 #ifdef NDEBUG

@@ -121,11 +121,10 @@ class [[nodiscard]] StatusOr {
 
 }  // namespace inferd
 
-#define INFERD_RETURN_IF_ERROR(expression)                                 \
-  do {                                                                     \
-    if (::inferd::Status inferd_status_ = (expression);                    \
-        !inferd_status_.ok()) [[unlikely]]                                 \
-      return inferd_status_;                                               \
+#define INFERD_RETURN_IF_ERROR(expression)                                                 \
+  do {                                                                                     \
+    if (::inferd::Status inferd_status_ = (expression); !inferd_status_.ok()) [[unlikely]] \
+      return inferd_status_;                                                               \
   } while (false)
 
 #define INFERD_CONCAT_INNER_(a, b) a##b

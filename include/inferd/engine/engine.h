@@ -21,9 +21,9 @@ namespace inferd {
 
 enum class FinishReason : uint8_t {
   kNone,
-  kStopToken,   // `token` of the event is the stop token
-  kLength,      // max_new_tokens or the context is used up
-  kCancelled,   // by CancelRequest or FinishChoice
+  kStopToken,  // `token` of the event is the stop token
+  kLength,     // max_new_tokens or the context is used up
+  kCancelled,  // by CancelRequest or FinishChoice
   kDeadline,
   kCorrupted,   // logits were not finite
   kPreempted,   // more preemptions than allowed, or the request can never fit
@@ -40,8 +40,8 @@ struct TokenEvent {
   std::vector<TokenLogprob> top;  // when asked for; likeliest first
   FinishReason finish = FinishReason::kNone;
   // Set on a choice's first event: facts about its prompt.
-  int32_t cached_tokens = 0;         // prompt tokens served from the prefix cache
-  int64_t queue_us = 0;              // from Submit to first being scheduled
+  int32_t cached_tokens = 0;  // prompt tokens served from the prefix cache
+  int64_t queue_us = 0;       // from Submit to first being scheduled
 };
 
 // Receives the events of each step, in order. Called on the engine thread: must
@@ -53,16 +53,16 @@ class OutputSink {
 };
 
 struct EngineOptions {
-  int32_t num_blocks = 0;          // KV blocks, the padding block included
-  int32_t block_size = 16;         // tokens per block
-  int32_t max_running = 64;        // sequences on the ranks; also the number of slots
+  int32_t num_blocks = 0;            // KV blocks, the padding block included
+  int32_t block_size = 16;           // tokens per block
+  int32_t max_running = 64;          // sequences on the ranks; also the number of slots
   int32_t max_batched_tokens = 512;  // budget of one step
-  int32_t max_model_len = 2048;    // tokens of prompt and answer
+  int32_t max_model_len = 2048;      // tokens of prompt and answer
   int32_t max_queued_requests = 1024;
   int64_t max_queued_tokens = 1 << 20;  // prompt tokens waiting
-  int64_t max_queue_time_us = -1;  // waiting longer is refused; -1: no limit
-  int32_t max_preemptions = 8;     // per sequence; then it is finished with kPreempted
-  int depth = 2;                   // plans in flight
+  int64_t max_queue_time_us = -1;       // waiting longer is refused; -1: no limit
+  int32_t max_preemptions = 8;          // per sequence; then it is finished with kPreempted
+  int depth = 2;                        // plans in flight
   bool prefix_caching = true;
 };
 
@@ -84,8 +84,8 @@ struct EngineStats {
   uint64_t steps_prefill = 0;  // only prompt tokens
   uint64_t steps_decode = 0;   // only generated tokens
   uint64_t steps_mixed = 0;
-  uint64_t prompt_tokens = 0;          // of admitted sequences
-  uint64_t prompt_tokens_cached = 0;   // of these, served from the prefix cache
+  uint64_t prompt_tokens = 0;         // of admitted sequences
+  uint64_t prompt_tokens_cached = 0;  // of these, served from the prefix cache
   uint64_t generation_tokens = 0;
   uint64_t prefix_query_tokens = 0;
   uint64_t prefix_hit_tokens = 0;

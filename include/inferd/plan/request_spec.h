@@ -40,7 +40,7 @@ struct SamplingParams {
 // When a sequence ends, as far as token ids tell. Stop strings are the front
 // end's: it calls Engine::FinishChoice.
 struct StopRules {
-  int32_t max_new_tokens = 16;      // >= 1
+  int32_t max_new_tokens = 16;       // >= 1
   std::vector<TokenId> stop_tokens;  // end-of-sequence (unless ignored) and stop ids
 };
 
@@ -51,9 +51,9 @@ struct RequestSpec {
   int32_t num_choices = 1;      // `n`; choice i samples with ChoiceSeed(seed, i)
   SamplingParams sampling;
   StopRules stop;
-  int32_t priority = 0;        // lower runs first; ties by arrival
-  int64_t deadline_us = -1;    // Clock::NowUs; -1: none
-  Hash128 cache_scope;         // prefix blocks are shared only within equal scopes
+  int32_t priority = 0;      // lower runs first; ties by arrival
+  int64_t deadline_us = -1;  // Clock::NowUs; -1: none
+  Hash128 cache_scope;       // prefix blocks are shared only within equal scopes
 };
 
 // The seed of choice `index`; choice 0 uses the request's own.

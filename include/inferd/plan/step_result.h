@@ -18,8 +18,8 @@ struct TokenLogprob {
 struct StepOutput {
   SlotId slot = kNoSlot;
   TokenId token = -1;
-  float logprob = 0;       // valid when the sequence asked for logprobs
-  int32_t first_top = 0;   // result.top[first_top, +num_top): likeliest first
+  float logprob = 0;      // valid when the sequence asked for logprobs
+  int32_t first_top = 0;  // result.top[first_top, +num_top): likeliest first
   int32_t num_top = 0;
   bool corrupted = false;  // the logits were not finite; `token` means nothing
 };

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "inferd/base/status.h"
+#include "inferd/ops/ops.h"
+#include "spdlog/logger.h"
+
+namespace inferd {
+
+struct BackendOptions {
+  int threads = 0;  // 0: one per core
+  std::shared_ptr<spdlog::logger> logger;
+};
+
+// A device and its ops. Created once per rank, used by its thread.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual Ops& ops() = 0;
+  // "cpu: AVX3_ZEN4, 2 threads" and the like, for the log and GetServerInfo.
+  virtual std::string Description() const = 0;
+  virtual int64_t TotalMemoryBytes() const = 0;
+  virtual int64_t AvailableMemoryBytes() const = 0;
+};
+
+// The names CreateBackend knows, best first.
+std::vector<std::string_view> BackendNames();
+
+// NOT_FOUND, naming the known ones, for an unknown name.
+StatusOr<std::unique_ptr<Backend>> CreateBackend(std::string_view name,
+                                                 const BackendOptions& options);
+
+}  // namespace inferd

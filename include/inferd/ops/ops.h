@@ -1,0 +1,96 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "inferd/base/status.h"
+#include "inferd/ops/sampling.h"
+#include "inferd/ops/step.h"
+#include "inferd/ops/weights.h"
+#include "inferd/tensor/tensor.h"
+
+namespace inferd {
+
+// The op set of a backend. One rank thread at a time. Compute ops are enqueued
+// in order, never allocate, never wait and never fail visibly: an error sticks
+// and Finish reports it. Shapes are the caller's promise (checked).
+//
+// Activations are rows of f32 on this op set: [num_tokens, features], dense.
+// In every op an output row depends on its own input row and sequence only, bit
+// for bit: not on the number of rows, their order, or how a prompt was chunked.
+class Ops {
+ public:
+  virtual ~Ops() = default;
+
+  virtual std::string_view name() const = 0;
+  virtual Allocator& allocator() = 0;
+
+  // ---- at load ----
+  virtual bool Supports(WeightFormat format) const = 0;
+  // Joins `parts` (equal in_features and format) along out_features, so that
+  // e.g. q, k and v become one matrix, and puts them in the backend's form.
+  // `bias`: f32/f16/bf16 vectors, one per part, or empty.
+  virtual StatusOr<LinearWeight> Pack(std::span<const RawLinear> parts,
+                                      std::span<const TensorView> bias) = 0;
+  virtual StatusOr<VectorWeight> PackVector(const TensorView& host) = 0;
+  // `host` outlives the table.
+  virtual StatusOr<EmbeddingTable> PackEmbedding(const TensorView& host) = 0;
+  // Host floats to the device.
+  virtual StatusOr<Buffer> Upload(std::span<const float> host) = 0;
+  virtual int64_t KvBytesPerBlock(const KvLayerSpec& spec) const = 0;
+  // An empty plan able to hold any step within these bounds.
+  virtual std::unique_ptr<StepPlan> MakeStepPlan(int32_t max_tokens, int32_t max_sequences,
+                                                 int32_t max_blocks_per_sequence) = 0;
+  // Bytes of scratch memory the ops want, given once through SetScratch.
+  virtual int64_t ScratchBytes(int32_t max_tokens, int32_t max_sequences, int64_t max_features,
+                               int64_t vocab_size) const = 0;
+  virtual void SetScratch(TensorView scratch) = 0;
+
+  // ---- per step ----
+  virtual void PlanStep(const StepInputs& inputs, StepPlan* plan) = 0;
+  // out[t] = table[token_ids[t]]                              out [T, hidden]
+  virtual void Embed(const StepPlan& plan, const EmbeddingTable& table, TensorView out) = 0;
+  // out = x / sqrt(mean(x^2) + eps) * weight                  x, out [T, n]; may alias
+  virtual void RmsNorm(TensorView x, const VectorWeight& weight, float eps, TensorView out) = 0;
+  // The same over each of the heads [first_head, first_head + num_heads) of a
+  // row on its own, in place; weight of head_dim.             x [T, heads * head_dim]
+  virtual void HeadRmsNorm(TensorView x, int32_t first_head, int32_t num_heads, int32_t head_dim,
+                           const VectorWeight& weight, float eps) = 0;
+  // x += y                                                    [T, n]
+  virtual void Add(TensorView x, TensorView y) = 0;
+  // out = x W^T + bias                                        x [T, in], out [T, out]
+  virtual void Linear(TensorView x, const LinearWeight& weight, TensorView out) = 0;
+  // out = silu(gate) * up, gate_up = [gate | up]              gate_up [T, 2n], out [T, n]
+  virtual void SiluMul(TensorView gate_up, TensorView out) = 0;
+  // Rotates the first `num_heads` heads of each row of x by the row's position,
+  // in place.                                                 x [T, >= num_heads * head_dim]
+  virtual void Rope(const StepPlan& plan, const RopeTable& table, TensorView x, int32_t num_heads,
+                    int32_t head_dim) = 0;
+  // Writes K and V of each row to its place in the cache. qkv rows are
+  // [q heads | k heads | v heads].                            qkv [T, (hq + 2 hk) * d]
+  virtual void AppendKv(const StepPlan& plan, TensorView qkv, int32_t num_q_heads,
+                        const KvLayerView& kv) = 0;
+  // Causal attention of the q heads of qkv over the cache, scaled by `scale`;
+  // q head h reads kv head h / (hq / hk).                     out [T, hq * d]
+  virtual void Attention(const StepPlan& plan, TensorView qkv, int32_t num_q_heads,
+                         const KvLayerView& kv, float scale, TensorView out) = 0;
+  // out[i] = x[plan's sample_rows[i]]                         out [num_sample_rows, n]
+  virtual void GatherSampleRows(const StepPlan& plan, TensorView x, TensorView out) = 0;
+  // One token per row of logits [rows.size(), vocab]; the logits are overwritten.
+  virtual void Sample(TensorView logits, std::span<const SampleRow> rows,
+                      std::span<SampleOutput> out) = 0;
+  // Waits for everything enqueued; the first error since the last call.
+  virtual Status Finish() = 0;
+
+  // ---- fused, optional: the defaults are compositions of the above ----
+  // x += y; out = RmsNorm(x).
+  virtual void AddRmsNorm(TensorView x, TensorView y, const VectorWeight& weight, float eps,
+                          TensorView out);
+  // Rope on the q and k heads, then AppendKv.
+  virtual void RopeAppendKv(const StepPlan& plan, const RopeTable& table, TensorView qkv,
+                            int32_t num_q_heads, const KvLayerView& kv);
+};
+
+}  // namespace inferd

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "inferd/tensor/tensor.h"
+
+namespace inferd {
+
+enum class WeightFormat : uint8_t { kF32, kF16, kBF16 };
+
+// A matrix as the checkpoint has it: row-major [out_features, in_features].
+struct RawLinear {
+  WeightFormat format = WeightFormat::kF32;
+  TensorView data;  // [out, in]; memory stays the caller's
+};
+
+// A linear layer in the backend's own form. The model never looks inside.
+struct LinearWeight {
+  WeightFormat format = WeightFormat::kF32;
+  int64_t out_features = 0;
+  int64_t in_features = 0;
+  Buffer packed;  // layout is the backend's
+  Buffer bias;    // [out] f32 on the device, or empty
+};
+
+// A small vector on the device (norm weights).
+struct VectorWeight {
+  int64_t size = 0;
+  Buffer data;  // [size] f32
+};
+
+// An embedding table. The view may point into a mapped checkpoint, which must
+// then outlive it.
+struct EmbeddingTable {
+  TensorView view;  // [vocab, hidden]
+  Buffer owned;     // empty when the view is borrowed
+};
+
+// cos and sin of every position and rotary pair, scaling included; computed once
+// by the model in double precision.
+struct RopeTable {
+  int64_t max_positions = 0;
+  int64_t rotary_dim = 0;  // even; pairs (i, i + rotary_dim / 2), as Hugging Face lays them out
+  Buffer cos;              // [max_positions, rotary_dim / 2] f32
+  Buffer sin;
+};
+
+}  // namespace inferd
