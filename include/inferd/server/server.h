@@ -1,0 +1,130 @@
+// The front end: gRPC services and the HTTP side port, validation, tokenizer and
+// detokenizer pools, metrics. It sees requests and text, never tensors.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "inferd/base/clock.h"
+#include "inferd/base/ids.h"
+#include "inferd/base/random.h"
+#include "inferd/base/status.h"
+#include "inferd/engine/engine.h"
+#include "inferd/text/chat_template.h"
+#include "inferd/text/tokenizer.h"
+#include "spdlog/logger.h"
+
+namespace inferd {
+
+// Limits of one request; the defaults are those of docs/operations.md.
+struct RequestLimits {
+  int32_t max_n = 8;
+  int32_t max_top_logprobs = 20;
+  int32_t max_logit_bias = 300;
+  int32_t max_stop_strings = 4;
+  int32_t max_stop_string_bytes = 256;
+  int32_t max_stop_token_ids = 64;
+  int32_t max_messages = 2048;
+  int32_t max_parts = 256;
+  int32_t max_tools = 128;
+  int64_t max_tools_bytes = 256 << 10;
+  int64_t max_text_bytes = 8 << 20;
+  int64_t max_kwargs_bytes = 16 << 10;
+  int64_t default_deadline_ms = 600'000;  // when the client sets none
+  int64_t max_deadline_ms = 3'600'000;
+};
+
+struct ServerOptions {
+  std::string grpc_address = "127.0.0.1:50051";  // port 0: any free one
+  std::string http_address = "127.0.0.1:9091";   // empty: no side port
+  int64_t max_message_bytes = 8 << 20;
+  int32_t max_concurrent_streams = 128;  // per connection
+  int64_t max_stream_buffer_bytes = 256 << 10;
+  int64_t write_stall_timeout_ms = 30'000;
+  int64_t max_connection_age_ms = 0;  // 0: off
+  int64_t keepalive_time_ms = 60'000;
+  int64_t keepalive_timeout_ms = 20'000;
+  bool reflection = true;
+  int32_t tokenizer_threads = 2;
+  int32_t tokenizer_queue = 256;  // jobs; past it requests are refused
+  int32_t detokenizer_threads = 1;
+  RequestLimits limits;
+  std::vector<double> ttft_buckets;  // seconds; empty: the defaults
+  std::vector<double> itl_buckets;
+  std::vector<double> e2e_buckets;
+  std::string version;     // "0.1.0"
+  std::string git_commit;  // may be empty
+};
+
+// What a client leaves unset comes from here (generation_config.json).
+struct SamplingDefaults {
+  float temperature = 1.0F;
+  float top_p = 1.0F;
+  int32_t top_k = 0;
+  float repetition_penalty = 1.0F;
+};
+
+// The model behind the server, as clients see it.
+struct ServedModel {
+  std::string id;  // the name clients use
+  std::vector<std::string> aliases;
+  std::string root;  // directory of the weights
+  std::string architecture;
+  std::string dtype;
+  std::string backend;  // "cpu", for the log and GetServerInfo
+  std::string device;   // Backend::Description()
+  int64_t created = 0;  // Unix seconds
+  int32_t max_model_len = 0;
+  int32_t vocab_size = 0;
+  int32_t block_size = 0;
+  int32_t num_blocks = 0;
+  int32_t max_running = 0;
+  int32_t max_queued_requests = 0;
+  int32_t max_batched_tokens = 0;
+  double load_seconds = 0;
+  std::vector<TokenId> eos_tokens;
+  SamplingDefaults defaults;
+  std::shared_ptr<const Tokenizer> tokenizer;
+  std::shared_ptr<const ChatTemplate> chat_template;  // null: no chat
+  std::string bos_token;
+  std::string eos_token;
+};
+
+enum class ServerState : uint8_t { kLoading, kReady, kDraining, kFailed };
+
+// Thread-safe. Destruction stops everything at once.
+class Server {
+ public:
+  virtual ~Server() = default;
+
+  // Opens both ports; state kLoading: health says NOT_SERVING, requests get
+  // UNAVAILABLE/NOT_READY. UNAVAILABLE naming the address when a port is taken.
+  static StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options, const Clock& clock,
+                                                 EntropySource& entropy,
+                                                 std::shared_ptr<spdlog::logger> logger);
+
+  // Where the engine posts its events.
+  virtual OutputSink& sink() = 0;
+  // From here on requests are served. `engine` must outlive the server's
+  // Shutdown. Once.
+  virtual void Attach(ServedModel model, Engine& engine) = 0;
+  // Loading failed: health stays NOT_SERVING.
+  virtual void Fail() = 0;
+
+  // Not ready any more (health, /readyz), but requests are still served, so that
+  // routers notice first.
+  virtual void StartDraining() = 0;
+  // Refuses new requests (UNAVAILABLE/DRAINING); waits until the running ones
+  // are done or `timeout_ms` passed, then ends the rest with UNAVAILABLE, and
+  // closes the ports. True if nothing had to be cut off.
+  virtual bool Shutdown(int64_t timeout_ms) = 0;
+
+  virtual ServerState state() const = 0;
+  virtual int grpc_port() const = 0;
+  virtual int http_port() const = 0;  // 0 when off
+  virtual int64_t live_requests() const = 0;
+};
+
+}  // namespace inferd
