@@ -1,0 +1,110 @@
+#include "backends/host/host_weights.h"
+
+#include <cstring>
+#include <string>
+
+namespace inferd {
+namespace {
+
+bool IsFloat(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
+}
+
+}  // namespace
+
+DType FormatDType(WeightFormat format) {
+  switch (format) {
+    case WeightFormat::kF32:
+      return DType::kF32;
+    case WeightFormat::kF16:
+      return DType::kF16;
+    case WeightFormat::kBF16:
+      return DType::kBF16;
+  }
+  INFERD_CHECK(false);
+}
+
+float LoadFloat(const void* data, DType dtype, int64_t i) {
+  switch (dtype) {
+    case DType::kF32: {
+      float value = 0;  // a checkpoint's bytes need not be aligned
+      std::memcpy(&value, static_cast<const std::byte*>(data) + i * 4, 4);
+      return value;
+    }
+    case DType::kF16:
+    case DType::kBF16: {
+      uint16_t bits = 0;
+      std::memcpy(&bits, static_cast<const std::byte*>(data) + i * 2, 2);
+      return dtype == DType::kF16 ? F16ToF32(bits) : BF16ToF32(bits);
+    }
+    default:
+      INFERD_CHECK(false);
+  }
+}
+
+StatusOr<LinearWeight> DescribeLinear(std::span<const RawLinear> parts,
+                                      std::span<const TensorView> bias) {
+  if (parts.empty()) return InvalidArgumentError("a linear weight needs at least one part");
+  if (!bias.empty() && bias.size() != parts.size()) {
+    return InvalidArgumentError("a linear weight needs one bias per part, or none");
+  }
+  LinearWeight weight;
+  weight.format = parts[0].format;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const TensorView& data = parts[i].data;
+    if (data.empty() || data.rank != 2 || data.dim(0) < 1 || data.dim(1) < 1) {
+      return InvalidArgumentError("a linear weight must be a non-empty matrix");
+    }
+    if (parts[i].format != weight.format || data.dtype != FormatDType(weight.format)) {
+      return InvalidArgumentError("the parts of a linear weight must have one format");
+    }
+    if (i == 0) weight.in_features = data.dim(1);
+    if (data.dim(1) != weight.in_features) {
+      return InvalidArgumentError("the parts of a linear weight must have one input size");
+    }
+    if (!bias.empty() && (bias[i].NumElements() != data.dim(0) || !IsFloat(bias[i].dtype))) {
+      return InvalidArgumentError("a bias must be a float vector of its part's output size, " +
+                                  std::to_string(data.dim(0)));
+    }
+    weight.out_features += data.dim(0);
+  }
+  return weight;
+}
+
+StatusOr<Buffer> JoinBias(std::span<const TensorView> bias, Allocator& allocator) {
+  int64_t size = 0;
+  for (const TensorView& part : bias) size += part.NumElements();
+  INFERD_ASSIGN_OR_RETURN(Buffer joined, Buffer::Create(allocator, size * sizeof(float)));
+  auto* out = reinterpret_cast<float*>(joined.data());
+  for (const TensorView& part : bias) {
+    for (int64_t i = 0; i < part.NumElements(); ++i) *out++ = LoadFloat(part.data, part.dtype, i);
+  }
+  return joined;
+}
+
+StatusOr<VectorWeight> VectorToF32(const TensorView& host, Allocator& allocator) {
+  if (host.empty() || !IsFloat(host.dtype)) {
+    return InvalidArgumentError("a weight vector must hold f32, f16 or bf16");
+  }
+  VectorWeight weight;
+  weight.size = host.NumElements();
+  INFERD_ASSIGN_OR_RETURN(weight.data, JoinBias({&host, 1}, allocator));
+  return weight;
+}
+
+StatusOr<EmbeddingTable> BorrowEmbedding(const TensorView& host) {
+  if (host.empty() || host.rank != 2 || !IsFloat(host.dtype)) {
+    return InvalidArgumentError("an embedding table must be a matrix of f32, f16 or bf16");
+  }
+  EmbeddingTable table;
+  table.view = host;
+  return table;
+}
+
+StatusOr<Buffer> CopyFloats(std::span<const float> host, Allocator& allocator) {
+  INFERD_ASSIGN_OR_RETURN(Buffer buffer, Buffer::Create(allocator, host.size_bytes()));
+  if (!host.empty()) std::memcpy(buffer.data(), host.data(), host.size_bytes());
+  return buffer;
+}
+
+}  // namespace inferd

@@ -1,0 +1,32 @@
+// Reading weights as checkpoints have them. Any thread.
+#pragma once
+
+#include <span>
+
+#include "inferd/base/status.h"
+#include "inferd/ops/weights.h"
+#include "inferd/tensor/tensor.h"
+
+namespace inferd {
+
+// The element type of a weight format.
+DType FormatDType(WeightFormat format);
+
+// Element i of f32, f16 or bf16 values.
+float LoadFloat(const void* data, DType dtype, int64_t i);
+
+// Checks the parts of one joined matrix against each other; returns the matrix
+// with its sizes set and nothing packed yet.
+StatusOr<LinearWeight> DescribeLinear(std::span<const RawLinear> parts,
+                                      std::span<const TensorView> bias);
+
+// The parts' bias vectors one after another as f32; empty when `bias` is.
+StatusOr<Buffer> JoinBias(std::span<const TensorView> bias, Allocator& allocator);
+
+// A vector of f32, f16 or bf16 as f32.
+StatusOr<VectorWeight> VectorToF32(const TensorView& host, Allocator& allocator);
+
+StatusOr<EmbeddingTable> BorrowEmbedding(const TensorView& host);
+StatusOr<Buffer> CopyFloats(std::span<const float> host, Allocator& allocator);
+
+}  // namespace inferd

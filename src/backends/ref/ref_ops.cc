@@ -1,0 +1,195 @@
+#include "backends/ref/ref_ops.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "backends/host/host_weights.h"
+#include "backends/host/tensor_checks.h"
+
+namespace inferd {
+
+bool RefOps::Supports(WeightFormat format) const {
+  return format == WeightFormat::kF32 || format == WeightFormat::kF16 ||
+         format == WeightFormat::kBF16;
+}
+
+// Packed form: the parts' rows one after another, as they came.
+StatusOr<LinearWeight> RefOps::Pack(std::span<const RawLinear> parts,
+                                    std::span<const TensorView> bias) {
+  INFERD_ASSIGN_OR_RETURN(LinearWeight weight, DescribeLinear(parts, bias));
+  const int64_t element = DTypeSize(FormatDType(weight.format));
+  INFERD_ASSIGN_OR_RETURN(
+      weight.packed,
+      Buffer::Create(allocator_, weight.out_features * weight.in_features * element));
+  std::byte* to = weight.packed.data();
+  for (const RawLinear& part : parts) {
+    std::memcpy(to, part.data.data, part.data.NumBytes());
+    to += part.data.NumBytes();
+  }
+  INFERD_ASSIGN_OR_RETURN(weight.bias, JoinBias(bias, allocator_));
+  return weight;
+}
+
+StatusOr<VectorWeight> RefOps::PackVector(const TensorView& host) {
+  return VectorToF32(host, allocator_);
+}
+
+StatusOr<EmbeddingTable> RefOps::PackEmbedding(const TensorView& host) {
+  return BorrowEmbedding(host);
+}
+
+StatusOr<Buffer> RefOps::Upload(std::span<const float> host) {
+  return CopyFloats(host, allocator_);
+}
+
+std::unique_ptr<StepPlan> RefOps::MakeStepPlan(int32_t max_tokens, int32_t max_sequences,
+                                               int32_t max_blocks_per_sequence) {
+  return std::make_unique<HostStepPlan>(max_tokens, max_sequences, max_blocks_per_sequence);
+}
+
+void RefOps::PlanStep(const StepInputs& inputs, StepPlan* plan) {
+  static_cast<HostStepPlan*>(plan)->Set(inputs);
+}
+
+void RefOps::Embed(const StepPlan& plan, const EmbeddingTable& table, TensorView out) {
+  const auto& step = static_cast<const HostStepPlan&>(plan);
+  const int64_t n = table.view.dim(1);
+  CheckRows(out, step.num_tokens(), n);
+  for (int32_t t = 0; t < step.num_tokens(); ++t) {
+    const int64_t id = step.token_id(t);
+    if (id < 0 || id >= table.view.dim(0)) {
+      SetError("token id outside the embedding table");
+      std::fill_n(out.As<float>() + t * n, n, 0.0F);
+      continue;
+    }
+    for (int64_t i = 0; i < n; ++i) {
+      out.As<float>()[t * n + i] = LoadFloat(table.view.data, table.view.dtype, id * n + i);
+    }
+  }
+}
+
+namespace {
+
+void NormalizeRow(const float* x, const float* weight, int64_t n, float eps, float* out) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += static_cast<double>(x[i]) * x[i];
+  const double scale = 1.0 / std::sqrt(sum / static_cast<double>(n) + static_cast<double>(eps));
+  for (int64_t i = 0; i < n; ++i) out[i] = static_cast<float>(x[i] * scale * weight[i]);
+}
+
+}  // namespace
+
+void RefOps::RmsNorm(TensorView x, const VectorWeight& weight, float eps, TensorView out) {
+  const int64_t n = weight.size;
+  CheckRows(x, x.dim(0), n);
+  CheckRows(out, x.dim(0), n);
+  for (int64_t t = 0; t < x.dim(0); ++t) {
+    NormalizeRow(x.As<float>() + t * n, Floats(weight.data), n, eps, out.As<float>() + t * n);
+  }
+}
+
+void RefOps::HeadRmsNorm(TensorView x, int32_t first_head, int32_t num_heads, int32_t head_dim,
+                         const VectorWeight& weight, float eps) {
+  CheckRows(x, x.dim(0), x.dim(1));
+  INFERD_CHECK(weight.size == head_dim && first_head >= 0 && num_heads >= 0);
+  INFERD_CHECK(int64_t{first_head + num_heads} * head_dim <= x.dim(1));
+  for (int64_t t = 0; t < x.dim(0); ++t) {
+    for (int32_t h = first_head; h < first_head + num_heads; ++h) {
+      float* head = x.As<float>() + t * x.dim(1) + int64_t{h} * head_dim;
+      NormalizeRow(head, Floats(weight.data), head_dim, eps, head);
+    }
+  }
+}
+
+void RefOps::Add(TensorView x, TensorView y) {
+  CheckRows(x, y.dim(0), y.dim(1));
+  CheckRows(y, x.dim(0), x.dim(1));
+  for (int64_t i = 0; i < x.NumElements(); ++i) x.As<float>()[i] += y.As<float>()[i];
+}
+
+void RefOps::Linear(TensorView x, const LinearWeight& weight, TensorView out) {
+  const int64_t k = weight.in_features;
+  const int64_t n = weight.out_features;
+  CheckRows(x, x.dim(0), k);
+  CheckRows(out, x.dim(0), n);
+  const DType dtype = FormatDType(weight.format);
+  for (int64_t t = 0; t < x.dim(0); ++t) {
+    const float* row = x.As<float>() + t * k;
+    for (int64_t j = 0; j < n; ++j) {
+      double sum = weight.bias.size() > 0 ? Floats(weight.bias)[j] : 0.0;
+      for (int64_t i = 0; i < k; ++i) {
+        sum += static_cast<double>(row[i]) * LoadFloat(weight.packed.data(), dtype, j * k + i);
+      }
+      out.As<float>()[t * n + j] = static_cast<float>(sum);
+    }
+  }
+}
+
+void RefOps::SiluMul(TensorView gate_up, TensorView out) {
+  const int64_t n = out.dim(1);
+  CheckRows(gate_up, out.dim(0), 2 * n);
+  CheckRows(out, out.dim(0), n);
+  for (int64_t t = 0; t < out.dim(0); ++t) {
+    const float* gate = gate_up.As<float>() + t * 2 * n;
+    const float* up = gate + n;
+    for (int64_t i = 0; i < n; ++i) {
+      const double g = gate[i];
+      out.As<float>()[t * n + i] = static_cast<float>(g / (1.0 + std::exp(-g)) * up[i]);
+    }
+  }
+}
+
+void RefOps::Rope(const StepPlan& plan, const RopeTable& table, TensorView x, int32_t num_heads,
+                  int32_t head_dim) {
+  const auto& step = static_cast<const HostStepPlan&>(plan);
+  CheckRows(x, step.num_tokens(), x.dim(1));
+  CheckRope(step, table, x, num_heads, head_dim);
+  const int64_t half = table.rotary_dim / 2;
+  for (int32_t t = 0; t < step.num_tokens(); ++t) {
+    const float* cos = Floats(table.cos) + step.position(t) * half;
+    const float* sin = Floats(table.sin) + step.position(t) * half;
+    for (int32_t h = 0; h < num_heads; ++h) {
+      float* head = x.As<float>() + t * x.dim(1) + int64_t{h} * head_dim;
+      for (int64_t i = 0; i < half; ++i) {
+        const double a = head[i];
+        const double b = head[i + half];
+        head[i] = static_cast<float>(a * cos[i] - b * sin[i]);
+        head[i + half] = static_cast<float>(b * cos[i] + a * sin[i]);
+      }
+    }
+  }
+}
+
+void RefOps::GatherSampleRows(const StepPlan& plan, TensorView x, TensorView out) {
+  const auto& step = static_cast<const HostStepPlan&>(plan);
+  const int64_t n = x.dim(1);
+  CheckRows(x, step.num_tokens(), n);
+  CheckRows(out, step.num_sample_rows(), n);
+  for (int32_t i = 0; i < step.num_sample_rows(); ++i) {
+    std::copy_n(x.As<float>() + step.sample_row(i) * n, n, out.As<float>() + i * n);
+  }
+}
+
+void RefOps::Sample(TensorView logits, std::span<const SampleRow> rows,
+                    std::span<SampleOutput> out) {
+  const int64_t vocab = logits.dim(1);
+  CheckRows(logits, static_cast<int64_t>(rows.size()), vocab);
+  INFERD_CHECK(out.size() == rows.size());
+  for (size_t i = 0; i < rows.size(); ++i) {
+    RefSampleRow({logits.As<float>() + static_cast<int64_t>(i) * vocab, static_cast<size_t>(vocab)},
+                 rows[i], &sampler_, &out[i]);
+  }
+}
+
+Status RefOps::Finish() {
+  Status result = std::move(error_);
+  error_ = OkStatus();
+  return result;
+}
+
+void RefOps::SetError(std::string_view message) {
+  if (error_.ok()) error_ = InternalError(message);
+}
+
+}  // namespace inferd
