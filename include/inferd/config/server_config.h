@@ -1,0 +1,101 @@
+// Everything an operator can set, by section. Plain data; the defaults are the
+// initial values here, and docs/configuration.md is generated from them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace inferd {
+
+struct ServerConfig {
+  struct Server {
+    std::string host = "127.0.0.1";
+    int32_t port = 50051;  // 0: any free one
+    bool insecure_no_auth = false;
+    int64_t max_message_bytes = 8 << 20;
+    int32_t max_concurrent_streams = 128;
+    int64_t max_stream_buffer_bytes = 256 << 10;
+    int64_t write_stall_timeout_ms = 30'000;
+    int64_t max_connection_age_ms = 0;  // 0: off
+    int64_t keepalive_time_ms = 60'000;
+    int64_t keepalive_timeout_ms = 20'000;
+    bool reflection = true;
+    int32_t tokenizer_threads = 2;
+    int32_t tokenizer_queue = 256;
+    int32_t detokenizer_threads = 1;
+  };
+  struct Http {
+    bool enabled = true;
+    std::string host = "127.0.0.1";
+    int32_t port = 9091;  // 0: any free one
+  };
+  struct Model {
+    std::string path;
+    std::string name;  // empty: the last component of `path`
+    std::vector<std::string> aliases;
+    int32_t max_len = 0;  // tokens; 0: what the checkpoint says
+    std::string backend = "auto";
+  };
+  struct Engine {
+    int32_t max_running = 64;
+    int32_t max_batched_tokens = 512;
+    int32_t max_queued_requests = 1024;
+    int64_t max_queued_tokens = 1 << 20;
+    int64_t max_queue_time_ms = 0;  // 0: no limit
+    int32_t max_preemptions = 8;
+    int32_t depth = 2;
+    int32_t block_size = 16;  // tokens
+    bool prefix_caching = true;
+  };
+  struct KvCache {
+    int64_t size_bytes = 0;  // 0: by `fraction`
+    double fraction = 0.5;   // of the memory free after the weights are loaded
+    std::string dtype = "bf16";
+  };
+  struct Cpu {
+    int32_t threads = 0;  // 0: one per core
+  };
+  struct Limits {
+    int32_t max_n = 8;
+    int32_t max_top_logprobs = 20;
+    int32_t max_logit_bias = 300;
+    int32_t max_stop_strings = 4;
+    int32_t max_stop_string_bytes = 256;
+    int32_t max_stop_token_ids = 64;
+    int32_t max_messages = 2048;
+    int32_t max_parts = 256;
+    int32_t max_tools = 128;
+    int64_t max_tools_bytes = 256 << 10;
+    int64_t max_text_bytes = 8 << 20;
+    int64_t max_kwargs_bytes = 16 << 10;
+    int64_t default_deadline_ms = 600'000;
+    int64_t max_deadline_ms = 3'600'000;
+  };
+  struct Metrics {
+    std::vector<double> ttft_buckets;  // seconds; empty: the built-in ones
+    std::vector<double> itl_buckets;
+    std::vector<double> e2e_buckets;
+  };
+  struct Log {
+    std::string level = "info";
+    std::string format = "auto";
+  };
+  struct Drain {
+    int64_t delay_ms = 5'000;
+    int64_t timeout_ms = 30'000;
+  };
+
+  Server server;
+  Http http;
+  Model model;
+  Engine engine;
+  KvCache kv_cache;
+  Cpu cpu;
+  Limits limits;
+  Metrics metrics;
+  Log log;
+  Drain drain;
+};
+
+}  // namespace inferd

@@ -1,0 +1,163 @@
+// The table itself. Keep it in the order of ServerConfig.
+#include <array>
+#include <limits>
+
+#include "inferd/config/config_key.h"
+
+namespace inferd {
+namespace {
+
+constexpr double kMaxInt = std::numeric_limits<int32_t>::max();
+constexpr double kHourMs = 3'600'000;
+constexpr double kDayMs = 24 * kHourMs;
+constexpr double kMiB = 1 << 20;
+constexpr double kGiB = 1 << 30;
+constexpr double kTiB = kGiB * 1024;
+
+// Address of a field of ServerConfig, as a function that finds it in any.
+#define FIELD(member) +[](ServerConfig& c) -> decltype((c.member)) { return c.member; }
+
+using enum ConfigType;
+
+constexpr std::array kKeys{
+    // ---- server ----
+    ConfigKey{"server.host", "host", kString, FIELD(server.host), 0, 255, "",
+              "Address the gRPC port listens on. Anything but a loopback address also needs "
+              "`server.insecure_no_auth`, because there is no authentication yet."},
+    ConfigKey{"server.port", "port", kInteger, FIELD(server.port), 0, 65535, "",
+              "gRPC port. 0 takes any free one; the log names it."},
+    ConfigKey{"server.insecure_no_auth", "insecure-no-auth", kBoolean,
+              FIELD(server.insecure_no_auth), 0, 0, "",
+              "Allow addresses other machines can reach, without any authentication."},
+    ConfigKey{"server.max_message_size", "", kSize, FIELD(server.max_message_bytes), 1024,
+              256 * kMiB, "", "Largest request message."},
+    ConfigKey{"server.max_concurrent_streams", "", kInteger, FIELD(server.max_concurrent_streams),
+              1, 65535, "", "Open calls per connection."},
+    ConfigKey{"server.max_stream_buffer", "", kSize, FIELD(server.max_stream_buffer_bytes), 1024,
+              64 * kMiB, "", "Text waiting for a slow client; past it the request is cancelled."},
+    ConfigKey{"server.write_stall_timeout", "", kDuration, FIELD(server.write_stall_timeout_ms),
+              100, kDayMs, "", "A client that takes nothing for this long is cut off."},
+    ConfigKey{"server.max_connection_age", "", kDuration, FIELD(server.max_connection_age_ms), 0,
+              7 * kDayMs, "",
+              "Connections are asked to reconnect after this long, so that load balancers can "
+              "move them. 0: never."},
+    ConfigKey{"server.keepalive_time", "", kDuration, FIELD(server.keepalive_time_ms), 1000, kDayMs,
+              "", "Silence on a connection before the server pings it."},
+    ConfigKey{"server.keepalive_timeout", "", kDuration, FIELD(server.keepalive_timeout_ms), 1000,
+              kHourMs, "", "How long such a ping may stay unanswered."},
+    ConfigKey{"server.reflection", "", kBoolean, FIELD(server.reflection), 0, 0, "",
+              "Serve gRPC reflection."},
+    ConfigKey{"server.tokenizer_threads", "", kInteger, FIELD(server.tokenizer_threads), 1, 256, "",
+              "Threads that render templates and encode prompts."},
+    ConfigKey{"server.tokenizer_queue", "", kInteger, FIELD(server.tokenizer_queue), 1, 65536, "",
+              "Prompts waiting for those threads; past it requests are refused."},
+    ConfigKey{"server.detokenizer_threads", "", kInteger, FIELD(server.detokenizer_threads), 1, 256,
+              "", "Threads that turn tokens into text."},
+    // ---- http ----
+    ConfigKey{"http.enabled", "http", kBoolean, FIELD(http.enabled), 0, 0, "",
+              "Serve /metrics, /healthz, /readyz, /version and /v1/models over HTTP."},
+    ConfigKey{"http.host", "http-host", kString, FIELD(http.host), 0, 255, "",
+              "Address of the HTTP port; the rule of `server.host` holds here too."},
+    ConfigKey{"http.port", "http-port", kInteger, FIELD(http.port), 0, 65535, "",
+              "HTTP port. 0 takes any free one."},
+    // ---- model ----
+    ConfigKey{"model.path", "model", kString, FIELD(model.path), 0, 4096, "",
+              "Directory of the checkpoint (config.json, *.safetensors, tokenizer.json). "
+              "Required."},
+    ConfigKey{"model.name", "model-name", kString, FIELD(model.name), 0, 256, "",
+              "Name clients ask for. Empty: the last part of `model.path`."},
+    ConfigKey{"model.aliases", "", kStringList, FIELD(model.aliases), 0, 256, "",
+              "Other names the model answers to."},
+    ConfigKey{"model.max_len", "max-model-len", kInteger, FIELD(model.max_len), 0, 16'777'216, "",
+              "Longest prompt and answer together, in tokens. 0: what the checkpoint says."},
+    ConfigKey{"model.backend", "backend", kString, FIELD(model.backend), 1, 64, "",
+              "Backend that computes: a name, or auto for the best one in this build."},
+    // ---- engine ----
+    ConfigKey{"engine.max_running", "max-running", kInteger, FIELD(engine.max_running), 1, 4096, "",
+              "Sequences computed together."},
+    ConfigKey{"engine.max_batched_tokens", "max-batched-tokens", kInteger,
+              FIELD(engine.max_batched_tokens), 1, 1'048'576, "", "Tokens of one step."},
+    ConfigKey{"engine.max_queued_requests", "max-queued-requests", kInteger,
+              FIELD(engine.max_queued_requests), 0, 1'000'000, "",
+              "Requests waiting; past it they are refused with RESOURCE_EXHAUSTED."},
+    ConfigKey{"engine.max_queued_tokens", "", kInteger, FIELD(engine.max_queued_tokens), 1,
+              1'099'511'627'776.0, "", "Prompt tokens waiting; past it requests are refused."},
+    ConfigKey{"engine.max_queue_time", "", kDuration, FIELD(engine.max_queue_time_ms), 0, kDayMs,
+              "", "A request that waits longer is refused. 0: no limit."},
+    ConfigKey{"engine.max_preemptions", "", kInteger, FIELD(engine.max_preemptions), 0, 1000, "",
+              "How often one sequence may lose its place before it is ended."},
+    ConfigKey{"engine.depth", "depth", kInteger, FIELD(engine.depth), 1, 8, "",
+              "Steps in flight: 1 is simplest to debug, 2 hides the scheduler behind the "
+              "computation."},
+    ConfigKey{"engine.block_size", "", kInteger, FIELD(engine.block_size), 1, 256, "",
+              "Tokens per block of the KV cache; a power of two."},
+    ConfigKey{"engine.prefix_caching", "prefix-caching", kBoolean, FIELD(engine.prefix_caching), 0,
+              0, "", "Reuse the KV blocks of equal prompt beginnings."},
+    // ---- kv_cache ----
+    ConfigKey{"kv_cache.size", "kv-cache-size", kSize, FIELD(kv_cache.size_bytes), 0, 64 * kTiB, "",
+              "Memory for the KV cache. 0: decided by `kv_cache.fraction`."},
+    ConfigKey{"kv_cache.fraction", "", kNumber, FIELD(kv_cache.fraction), 0.01, 0.95, "",
+              "Share of the memory that is free once the weights are loaded; never more than "
+              "twice what `engine.max_running` sequences of full length need."},
+    ConfigKey{"kv_cache.dtype", "kv-cache-dtype", kChoice, FIELD(kv_cache.dtype), 0, 0, "bf16|f32",
+              "Number format of cached keys and values."},
+    // ---- cpu ----
+    ConfigKey{"cpu.threads", "threads", kInteger, FIELD(cpu.threads), 0, 1024, "",
+              "Computing threads of the CPU backends. 0: one per core."},
+    // ---- limits ----
+    ConfigKey{"limits.max_n", "", kInteger, FIELD(limits.max_n), 1, 128, "",
+              "Choices of one request."},
+    ConfigKey{"limits.max_top_logprobs", "", kInteger, FIELD(limits.max_top_logprobs), 0, 20, "",
+              "Likeliest tokens reported per position."},
+    ConfigKey{"limits.max_logit_bias", "", kInteger, FIELD(limits.max_logit_bias), 0, 65536, "",
+              "Entries of `logit_bias`."},
+    ConfigKey{"limits.max_stop_strings", "", kInteger, FIELD(limits.max_stop_strings), 0, 256, "",
+              "Entries of `stop`."},
+    ConfigKey{"limits.max_stop_string_bytes", "", kInteger, FIELD(limits.max_stop_string_bytes), 1,
+              65536, "", "Bytes of one stop string."},
+    ConfigKey{"limits.max_stop_token_ids", "", kInteger, FIELD(limits.max_stop_token_ids), 0, 65536,
+              "", "Entries of `stop_token_ids`."},
+    ConfigKey{"limits.max_messages", "", kInteger, FIELD(limits.max_messages), 1, 65536, "",
+              "Messages of one request."},
+    ConfigKey{"limits.max_parts", "", kInteger, FIELD(limits.max_parts), 1, 65536, "",
+              "Content parts of one message."},
+    ConfigKey{"limits.max_tools", "", kInteger, FIELD(limits.max_tools), 0, 65536, "",
+              "Tools of one request."},
+    ConfigKey{"limits.max_tools_size", "", kSize, FIELD(limits.max_tools_bytes), 0, 64 * kMiB, "",
+              "Size of all tool definitions of one request."},
+    ConfigKey{"limits.max_text_size", "", kSize, FIELD(limits.max_text_bytes), 1, 256 * kMiB, "",
+              "Text of one request."},
+    ConfigKey{"limits.max_kwargs_size", "", kSize, FIELD(limits.max_kwargs_bytes), 0, 16 * kMiB, "",
+              "Size of `chat_template_kwargs`."},
+    ConfigKey{"limits.default_deadline", "", kDuration, FIELD(limits.default_deadline_ms), 1,
+              7 * kDayMs, "", "Time limit of a request whose client set none."},
+    ConfigKey{"limits.max_deadline", "", kDuration, FIELD(limits.max_deadline_ms), 1, 7 * kDayMs,
+              "", "Longest time limit a client may set; longer ones are cut to it."},
+    // ---- metrics ----
+    ConfigKey{"metrics.ttft_buckets", "", kNumberList, FIELD(metrics.ttft_buckets), 1e-6, 1e6, "",
+              "Bounds of the time-to-first-token histogram, in seconds. Empty: built in."},
+    ConfigKey{"metrics.itl_buckets", "", kNumberList, FIELD(metrics.itl_buckets), 1e-6, 1e6, "",
+              "Bounds of the inter-token latency histogram, in seconds."},
+    ConfigKey{"metrics.e2e_buckets", "", kNumberList, FIELD(metrics.e2e_buckets), 1e-6, 1e6, "",
+              "Bounds of the histograms of whole requests and their parts, in seconds."},
+    // ---- log ----
+    ConfigKey{"log.level", "log-level", kChoice, FIELD(log.level), 0, 0,
+              "trace|debug|info|warn|error|off", "Least severe message that is logged."},
+    ConfigKey{"log.format", "log-format", kChoice, FIELD(log.format), 0, 0, "auto|text|json",
+              "One line of text or one JSON object per message, to stderr; auto is text on a "
+              "terminal and JSON elsewhere."},
+    // ---- drain ----
+    ConfigKey{"drain.delay", "drain-delay", kDuration, FIELD(drain.delay_ms), 0, kHourMs, "",
+              "After SIGTERM: how long to go on accepting requests while health already says "
+              "NOT_SERVING."},
+    ConfigKey{"drain.timeout", "drain-timeout", kDuration, FIELD(drain.timeout_ms), 0, kDayMs, "",
+              "Then: how long running requests may take to finish."},
+};
+
+#undef FIELD
+
+}  // namespace
+
+std::span<const ConfigKey> ConfigKeys() { return kKeys; }
+
+}  // namespace inferd
