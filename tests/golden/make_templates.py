@@ -91,7 +91,7 @@ ODD = {
 }
 
 LANGUAGE = ["loop_variables", "break_continue", "set_blocks", "tests_is", "operators", "slicing", "filters_strings", "filters_lists", "tojson_forms",
-            "whitespace_control", "namespace_nesting", "macro_scope", "filter_block"]
+            "whitespace_control", "namespace_nesting", "macro_scope", "filter_block", "filters_strings_rare", "filters_lists_rare", "operators_rare", "macro_rare"]
 TOOLED = ["llama3_tools", "mistral_tools", "qwen25", "qwen3", "qwen3_coder", "deepseek_r1", "command_r_tools", "granite", "gpt_oss_like"]
 THINKING = ["qwen3", "smollm_thinking", "deepseek_r1"]
 WITH_PARTS = ["gemma3", "content_parts", "smollm_thinking"]
