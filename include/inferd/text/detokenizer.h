@@ -29,7 +29,8 @@ class IncrementalDetokenizer {
  private:
   const Tokenizer& tokenizer_;
   bool skip_special_tokens_;
-  bool at_start_;
+  bool first_token_;     // the next token opens the sequence
+  bool strip_space_;     // a leading space is still to be stripped
   std::string pending_;  // a started UTF-8 sequence, at most 3 bytes
 };
 

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace inferd {
@@ -18,7 +19,7 @@ class StopMatcher {
   StopMatcher(std::vector<std::string> stops, bool include_in_output);
 
   struct Result {
-    std::string text;              // now certain to be output
+    std::string text;               // now certain to be output
     std::optional<size_t> matched;  // index in `stops`; the text is complete then
   };
   // Once something matched, must not be called again.
@@ -33,6 +34,7 @@ class StopMatcher {
     int depth = 0;          // bytes of the path from the root
     int matched_stop = -1;  // a stop that ends here (the earliest-starting one)
   };
+  int Child(int node, unsigned char byte) const;  // -1: none
   int Step(int node, unsigned char byte) const;
 
   std::vector<std::string> stops_;

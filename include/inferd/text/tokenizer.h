@@ -49,6 +49,9 @@ class Tokenizer {
   // byte-fallback mapping; may be part of a UTF-8 sequence); empty for ids
   // outside the vocabulary.
   virtual std::string_view TokenBytes(TokenId id) const = 0;
+  // The bytes of the token that opens a sequence, for decoders that treat it apart
+  // (Metaspace drops its word-boundary marks); before StripsLeadingSpace applies.
+  virtual std::string LeadingTokenBytes(TokenId id) const { return std::string(TokenBytes(id)); }
   // Whole-sequence decoding as the library does it (with the decoder's
   // treatment of the sequence start). May end in an incomplete UTF-8 sequence.
   virtual std::string Decode(std::span<const TokenId> ids, bool skip_special_tokens) const = 0;

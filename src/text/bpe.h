@@ -1,0 +1,90 @@
+// Byte-pair encoding (Sennrich, Haddow, Birch, ACL 2016) as tokenizer.json says:
+// of all adjacent pairs the one that was learnt first is merged, leftmost first,
+// until no pair is known.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "inferd/base/ids.h"
+#include "inferd/base/status.h"
+#include "inferd/text/tokenizer.h"
+#include "text/flat_tables.h"
+#include "text/json_view.h"
+
+namespace inferd::text {
+
+// Immutable: any thread, each with its own Scratch.
+class BpeModel {
+ public:
+  // The member "model" of tokenizer.json.
+  static StatusOr<BpeModel> FromJson(const JsonView& view, const TokenizerLimits& limits);
+
+  // Working memory of Encode, worth keeping between calls.
+  class Scratch {
+   private:
+    friend class BpeModel;
+    struct Symbol {
+      TokenId id;
+      uint32_t length;  // bytes
+      int32_t previous;
+      int32_t next;  // -1 at the ends, kMerged once it is part of another
+    };
+    struct Candidate {
+      int32_t rank;
+      int32_t position;  // of the left symbol
+      TokenId merged;
+    };
+    std::vector<Symbol> symbols_;
+    std::vector<Candidate> heap_;
+    std::vector<PairTable::Value> pairs_;
+  };
+
+  // Appends the tokens of `piece` (valid UTF-8). O(n log n). A stretch of more
+  // than kMaxRunSymbols characters all of which could merge is cut there.
+  void Encode(std::string_view piece, Scratch* scratch, std::vector<TokenId>* out) const;
+
+  static constexpr size_t kMaxRunSymbols = 64 << 10;
+
+  TokenId Find(std::string_view token) const { return vocab_.Find(token); }
+  // By id; empty where the vocabulary has a gap.
+  const std::vector<std::string>& tokens() const { return tokens_; }
+
+ private:
+  using Symbol = Scratch::Symbol;
+  static constexpr int32_t kMerged = -2;
+
+  Status ReadVocab(const JsonView& view, const TokenizerLimits& limits);
+  Status ReadMerges(const JsonView& view);
+  Status AddMerge(std::string_view left, std::string_view right, const std::string& path,
+                  int32_t rank);
+  void IndexCharacters();
+  void IndexWholeTokens();
+
+  TokenId CharacterId(std::string_view character) const;
+  // Fills the symbols of a piece; false when some of its text has no token of its
+  // own (unknown or byte fallback).
+  bool Initialize(std::string_view piece, std::vector<Symbol>* symbols) const;
+  // Merges symbols [begin, end) and appends what results.
+  void MergeRun(size_t begin, size_t end, Scratch* scratch, std::vector<TokenId>* out) const;
+  void MergeShort(Symbol* symbols, size_t count, Scratch* scratch, std::vector<TokenId>* out) const;
+  void MergeLong(Symbol* symbols, size_t count, Scratch* scratch, std::vector<TokenId>* out) const;
+
+  bool byte_fallback_ = false;
+  bool fuse_unknown_ = false;
+  bool ignore_merges_ = false;
+  TokenId unknown_ = -1;
+
+  std::vector<std::string> tokens_;  // by id
+  StringTable vocab_;
+  PairTable merges_;
+  std::array<TokenId, 0x400> characters_;  // tokens of one character below U+0400
+  std::array<TokenId, 256> bytes_;         // tokens <0x00> to <0xFF>
+  PairTable neighbours_;        // pairs of single symbols that some merge puts side by side
+  std::vector<bool> is_whole_;  // by id: merging the token's own text gives the token
+};
+
+}  // namespace inferd::text
