@@ -13,22 +13,12 @@
 #include "inferd/base/random.h"
 #include "inferd/base/status.h"
 #include "inferd/exec/executor.h"
+#include "inferd/plan/finish_reason.h"
 #include "inferd/plan/request_spec.h"
 #include "inferd/plan/step_result.h"
 #include "spdlog/logger.h"
 
 namespace inferd {
-
-enum class FinishReason : uint8_t {
-  kNone,
-  kStopToken,  // `token` of the event is the stop token
-  kLength,     // max_new_tokens or the context is used up
-  kCancelled,  // by CancelRequest or FinishChoice
-  kDeadline,
-  kCorrupted,   // logits were not finite
-  kPreempted,   // more preemptions than allowed, or the request can never fit
-  kEngineDead,  // the executor failed
-};
 
 // One token of one choice, or its end, or both. Per choice: zero or more token
 // events, then exactly one with `finish != kNone` (which may carry a token).
@@ -66,7 +56,8 @@ struct EngineOptions {
   bool prefix_caching = true;
 };
 
-inline constexpr int kNumFinishReasons = 8;
+// INVALID_ARGUMENT naming the option that makes no sense.
+Status ValidateEngineOptions(const EngineOptions& options);
 
 // A consistent picture of the engine, published after every step. Trivially
 // copyable; counters only grow.
@@ -122,7 +113,8 @@ class Engine {
   virtual EngineStats Stats() const = 0;
 };
 
-// Starts the engine thread. `executor`, `sink` and `clock` must outlive it.
+// Starts the engine thread. `executor`, `sink` and `clock` must outlive it; the
+// options must be valid. A null `logger` logs nowhere.
 std::unique_ptr<Engine> StartEngine(const EngineOptions& options, Executor& executor,
                                     OutputSink& sink, const Clock& clock, EntropySource& entropy,
                                     std::shared_ptr<spdlog::logger> logger);

@@ -1,0 +1,56 @@
+#include "inferd/engine/engine.h"
+
+#include <thread>
+#include <utility>
+
+#include "engine/engine_core.h"
+#include "inferd/base/check.h"
+
+namespace inferd {
+namespace {
+
+// The engine thread around the core.
+class EngineLoop final : public Engine {
+ public:
+  EngineLoop(const EngineOptions& options, Executor& executor, OutputSink& sink, const Clock& clock,
+             const HashKey& key, std::shared_ptr<spdlog::logger> logger)
+      : core_(options, executor, sink, clock, key, std::move(logger)), thread_([this] { Run(); }) {}
+
+  ~EngineLoop() override {
+    core_.inbox().Stop();
+    thread_.join();
+  }
+
+  Status Submit(RequestSpec spec) override { return core_.inbox().Submit(std::move(spec)); }
+  void CancelRequest(RequestId id) override { core_.inbox().Cancel(id); }
+  void FinishChoice(RequestId id, int32_t choice) override {
+    core_.inbox().FinishChoice(id, choice);
+  }
+  EngineStats Stats() const override { return core_.Stats(); }
+
+ private:
+  void Run() {
+    InboxBatch batch;
+    while (core_.inbox().Drain(/*wait=*/core_.idle(), batch)) {
+      core_.Handle(batch);
+      core_.Turn();
+    }
+    core_.Handle(batch);
+    core_.Stop();
+  }
+
+  EngineCore core_;
+  std::thread thread_;  // last: starts when everything else is there
+};
+
+}  // namespace
+
+std::unique_ptr<Engine> StartEngine(const EngineOptions& options, Executor& executor,
+                                    OutputSink& sink, const Clock& clock, EntropySource& entropy,
+                                    std::shared_ptr<spdlog::logger> logger) {
+  INFERD_CHECK(ValidateEngineOptions(options).ok());
+  const HashKey key{entropy.Next64(), entropy.Next64()};
+  return std::make_unique<EngineLoop>(options, executor, sink, clock, key, std::move(logger));
+}
+
+}  // namespace inferd

@@ -1,0 +1,185 @@
+#include "engine/engine_core.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <utility>
+
+#include "inferd/plan/plan_checker.h"
+
+namespace inferd {
+namespace {
+
+constexpr std::array kStepSecondsBounds = {1e-4, 2.5e-4, 5e-4,   1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2,
+                                           5e-2, 1e-1,   2.5e-1, 5e-1, 1.0,    2.5,  5.0,  10.0};
+constexpr std::array kIterationTokensBounds = {1.0,   2.0,   4.0,   8.0,    16.0,   32.0,   64.0,
+                                               128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0};
+// Bookkeeping is checked when the engine falls idle, but not more often than this.
+constexpr int64_t kCheckIntervalUs = 1'000'000;
+
+SchedulerOptions ToSchedulerOptions(const EngineOptions& o) {
+  SchedulerOptions s;
+  s.num_blocks = o.num_blocks;
+  s.block_size = o.block_size;
+  s.max_running = o.max_running;
+  s.max_batched_tokens = o.max_batched_tokens;
+  s.max_model_len = o.max_model_len;
+  s.max_queue_time_us = o.max_queue_time_us;
+  s.max_preemptions = o.max_preemptions;
+  s.prefix_caching = o.prefix_caching;
+  return s;
+}
+
+}  // namespace
+
+EngineCore::EngineCore(const EngineOptions& options, Executor& executor, OutputSink& sink,
+                       const Clock& clock, const HashKey& key,
+                       std::shared_ptr<spdlog::logger> logger, const FaultInjection& faults)
+    : options_(options),
+      depth_(std::max(1, std::min(options.depth, executor.max_in_flight()))),
+      executor_(executor),
+      clock_(clock),
+      logger_(logger != nullptr ? std::move(logger) : std::make_shared<spdlog::logger>("engine")),
+      inbox_(options, MaxSequenceLen(ToSchedulerOptions(options)), clock),
+      scheduler_(ToSchedulerOptions(options), key, faults),
+      router_(sink) {
+  stats_.blocks_total = scheduler_.kv().capacity();
+  stats_.step_seconds_prefill = Histogram(kStepSecondsBounds);
+  stats_.step_seconds_decode = Histogram(kStepSecondsBounds);
+  stats_.step_seconds_mixed = Histogram(kStepSecondsBounds);
+  stats_.iteration_tokens = Histogram(kIterationTokensBounds);
+  stats_cell_.Write(stats_);
+}
+
+void EngineCore::Handle(InboxBatch& batch) {
+  for (InboxBatch::Submission& submission : batch.submissions) {
+    scheduler_.Add(std::move(submission.spec), submission.submitted_us);
+  }
+  for (const RequestId id : batch.cancelled) scheduler_.Finish(id, FinishReason::kCancelled);
+  for (const auto& [id, choice] : batch.finished_choices) {
+    scheduler_.FinishChoice(id, choice, FinishReason::kCancelled);
+  }
+}
+
+void EngineCore::Turn() {
+  const int64_t now_us = clock_.NowUs();
+  scheduler_.Expire(now_us);
+  if (dead_) scheduler_.FinishAll(FinishReason::kEngineDead);
+  std::shared_ptr<const BatchPlan> plan;
+  if (scheduler_.num_in_flight() < depth_ && (plan = scheduler_.Schedule(now_us)) != nullptr) {
+    if (logger_->should_log(spdlog::level::trace)) logger_->trace("{}", PlanSummary(*plan));
+    last_plan_ = plan;
+    submit_times_us_.push_back(now_us);
+    executor_.Submit(plan);
+  }
+  if (scheduler_.num_in_flight() > 0 && (scheduler_.num_in_flight() == depth_ || !plan)) {
+    if (!scheduler_.outputs().empty()) Announce({});  // ends are not kept waiting
+    TakeResult();
+  } else {
+    Announce({});
+  }
+  MaybeCheckIntegrity();
+}
+
+void EngineCore::TakeResult() {
+  const StepResult result = executor_.Await();
+  const std::shared_ptr<const BatchPlan> plan = scheduler_.OldestPlan();
+  const StepKind kind = scheduler_.OldestKind();
+  if (const Status status = scheduler_.Commit(result); !status.ok()) {
+    Die(status);
+    return;
+  }
+  Measure(*plan, kind);
+  Announce(result.top);
+}
+
+void EngineCore::Measure(const BatchPlan& plan, StepKind kind) {
+  // With several plans in flight a step begins when the one before it ended.
+  const int64_t now_us = clock_.NowUs();
+  const int64_t began_us = std::max(submit_times_us_.front(), last_result_us_);
+  submit_times_us_.pop_front();
+  last_result_us_ = now_us;
+  const double seconds = static_cast<double>(std::max<int64_t>(1, now_us - began_us)) * 1e-6;
+  const double num_tokens = plan.NumTokens();
+  constexpr double kWeight = 0.1;
+  tokens_per_second_ += kWeight * (num_tokens / seconds - tokens_per_second_);
+  stats_.iteration_tokens.Observe(num_tokens);
+  switch (kind) {
+    case StepKind::kPrefill:
+      ++stats_.steps_prefill;
+      stats_.step_seconds_prefill.Observe(seconds);
+      break;
+    case StepKind::kDecode:
+      ++stats_.steps_decode;
+      stats_.step_seconds_decode.Observe(seconds);
+      break;
+    case StepKind::kMixed:
+      ++stats_.steps_mixed;
+      stats_.step_seconds_mixed.Observe(seconds);
+      break;
+  }
+}
+
+void EngineCore::Die(const Status& why) {
+  logger_->error("the engine has failed: {}; last plan: {}", why.ToString(),
+                 last_plan_ != nullptr ? PlanSummary(*last_plan_, 64) : "none");
+  dead_ = true;
+  inbox_.MarkDead();
+  scheduler_.FinishAll(FinishReason::kEngineDead);
+  scheduler_.AbandonInFlight();
+  submit_times_us_.clear();
+  Announce({});
+}
+
+void EngineCore::MaybeCheckIntegrity() {
+  if (dead_) return;
+#ifdef NDEBUG
+  const int64_t now_us = clock_.NowUs();
+  if (!idle() || now_us - last_check_us_ < kCheckIntervalUs) return;
+  last_check_us_ = now_us;
+#endif
+  if (const Status status = scheduler_.CheckIntegrity(); !status.ok()) Die(status);
+}
+
+void EngineCore::Announce(std::span<const TokenLogprob> top) {
+  const SchedulerChanges& changes = scheduler_.changes();
+  inbox_.Settle(changes.dequeued_requests, changes.dequeued_tokens, changes.ended,
+                tokens_per_second_);
+  scheduler_.ClearChanges();
+
+  const SchedulerCounters& c = scheduler_.counters();
+  stats_.running = scheduler_.num_running();
+  stats_.waiting = scheduler_.num_waiting();
+  stats_.waiting_prompt_tokens = scheduler_.waiting_prompt_tokens();
+  stats_.blocks_used = scheduler_.kv().num_used();
+  stats_.blocks_cached = scheduler_.kv().num_cached();
+  stats_.live_requests = scheduler_.num_requests();
+  stats_.dead = dead_;
+  stats_.prompt_tokens = c.prompt_tokens;
+  stats_.prompt_tokens_cached = c.prompt_tokens_cached;
+  stats_.generation_tokens = c.generation_tokens;
+  stats_.prefix_query_tokens = c.prefix_query_tokens;
+  stats_.prefix_hit_tokens = c.prefix_hit_tokens;
+  stats_.preemptions = c.preemptions;
+  stats_.corrupted = c.corrupted;
+  stats_.requests_submitted = c.requests;
+  std::copy(std::begin(c.choices_finished), std::end(c.choices_finished),
+            std::begin(stats_.choices_finished));
+  stats_cell_.Write(stats_);
+
+  router_.Post(scheduler_.outputs(), top);
+  scheduler_.ClearOutputs();
+}
+
+void EngineCore::Stop() {
+  scheduler_.FinishAll(dead_ ? FinishReason::kEngineDead : FinishReason::kCancelled);
+  Announce({});
+  while (scheduler_.num_in_flight() > 0) TakeResult();
+  Announce({});
+  if (dead_) return;
+  if (const Status status = scheduler_.CheckIntegrity(); !status.ok()) {
+    logger_->error("at the end: {}", status.ToString());
+  }
+}
+
+}  // namespace inferd

@@ -1,0 +1,136 @@
+#include "engine/inbox.h"
+
+#include <algorithm>
+#include <string>
+
+namespace inferd {
+
+Inbox::Inbox(const EngineOptions& options, int32_t max_len, const Clock& clock)
+    : max_queued_requests_(options.max_queued_requests),
+      max_queued_tokens_(options.max_queued_tokens),
+      max_len_(max_len),
+      clock_(clock) {}
+
+Status Inbox::Submit(RequestSpec spec) {
+  INFERD_RETURN_IF_ERROR(CheckSpec(spec));
+  const auto prompt_tokens = static_cast<int64_t>(spec.prompt.size());
+  const int64_t now_us = clock_.NowUs();
+  {
+    std::lock_guard lock(mutex_);
+    if (dead_ || stopped_) {
+      ErrorDetail detail;
+      detail.reason = dead_ ? "ENGINE_DEAD" : "ENGINE_STOPPED";
+      return Status(StatusCode::kUnavailable,
+                    dead_ ? "the engine has failed" : "the engine is stopping", detail);
+    }
+    INFERD_RETURN_IF_ERROR(CheckQueueLocked(prompt_tokens));
+    if (!live_.try_emplace(spec.id).second) {
+      return Status(StatusCode::kAlreadyExists, "a request with this id is live");
+    }
+    ++queued_requests_;
+    queued_tokens_ += prompt_tokens;
+    batch_.submissions.push_back({std::move(spec), now_us});
+  }
+  not_empty_.notify_one();
+  return OkStatus();
+}
+
+Status Inbox::CheckSpec(const RequestSpec& spec) const {
+  if (spec.prompt.empty()) return InvalidField("prompt", "has no tokens");
+  if (spec.num_choices < 1 || spec.num_choices > kMaxChoices) {
+    return InvalidField("n", "must be between 1 and " + std::to_string(kMaxChoices));
+  }
+  if (spec.stop.max_new_tokens < 1) return InvalidField("max_tokens", "must be positive");
+  if (spec.prompt.size() >= static_cast<size_t>(max_len_)) {
+    ErrorDetail detail;
+    detail.reason = "CONTEXT_LENGTH_EXCEEDED";
+    detail.field = "prompt";
+    detail.metadata = {{"prompt_tokens", std::to_string(spec.prompt.size())},
+                       {"max_tokens_in_context", std::to_string(max_len_)}};
+    return Status(StatusCode::kInvalidArgument,
+                  "prompt: " + std::to_string(spec.prompt.size()) +
+                      " tokens leave no room for an answer in a context of " +
+                      std::to_string(max_len_),
+                  detail);
+  }
+  return OkStatus();
+}
+
+Status Inbox::CheckQueueLocked(int64_t prompt_tokens) const {
+  // A prompt beyond the token limit is let into an empty queue: no wait would help it.
+  const bool too_many = queued_requests_ >= max_queued_requests_;
+  const bool too_long = queued_requests_ > 0 && prompt_tokens > max_queued_tokens_ - queued_tokens_;
+  if (!too_many && !too_long) return OkStatus();
+  // The time to work off what is queued, at the pace of late.
+  const double wait_ms = tokens_per_second_ > 0
+                             ? static_cast<double>(queued_tokens_) / tokens_per_second_ * 1e3
+                             : 1000.0;
+  ErrorDetail detail;
+  detail.reason = "QUEUE_FULL";
+  detail.retry_after_ms = static_cast<int64_t>(std::clamp(wait_ms, 100.0, 30000.0));
+  detail.metadata = {{"queued_requests", std::to_string(queued_requests_)},
+                     {"queued_tokens", std::to_string(queued_tokens_)}};
+  return Status(StatusCode::kResourceExhausted,
+                too_many ? "the queue is full" : "the queue holds too many prompt tokens", detail);
+}
+
+void Inbox::Cancel(RequestId id) {
+  {
+    std::lock_guard lock(mutex_);
+    const auto place = live_.find(id);
+    if (place == live_.end() || place->second.cancelled) return;
+    place->second.cancelled = true;
+    batch_.cancelled.push_back(id);
+  }
+  not_empty_.notify_one();
+}
+
+void Inbox::FinishChoice(RequestId id, int32_t choice) {
+  if (choice < 0 || choice >= kMaxChoices) return;
+  {
+    std::lock_guard lock(mutex_);
+    const auto place = live_.find(id);
+    const uint64_t bit = uint64_t{1} << choice;
+    if (place == live_.end() || (place->second.finished_choices & bit) != 0) return;
+    place->second.finished_choices |= bit;
+    batch_.finished_choices.emplace_back(id, choice);
+  }
+  not_empty_.notify_one();
+}
+
+void Inbox::Stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stopped_ = true;
+  }
+  not_empty_.notify_one();
+}
+
+bool Inbox::Drain(bool wait, InboxBatch& batch) {
+  batch.Clear();
+  std::unique_lock lock(mutex_);
+  if (wait) {
+    not_empty_.wait(lock, [this] {
+      return stopped_ || !batch_.submissions.empty() || !batch_.cancelled.empty() ||
+             !batch_.finished_choices.empty();
+    });
+  }
+  std::swap(batch, batch_);
+  return !stopped_;
+}
+
+void Inbox::Settle(int32_t dequeued_requests, int64_t dequeued_tokens,
+                   const std::vector<RequestId>& ended, double tokens_per_second) {
+  std::lock_guard lock(mutex_);
+  queued_requests_ -= dequeued_requests;
+  queued_tokens_ -= dequeued_tokens;
+  tokens_per_second_ = tokens_per_second;
+  for (const RequestId id : ended) live_.erase(id);
+}
+
+void Inbox::MarkDead() {
+  std::lock_guard lock(mutex_);
+  dead_ = true;
+}
+
+}  // namespace inferd

@@ -1,0 +1,89 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "inferd/base/clock.h"
+#include "inferd/base/status.h"
+#include "inferd/engine/engine.h"
+#include "inferd/plan/request_spec.h"
+
+namespace inferd {
+
+// More choices of one request than this are refused.
+inline constexpr int32_t kMaxChoices = 64;
+
+// What came in since the last drain.
+struct InboxBatch {
+  struct Submission {
+    RequestSpec spec;
+    int64_t submitted_us = 0;
+  };
+  std::vector<Submission> submissions;
+  std::vector<RequestId> cancelled;
+  std::vector<std::pair<RequestId, int32_t>> finished_choices;
+
+  void Clear() {
+    submissions.clear();
+    cancelled.clear();
+    finished_choices.clear();
+  }
+};
+
+// The way from the front end's threads to the engine thread. Admission control
+// lives here: a request is counted, or refused, under the one short lock. Bounded:
+// submissions by the queue limits, cancels by the live requests (each is remembered
+// once; ids that are not live are dropped at the door).
+class Inbox {
+ public:
+  // `max_len`: see MaxSequenceLen. `clock` must outlive the inbox.
+  Inbox(const EngineOptions& options, int32_t max_len, const Clock& clock);
+
+  // Any thread. As Engine::Submit, CancelRequest and FinishChoice.
+  Status Submit(RequestSpec spec);
+  void Cancel(RequestId id);
+  void FinishChoice(RequestId id, int32_t choice);
+  // Any thread: no more submissions; wakes the engine thread, whose Drain says so.
+  void Stop();
+
+  // Engine thread. Moves what came in to `batch`; waits for something when `wait`.
+  // False once stopped; `batch` is filled all the same.
+  bool Drain(bool wait, InboxBatch& batch);
+  // Engine thread. Requests that left the queue (with their prompt tokens), those
+  // that ended, and how many tokens the engine computes per second of late.
+  void Settle(int32_t dequeued_requests, int64_t dequeued_tokens,
+              const std::vector<RequestId>& ended, double tokens_per_second);
+  // Engine thread. From now on Submit answers UNAVAILABLE/ENGINE_DEAD.
+  void MarkDead();
+
+ private:
+  // A live request, and what was asked of it already.
+  struct Live {
+    bool cancelled = false;
+    uint64_t finished_choices = 0;  // bit per choice
+  };
+
+  Status CheckSpec(const RequestSpec& spec) const;
+  Status CheckQueueLocked(int64_t prompt_tokens) const;
+
+  const int32_t max_queued_requests_;
+  const int64_t max_queued_tokens_;
+  const int32_t max_len_;
+  const Clock& clock_;
+
+  std::mutex mutex_;  // guards everything below
+  std::condition_variable not_empty_;
+  InboxBatch batch_;
+  std::unordered_map<RequestId, Live> live_;
+  int32_t queued_requests_ = 0;  // accepted, no choice ever scheduled
+  int64_t queued_tokens_ = 0;    // their prompts
+  double tokens_per_second_ = 0;
+  bool stopped_ = false;
+  bool dead_ = false;
+};
+
+}  // namespace inferd

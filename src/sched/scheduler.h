@@ -1,0 +1,194 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "inferd/base/status.h"
+#include "inferd/plan/batch_plan.h"
+#include "inferd/plan/step_result.h"
+#include "kv/kv_manager.h"
+#include "sched/plan_builder.h"
+#include "sched/sequence.h"
+#include "sched/timer_queue.h"
+
+namespace inferd {
+
+struct SchedulerOptions {
+  int32_t num_blocks = 0;  // the padding block included
+  int32_t block_size = 16;
+  int32_t max_running = 64;
+  int32_t max_batched_tokens = 512;
+  int32_t max_model_len = 2048;
+  int64_t max_queue_time_us = -1;  // -1: no limit
+  int32_t max_preemptions = 8;
+  bool prefix_caching = true;
+};
+
+// The longest history a sequence may reach: the context, or all the KV there is.
+int32_t MaxSequenceLen(const SchedulerOptions& options);
+
+struct SchedulerCounters {
+  uint64_t prompt_tokens = 0;
+  uint64_t prompt_tokens_cached = 0;
+  uint64_t generation_tokens = 0;
+  uint64_t prefix_query_tokens = 0;
+  uint64_t prefix_hit_tokens = 0;
+  uint64_t preemptions = 0;
+  uint64_t corrupted = 0;
+  uint64_t requests = 0;
+  uint64_t choices_finished[kNumFinishReasons] = {};
+};
+
+enum class StepKind : uint8_t { kPrefill, kDecode, kMixed };
+
+// What left the queue or ended since it was last taken; the inbox counts with it.
+struct SchedulerChanges {
+  int32_t dequeued_requests = 0;  // first scheduled, or ended before
+  int64_t dequeued_tokens = 0;    // their prompts
+  std::vector<RequestId> ended;   // all choices finished
+};
+
+// Decides what each step computes: a state machine without threads, clocks or
+// tensors. Engine thread only. The order is Add/Finish…, Schedule, (the executor
+// runs the plan), Commit; any number of plans may be in flight between the two.
+//
+// One budget of tokens per step goes first to running sequences that need their
+// next token, then to running prompts, then to waiting ones in order of
+// (priority, arrival). Blocks for a whole history are reserved at admission.
+// When a running sequence lacks a block, the last in order gives way:
+//   R1 slot and blocks leave a sequence only when in_flight == 0.
+//   R2 reaping never waits for a result when nothing is in flight.
+//   R3 only a sequence with in_flight == 0 is preempted; if none qualifies the
+//      last one is left out until it does, and nobody is admitted.
+// The first in order can always go on, so work always ends.
+class Scheduler {
+ public:
+  Scheduler(const SchedulerOptions& options, const HashKey& key, const FaultInjection& faults = {});
+  ~Scheduler();
+
+  // Takes a request that fits (see MaxSequenceLen) and whose id is not live.
+  void Add(RequestSpec spec, int64_t submitted_us);
+  // Ends a request or one of its choices; ended and unknown ones are ignored.
+  void Finish(RequestId id, FinishReason reason);
+  void FinishChoice(RequestId id, int32_t choice, FinishReason reason);
+  void FinishAll(FinishReason reason);
+  // Ends what is past its deadline or waited too long to be scheduled first.
+  void Expire(int64_t now_us);
+
+  // The next plan; null when there is nothing to do before the next Commit or Add.
+  std::shared_ptr<const BatchPlan> Schedule(int64_t now_us);
+  // Takes in the result of the oldest plan in flight. Not OK: the result does not
+  // answer that plan, or the ranks failed; nothing was taken in.
+  Status Commit(const StepResult& result);
+  // Forgets all plans in flight, as if they never answered. Every sequence must be
+  // finished. For a dead executor.
+  void AbandonInFlight();
+
+  // Events since the last call of ClearOutputs.
+  const std::vector<SequenceOutput>& outputs() const { return outputs_; }
+  void ClearOutputs() { outputs_.clear(); }
+  const SchedulerChanges& changes() const { return changes_; }
+  void ClearChanges();
+
+  int32_t num_in_flight() const { return static_cast<int32_t>(records_.size()); }
+  // The oldest plan in flight, and how it counts. Only with num_in_flight() > 0.
+  std::shared_ptr<const BatchPlan> OldestPlan() const { return records_.front().plan; }
+  StepKind OldestKind() const { return records_.front().kind; }
+
+  int32_t num_requests() const { return static_cast<int32_t>(requests_.size()); }
+  int32_t num_running() const { return static_cast<int32_t>(running_.size()); }
+  int32_t num_waiting() const { return static_cast<int32_t>(waiting_.size()) + num_held_; }
+  int64_t waiting_prompt_tokens() const { return waiting_prompt_tokens_; }
+  const KvManager& kv() const { return kv_; }
+  const SchedulerCounters& counters() const { return counters_; }
+
+  // Checks S1 to S5, the queues, the slots, and the census of all blocks.
+  Status CheckIntegrity() const;
+
+ private:
+  friend class SchedulerPeer;  // tests break fields through it
+
+  // A plan in flight and whom its entries mean.
+  struct Record {
+    std::shared_ptr<const BatchPlan> plan;
+    std::vector<Sequence*> sequences;  // by entry
+    StepKind kind = StepKind::kDecode;
+  };
+
+  // scheduler.cc: making plans.
+  void ScheduleDecodes();
+  void SchedulePrefills();
+  void AdmitWaiting(int64_t now_us);
+  bool TryAdmit(Sequence& sequence, int64_t now_us);
+  void GiveEntry(Sequence& sequence, int32_t count);
+  bool GetBlock(size_t index);
+  bool MakeRoomBehind(size_t index);
+  void Preempt(size_t index);
+  void FailWhatCannotRun();
+  bool IsKnownBlocked(const Sequence& head) const;
+
+  // scheduler_commit.cc: taking results, ending sequences.
+  Status CheckAnswers(const BatchPlan& plan, const StepResult& result) const;
+  void TakeToken(Sequence& sequence, const StepEntry& entry, const StepOutput& output);
+  // `last` carries the final token, or is null. The sequence may be gone afterwards.
+  void EndSequence(Sequence& sequence, FinishReason reason, const StepOutput* last);
+  void Emit(Sequence& sequence, const StepOutput* output, FinishReason reason);
+  void LeaveRanks(Sequence& sequence);
+  void Reap(Sequence& sequence);
+  void ForgetInFlight(const Sequence& sequence);
+  void Enqueue(Sequence& sequence);
+  void Unhold(Request& request, bool all);
+  void Dequeued(Request& request);
+  void PublishUpTo(Sequence& sequence, int32_t num_computed);
+
+  int32_t Remaining(const Sequence& s) const { return s.NumKnown() - s.num_computed; }
+  // False once everything it may generate is drawn or being drawn.
+  bool WantsMore(const Sequence& s) const {
+    return s.NumGenerated() < s.request->spec.stop.max_new_tokens && s.NumKnown() < max_len_;
+  }
+
+  const SchedulerOptions options_;
+  const int32_t max_len_;
+  const FaultInjection faults_;
+  KvManager kv_;
+  PlanBuilder builder_;
+
+  std::unordered_map<RequestId, std::unique_ptr<Request>> requests_;
+  std::map<QueueKey, Sequence*> waiting_;
+  std::vector<Sequence*> running_;  // by key
+  std::vector<Sequence*> leaving_;  // finished, still in flight
+  std::vector<SlotId> free_slots_;
+  TimerQueue deadlines_;
+  TimerQueue queue_limits_;
+  uint64_t next_arrival_ = 1;
+  int64_t now_us_ = 0;  // as last told
+  int32_t num_held_ = 0;
+  int64_t waiting_prompt_tokens_ = 0;
+
+  // Of the step under construction.
+  uint64_t round_ = 0;  // calls of Schedule; not all of them give a plan
+  int32_t budget_ = 0;
+  bool may_admit_ = true;
+  std::vector<Sequence*> step_sequences_;
+  bool step_has_prefill_ = false;
+  bool step_has_decode_ = false;
+
+  // The head of the queue did not fit when this was so; no need to look again
+  // until it changes.
+  const Sequence* blocked_head_ = nullptr;
+  int32_t blocked_free_ = 0;
+  uint64_t blocked_published_ = 0;
+
+  std::deque<Record> records_;  // in flight, oldest first
+
+  std::vector<SequenceOutput> outputs_;
+  SchedulerChanges changes_;
+  SchedulerCounters counters_;
+  uint32_t num_fault_events_ = 0;
+};
+
+}  // namespace inferd

@@ -1,0 +1,57 @@
+// Random workloads on ranks that run ahead, compared with an unpaged oracle.
+#include <cstdio>
+#include <cstdlib>
+
+#include "engine/simulation.h"
+#include "gtest/gtest.h"
+
+namespace inferd::testing {
+namespace {
+
+// INFERD_SIM_SEEDS widens the search; INFERD_SIM_FIRST begins it elsewhere.
+uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
+  const char* text = std::getenv(name);
+  return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
+}
+
+class PagedProperty : public ::testing::TestWithParam<int> {};
+
+TEST_P(PagedProperty, TextEqualsTheUnpagedOracle) {
+  const uint64_t first = FromEnvironment("INFERD_SIM_FIRST", 1);
+  const uint64_t num_seeds = FromEnvironment("INFERD_SIM_SEEDS", 5000);
+  SimulationTotals totals;
+  for (uint64_t seed = first; seed < first + num_seeds; ++seed) {
+    SimulationOptions options;
+    options.seed = seed;
+    options.depth = GetParam();
+    const Status status = RunSimulation(options, totals);
+    ASSERT_TRUE(status.ok()) << "seed " << seed << " depth " << GetParam() << ": "
+                             << status.ToString();
+  }
+  std::printf(
+      "depth %d: %llu seeds, %llu turns, %llu plans, %llu tokens, %llu preemptions, "
+      "%llu cached tokens, %llu refused, ends",
+      GetParam(), static_cast<unsigned long long>(num_seeds),
+      static_cast<unsigned long long>(totals.turns), static_cast<unsigned long long>(totals.plans),
+      static_cast<unsigned long long>(totals.tokens),
+      static_cast<unsigned long long>(totals.preemptions),
+      static_cast<unsigned long long>(totals.cached_tokens),
+      static_cast<unsigned long long>(totals.refused));
+  for (const uint64_t n : totals.finished) std::printf(" %llu", static_cast<unsigned long long>(n));
+  std::printf("\n");
+  // The workloads must reach what they are there for.
+  if (num_seeds < 500) return;
+  EXPECT_GT(totals.preemptions, num_seeds / 4);
+  EXPECT_GT(totals.cached_tokens, num_seeds);
+  for (const FinishReason reason :
+       {FinishReason::kStopToken, FinishReason::kLength, FinishReason::kCancelled,
+        FinishReason::kDeadline, FinishReason::kCorrupted, FinishReason::kPreempted,
+        FinishReason::kQueueTimeout}) {
+    EXPECT_GT(totals.finished[static_cast<size_t>(reason)], 0U) << static_cast<int>(reason);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Depths, PagedProperty, ::testing::Values(1, 2, 3, 4));
+
+}  // namespace
+}  // namespace inferd::testing
