@@ -85,14 +85,13 @@ std::vector<TokenSpan> AddedTokenMatcher::Split(const MarkedText& text) const {
         (EndsInWord(all.substr(0, begin)) || StartsWithWord(all.substr(end)))) {
       continue;
     }
-    // A span before may have taken white space past the place of this match.
-    begin = std::max(begin, covered);
     if (token.lstrip) {
-      while (begin > covered) {
+      while (begin > 0) {
         const size_t previous = PreviousUtf8(all, begin);
         if (!IsWhitespace(DecodeUtf8(all, previous).value)) break;
         begin = previous;
       }
+      begin = std::max(begin, covered);
     }
     if (token.rstrip) {
       while (end < all.size()) {
@@ -103,7 +102,9 @@ std::vector<TokenSpan> AddedTokenMatcher::Split(const MarkedText& text) const {
     }
     if (covered < begin) spans.push_back({-1, covered, begin});
     spans.push_back({token.id, begin, end});
-    covered = std::max(covered, end);
+    // A match within white space that the span before took along moves this back:
+    // what follows the match counts again, as in the library.
+    covered = end;
   }
   if (covered < all.size()) spans.push_back({-1, covered, all.size()});
   return spans;

@@ -41,7 +41,8 @@ class AddedTokenMatcher {
   void Add(std::string_view pattern, const AddedToken& token);
   bool empty() const { return tokens_.empty(); }
 
-  // Stretches that cover `text`, none of them empty.
+  // Stretches that cover `text` in order, none of them empty. They overlap where a
+  // token begins within white space that the one before it took along.
   std::vector<TokenSpan> Split(const MarkedText& text) const;
 
  private:

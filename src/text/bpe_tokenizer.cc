@@ -44,7 +44,9 @@ Status BpeTokenizer::IndexAddedTokens() {
     content.text = token.content;
     content.trust.Append(content.text.size(), true);
     INFERD_ASSIGN_OR_RETURN(content, parts_.normalizer.Apply(std::move(content)));
-    if (!content.text.empty()) normalized_matcher_.Add(content.text, token);
+    if (content.text.empty()) continue;
+    normalized_matcher_.Add(content.text, token);
+    added_content_[id] = std::move(content.text);  // decoded in that form, too
   }
   return OkStatus();
 }
