@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "inferd/base/status.h"
+#include "inferd/tensor/tensor.h"
+
+namespace inferd {
+
+// What a checkpoint says about one tensor.
+struct TensorFacts {
+  std::string_view dtype;  // as the file spells it: "F32", "BF16", …
+  std::vector<int64_t> shape;
+};
+
+// The tensors of a directory of safetensors files (model.safetensors, or the
+// shards that model.safetensors.index.json names), mapped for reading. One
+// thread at a time. Opening checks every header fully and reads no weights.
+class Checkpoint {
+ public:
+  static StatusOr<Checkpoint> Open(const std::filesystem::path& dir);
+  Checkpoint(Checkpoint&&) noexcept;
+  Checkpoint& operator=(Checkpoint&&) noexcept;
+  ~Checkpoint();
+
+  // Names in the order of the alphabet.
+  std::vector<std::string_view> Names() const;
+  // Null when there is no tensor of that name.
+  const TensorFacts* Find(std::string_view name) const;
+  // The tensor's bytes in the mapped file; read-only, valid until Unmap and as
+  // long as this object. FAILED_PRECONDITION unless its dtype is F32, F16 or
+  // BF16, its rank at most TensorView::kMaxRank, and its bytes aligned.
+  StatusOr<TensorView> View(std::string_view name) const;
+  // Of all files.
+  int64_t TotalBytes() const;
+
+  // Gives the pages read so far back to the system; views stay valid.
+  void ReleasePages() const;
+  // Unmaps every file but the one `borrowed` points into (null: all of them).
+  void UnmapExcept(const void* borrowed);
+
+ private:
+  struct Files;
+  explicit Checkpoint(std::unique_ptr<Files> files);
+  std::unique_ptr<Files> files_;
+};
+
+}  // namespace inferd

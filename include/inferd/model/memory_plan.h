@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "inferd/base/status.h"
+#include "inferd/model/checkpoint.h"
+#include "inferd/model/model_config.h"
+#include "inferd/ops/ops.h"
+
+namespace inferd {
+
+// What the operator wants; zero means derived.
+struct MemoryRequest {
+  int32_t max_model_len = 0;  // 0: the model's max_context
+  int32_t max_running = 64;
+  int32_t max_batched_tokens = 512;
+  int32_t block_size = 16;
+  DType kv_dtype = DType::kBF16;  // kBF16 or kF32
+  // The KV cache, first one set wins: blocks; bytes; otherwise what
+  // `max_running` sequences of full length need, but at most `kv_fraction` of
+  // the memory left beside the model.
+  int32_t num_blocks = 0;  // padding block included
+  int64_t kv_bytes = 0;
+  double kv_fraction = 0.5;
+  int64_t available_bytes = 0;  // 0: not known, nothing is refused
+};
+
+// Where the memory goes. Computed from config.json and the checkpoint's headers
+// alone, before any of it is taken.
+struct MemoryPlan {
+  int32_t max_model_len = 0;
+  int64_t weight_bytes = 0;        // matrices and vectors, at the checkpoint's precision
+  int64_t mapped_bytes = 0;        // embedding rows, read from the mapped file as needed
+  int64_t rope_bytes = 0;          // cos and sin of every position
+  int64_t workspace_bytes = 0;     // activations of the largest step
+  int64_t scratch_bytes = 0;       // of the ops
+  int64_t kv_bytes_per_block = 0;  // all layers
+  int32_t num_blocks = 0;          // padding block included
+  int64_t kv_bytes = 0;
+  int64_t total_bytes = 0;  // all of it but mapped_bytes
+
+  int64_t KvTokens(int32_t block_size) const { return int64_t{num_blocks - 1} * block_size; }
+};
+
+// FAILED_PRECONDITION when the checkpoint does not fit the configuration or a
+// request is out of range; RESOURCE_EXHAUSTED, with the numbers, when it is too
+// large for the memory available. What is worth a log line is added to `notes`.
+StatusOr<MemoryPlan> PlanMemory(const ModelConfig& config, const Checkpoint& checkpoint,
+                                const Ops& ops, const MemoryRequest& request,
+                                std::vector<std::string>* notes);
+
+}  // namespace inferd

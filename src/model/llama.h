@@ -1,0 +1,13 @@
+#pragma once
+
+#include <memory>
+
+#include "inferd/model/model.h"
+
+namespace inferd::model {
+
+// Llama, Mistral, Qwen2 and Qwen3: see llama.cc.
+StatusOr<std::unique_ptr<Model>> LoadLlama(const ModelConfig& config, Checkpoint checkpoint,
+                                           const StepLimits& limits, Ops& ops);
+
+}  // namespace inferd::model

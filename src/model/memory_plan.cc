@@ -1,0 +1,109 @@
+#include "inferd/model/memory_plan.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "inferd/model/model.h"
+#include "model/tensor_list.h"
+
+namespace inferd {
+namespace {
+
+Status CheckRequest(const ModelConfig& config, const MemoryRequest& r) {
+  const auto in_range = [](std::string_view name, int64_t value, int64_t low, int64_t high) {
+    if (value >= low && value <= high) return OkStatus();
+    return FailedPreconditionError(std::string(name) + ": must be in [" + std::to_string(low) +
+                                   ", " + std::to_string(high) + "]");
+  };
+  INFERD_RETURN_IF_ERROR(in_range("max_model_len", r.max_model_len, 0, config.max_context));
+  INFERD_RETURN_IF_ERROR(in_range("max_running", r.max_running, 1, 65536));
+  INFERD_RETURN_IF_ERROR(in_range("max_batched_tokens", r.max_batched_tokens, 1, 1 << 20));
+  INFERD_RETURN_IF_ERROR(in_range("block_size", r.block_size, 1, 1024));
+  INFERD_RETURN_IF_ERROR(in_range("num_blocks", r.num_blocks, 0, 1 << 30));
+  INFERD_RETURN_IF_ERROR(in_range("kv_bytes", r.kv_bytes, 0, int64_t{1} << 50));
+  if (!(r.kv_fraction > 0.0 && r.kv_fraction <= 1.0)) {
+    return FailedPreconditionError("kv_fraction: must be in (0, 1]");
+  }
+  if (r.kv_dtype != DType::kBF16 && r.kv_dtype != DType::kF32) {
+    return FailedPreconditionError("kv_dtype: must be bf16 or f32");
+  }
+  return OkStatus();
+}
+
+// Bytes of the packed weights at the checkpoint's precision, vectors as f32.
+int64_t WeightBytes(const ModelConfig& config, const Checkpoint& checkpoint, int64_t* mapped) {
+  int64_t bytes = 0;
+  for (const model::ExpectedTensor& e : model::ExpectedTensors(config)) {
+    const StatusOr<TensorView> view = checkpoint.View(e.name);
+    INFERD_CHECK(view.ok());  // CheckTensors came first
+    if (e.name == model::kEmbedding) {
+      *mapped = view->NumBytes();
+      if (config.tie_word_embeddings) bytes += view->NumBytes();  // packed once more as the head
+    } else {
+      bytes += view->rank == 1 ? view->NumElements() * DTypeSize(DType::kF32) : view->NumBytes();
+    }
+  }
+  return bytes;
+}
+
+std::string MiB(int64_t bytes) { return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB"; }
+
+}  // namespace
+
+StatusOr<MemoryPlan> PlanMemory(const ModelConfig& config, const Checkpoint& checkpoint,
+                                const Ops& ops, const MemoryRequest& request,
+                                std::vector<std::string>* notes) {
+  INFERD_RETURN_IF_ERROR(CheckRequest(config, request));
+  INFERD_RETURN_IF_ERROR(model::CheckTensors(config, checkpoint, notes));
+
+  MemoryPlan plan;
+  plan.max_model_len = request.max_model_len > 0 ? request.max_model_len : config.max_context;
+  plan.weight_bytes = WeightBytes(config, checkpoint, &plan.mapped_bytes);
+  plan.rope_bytes = int64_t{plan.max_model_len} * config.head_dim * DTypeSize(DType::kF32);
+  const StepLimits limits{request.max_batched_tokens, request.max_running, plan.max_model_len};
+  plan.workspace_bytes = Workspace::Bytes(config, limits);
+  plan.scratch_bytes = ops.ScratchBytes(request.max_batched_tokens, request.max_running,
+                                        MaxFeatures(config), config.vocab_size);
+  const int64_t fixed =
+      plan.weight_bytes + plan.rope_bytes + plan.workspace_bytes + plan.scratch_bytes;
+  if (request.available_bytes > 0 && fixed > request.available_bytes) {
+    return ResourceExhaustedError("the model needs " + MiB(fixed) + " beside its KV cache, " +
+                                  MiB(request.available_bytes) + " are available");
+  }
+
+  const KvLayerSpec spec{config.num_kv_heads, config.head_dim, request.block_size,
+                         request.kv_dtype};
+  plan.kv_bytes_per_block = ops.KvBytesPerBlock(spec) * config.num_layers;
+  const int64_t per_sequence =
+      (int64_t{plan.max_model_len} + request.block_size - 1) / request.block_size;
+  const int64_t everyone = 1 + per_sequence * request.max_running;
+  int64_t blocks = request.num_blocks;
+  if (blocks == 0 && request.kv_bytes > 0) blocks = request.kv_bytes / plan.kv_bytes_per_block;
+  if (blocks == 0 && request.kv_bytes == 0) {
+    blocks = everyone;
+    if (request.available_bytes > 0) {
+      const double share =
+          static_cast<double>(request.available_bytes - fixed) * request.kv_fraction;
+      blocks = std::min(blocks, static_cast<int64_t>(share) / plan.kv_bytes_per_block);
+    }
+  }
+  plan.num_blocks = static_cast<int32_t>(std::min(blocks, int64_t{1} << 30));
+  plan.kv_bytes = plan.kv_bytes_per_block * plan.num_blocks;
+  plan.total_bytes = fixed + plan.kv_bytes;
+  if (plan.num_blocks < 2) {
+    return ResourceExhaustedError("no room for a KV cache: a block of " +
+                                  std::to_string(request.block_size) + " tokens takes " +
+                                  std::to_string(plan.kv_bytes_per_block) + " bytes");
+  }
+  if (request.available_bytes > 0 && plan.total_bytes > request.available_bytes) {
+    return ResourceExhaustedError("model and KV cache need " + MiB(plan.total_bytes) + ", " +
+                                  MiB(request.available_bytes) + " are available");
+  }
+  if (plan.num_blocks - 1 < per_sequence) {
+    notes->push_back("the KV cache holds " + std::to_string(plan.KvTokens(request.block_size)) +
+                     " tokens, fewer than max_model_len " + std::to_string(plan.max_model_len));
+  }
+  return plan;
+}
+
+}  // namespace inferd

@@ -1,0 +1,13 @@
+#include "inferd/model/model.h"
+
+#include "model/llama.h"
+
+namespace inferd {
+
+// Every architecture a ModelConfig can name is of the Llama family so far.
+StatusOr<std::unique_ptr<Model>> LoadModel(const ModelConfig& config, Checkpoint checkpoint,
+                                           const StepLimits& limits, Ops& ops) {
+  return model::LoadLlama(config, std::move(checkpoint), limits, ops);
+}
+
+}  // namespace inferd

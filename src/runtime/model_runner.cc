@@ -1,0 +1,115 @@
+#include "runtime/model_runner.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace inferd::runtime {
+
+ModelRunner::ModelRunner(std::unique_ptr<Model> model, const RankLimits& limits, Ops& ops)
+    : limits_(limits),
+      ops_(ops),
+      model_(std::move(model)),
+      sequences_(std::make_unique<SeqTable>(limits)),
+      builder_(limits),
+      drawn_(static_cast<size_t>(limits.max_running)) {}
+
+StatusOr<std::unique_ptr<ModelRunner>> ModelRunner::Create(std::unique_ptr<Model> model,
+                                                           const RankLimits& limits, DType kv_dtype,
+                                                           Ops& ops) {
+  std::unique_ptr<ModelRunner> runner(new ModelRunner(std::move(model), limits, ops));
+  const ModelConfig& config = runner->model_->config();
+  const StepLimits step{limits.max_batched_tokens, limits.max_running, limits.max_model_len};
+  INFERD_ASSIGN_OR_RETURN(runner->workspace_, Workspace::Create(config, step, ops.allocator()));
+  const int64_t scratch_bytes = ops.ScratchBytes(limits.max_batched_tokens, limits.max_running,
+                                                 MaxFeatures(config), config.vocab_size);
+  INFERD_ASSIGN_OR_RETURN(runner->scratch_,
+                          Buffer::Create(ops.allocator(), static_cast<size_t>(scratch_bytes)));
+  ops.SetScratch(TensorView(runner->scratch_.data(), DType::kU8, {scratch_bytes}));
+  const KvLayerSpec spec{config.num_kv_heads, config.head_dim, limits.block_size, kv_dtype};
+  INFERD_ASSIGN_OR_RETURN(runner->kv_,
+                          KvStore::Create(spec, config.num_layers, limits.num_blocks, ops));
+  runner->step_plan_ = ops.MakeStepPlan(limits.max_batched_tokens, limits.max_running,
+                                        limits.MaxBlocksPerSequence());
+  return runner;
+}
+
+StepResult ModelRunner::Run(const BatchPlan& plan) {
+  StepResult result;
+  result.step = plan.step;
+  if (Status status = RunStep(plan, &result); !status.ok()) {
+    result.outputs.clear();
+    result.top.clear();
+    result.error = std::move(status);
+  }
+  return result;
+}
+
+Status ModelRunner::RunStep(const BatchPlan& plan, StepResult* result) {
+  INFERD_RETURN_IF_ERROR(sequences_->Apply(plan));
+  if (plan.entries.empty()) return OkStatus();
+  kv_.Touch(plan.new_blocks);
+  ops_.PlanStep(builder_.Build(plan, *sequences_), step_plan_.get());
+  const TensorView logits = model_->Forward(ops_, *step_plan_, kv_.layers(), workspace_);
+  const std::span<const SampleRow> rows = builder_.sample_rows();
+  if (!rows.empty()) ops_.Sample(logits, rows, std::span(drawn_).first(rows.size()));
+  INFERD_RETURN_IF_ERROR(ops_.Finish());
+  return TakeSamples(result);
+}
+
+Status ModelRunner::TakeSamples(StepResult* result) {
+  const std::span<const SlotId> slots = builder_.sample_slots();
+  result->outputs.reserve(slots.size());
+  for (size_t i = 0; i < slots.size(); ++i) {
+    const SampleOutput& drawn = drawn_[i];
+    StepOutput output;
+    output.slot = slots[i];
+    output.corrupted = drawn.corrupted;
+    if (drawn.corrupted) {
+      // Positions stay in step with the scheduler's count; what this token leads
+      // to is never shown, the sequence ends here.
+      sequences_->Append(slots[i], 0);
+      result->outputs.push_back(output);
+      continue;
+    }
+    if (drawn.token < 0 || drawn.token >= limits_.vocab_size) {
+      return InternalError("the sampler drew a token outside the vocabulary");
+    }
+    output.token = drawn.token;
+    if (sequences_->at(slots[i]).sampling.logprobs >= 0) {
+      output.logprob = drawn.logprob;
+      output.first_top = static_cast<int32_t>(result->top.size());
+      output.num_top = static_cast<int32_t>(drawn.top.size());
+      for (const auto& [token, logprob] : drawn.top) result->top.push_back({token, logprob});
+    }
+    sequences_->Append(slots[i], drawn.token);
+    result->outputs.push_back(output);
+  }
+  return OkStatus();
+}
+
+Status ModelRunner::WarmUp() {
+  BatchPlan plan;
+  AdmittedSequence sequence;
+  sequence.slot = 0;
+  sequence.num_tokens = 1;
+  sequence.num_prompt = 1;
+  sequence.sampling.temperature = 0.0F;
+  plan.admitted.push_back(sequence);
+  plan.tokens.push_back(0);
+  plan.new_blocks.push_back(1);
+  StepEntry entry;
+  entry.slot = 0;
+  entry.count = 1;
+  entry.num_new_blocks = 1;
+  entry.sample = 1;
+  plan.entries.push_back(entry);
+  const StepResult result = Run(plan);
+  INFERD_RETURN_IF_ERROR(result.error);
+  sequences_ = std::make_unique<SeqTable>(limits_);
+  if (result.outputs.front().corrupted) {
+    return FailedPreconditionError("the model's logits are not finite: its weights are damaged");
+  }
+  return OkStatus();
+}
+
+}  // namespace inferd::runtime
