@@ -1,0 +1,235 @@
+// Small checkpoints of every family against what transformers computes with
+// them in float32 (tests/golden/make_goldens.py).
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <numeric>
+
+#include "inferd/backends/backend.h"
+#include "inferd/runtime/rank.h"
+#include "nlohmann/json.hpp"
+#include "plan_driver.h"
+#include "support/fussy_backend.h"
+#include "tap_ops.h"
+
+namespace inferd {
+namespace {
+
+using testing::DrivenPrompt;
+using testing::DrivenResult;
+using testing::PlanDriver;
+using testing::TapOps;
+
+namespace fs = std::filesystem;
+
+// Logits have a standard deviation of about 10 here; two float32 evaluations in
+// different order differ by about 1e-4.
+constexpr float kLogitTolerance = 2e-3F;
+constexpr int32_t kSlots = 4;
+
+struct ExpectedPrompt {
+  std::vector<TokenId> ids;
+  std::vector<TokenId> greedy;
+  std::vector<std::pair<int32_t, std::vector<float>>> logits;  // position, values
+};
+
+std::vector<ExpectedPrompt> ReadExpected(const fs::path& dir) {
+  std::ifstream file(dir / "expected.json");
+  const nlohmann::json root = nlohmann::json::parse(file);
+  std::vector<ExpectedPrompt> prompts;
+  for (const auto& p : root.at("prompts")) {
+    ExpectedPrompt e;
+    e.ids = p.at("ids").get<std::vector<TokenId>>();
+    e.greedy = p.at("greedy").get<std::vector<TokenId>>();
+    for (const auto& l : p.at("logits")) {
+      e.logits.emplace_back(l.at("position").get<int32_t>(),
+                            l.at("values").get<std::vector<float>>());
+    }
+    prompts.push_back(std::move(e));
+  }
+  return prompts;
+}
+
+std::unique_ptr<Backend> MakeBackend(const std::string& name) {
+  if (name == "fussy") return std::make_unique<FussyBackend>();
+  BackendOptions options;
+  options.threads = 2;
+  auto backend = CreateBackend(name, options);
+  return backend.ok() ? std::move(backend).value() : nullptr;
+}
+
+// A rank with a tap on its logits.
+struct TestRank {
+  std::unique_ptr<Backend> backend;
+  std::unique_ptr<TapOps> tap;
+  std::unique_ptr<LocalExecutor> executor;
+  RankOptions options;
+
+  PlanDriver Driver() const {
+    return PlanDriver(*executor, kSlots, options.memory.block_size,
+                      executor->info().memory.num_blocks);
+  }
+  using Logits = std::map<TapOps::Key, std::vector<float>>;
+};
+
+DrivenPrompt Greedy(uint64_t name, std::vector<TokenId> prompt, int32_t max_new) {
+  DrivenPrompt p;
+  p.prompt = std::move(prompt);
+  p.sampling.temperature = 0.0F;
+  p.sampling.seed = name;
+  p.max_new = max_new;
+  return p;
+}
+
+float MaxDifference(const std::vector<float>& a, const std::vector<float>& b) {
+  if (a.size() != b.size()) return INFINITY;
+  float worst = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const float d = std::fabs(a[i] - b[i]);
+    if (!(d <= worst)) worst = d;
+  }
+  return worst;
+}
+
+class GoldenTest : public ::testing::TestWithParam<std::tuple<std::string, std::string>> {
+ protected:
+  void SetUp() override {
+    dir_ = fs::path(INFERD_SOURCE_DIR) / "tests/golden" / std::get<0>(GetParam());
+    ASSERT_TRUE(fs::exists(dir_ / "expected.json"));
+    expected_ = ReadExpected(dir_);
+    ASSERT_FALSE(expected_.empty());
+  }
+
+  // Starts a fresh rank. False, and the test is skipped, without the backend.
+  bool Start(TestRank* rank) {
+    const std::string name = std::get<1>(GetParam());
+    rank->backend = MakeBackend(name);
+    if (rank->backend == nullptr) return false;
+    rank->tap = std::make_unique<TapOps>(rank->backend->ops());
+    rank->options.model_dir = dir_;
+    rank->options.memory.max_running = kSlots;
+    rank->options.memory.max_batched_tokens = 256;
+    rank->options.memory.block_size = name == "fussy" ? FussyOps::kBlockSize : 16;
+    rank->options.memory.kv_dtype = DType::kF32;
+    auto executor = StartLocalExecutor(rank->options, *rank->tap, clock_, nullptr);
+    EXPECT_TRUE(executor.ok()) << executor.status().ToString();
+    if (!executor.ok()) return false;
+    rank->executor = std::move(executor).value();
+    return true;
+  }
+
+  std::vector<DrivenPrompt> All(int32_t max_new) const {
+    std::vector<DrivenPrompt> prompts;
+    for (size_t i = 0; i < expected_.size(); ++i) {
+      prompts.push_back(Greedy(i, expected_[i].ids, max_new));
+    }
+    return prompts;
+  }
+  void ExpectGreedy(const std::vector<DrivenResult>& results, const char* how) const {
+    ASSERT_EQ(results.size(), expected_.size());
+    for (size_t i = 0; i < results.size(); ++i) {
+      EXPECT_EQ(results[i].tokens, expected_[i].greedy) << how << ", prompt " << i;
+    }
+  }
+
+  fs::path dir_;
+  std::vector<ExpectedPrompt> expected_;
+  SystemClock clock_;
+};
+
+TEST_P(GoldenTest, LogitsAgree) {
+  TestRank rank;
+  if (!Start(&rank)) GTEST_SKIP() << "no backend " << std::get<1>(GetParam());
+  PlanDriver driver = rank.Driver();
+  float worst = 0;
+  for (const ExpectedPrompt& e : expected_) {
+    for (const auto& [position, values] : e.logits) {
+      // The logits after `position` are those the next token is drawn from.
+      std::vector<TokenId> prefix(e.ids.begin(), e.ids.begin() + position + 1);
+      driver.ForgetBlocks();
+      driver.Run({Greedy(77, std::move(prefix), 1)}, 256, 1);
+      const auto it = rank.tap->logits().find({77, static_cast<uint64_t>(position) + 1});
+      ASSERT_NE(it, rank.tap->logits().end());
+      worst = std::max(worst, MaxDifference(it->second, values));
+    }
+  }
+  RecordProperty("max_difference", std::to_string(worst));
+  std::printf("    %s on %s: largest difference %.2e\n", std::get<0>(GetParam()).c_str(),
+              std::get<1>(GetParam()).c_str(), static_cast<double>(worst));
+  EXPECT_LT(worst, kLogitTolerance);
+}
+
+TEST_P(GoldenTest, GreedyTextAgreesHoweverItIsScheduled) {
+  TestRank rank;
+  if (!Start(&rank)) GTEST_SKIP() << "no backend " << std::get<1>(GetParam());
+  const auto max_new = static_cast<int32_t>(expected_[0].greedy.size());
+  ASSERT_GE(max_new, 256);
+  PlanDriver driver = rank.Driver();
+
+  std::vector<DrivenResult> alone;
+  for (size_t i = 0; i < expected_.size(); ++i) {
+    alone.push_back(driver.Run({Greedy(i, expected_[i].ids, max_new)}, 256, 1)[0]);
+  }
+  ExpectGreedy(alone, "alone");
+  const TestRank::Logits logits_alone = rank.tap->logits();
+
+  // Prefix hit: the full blocks the last prompt left behind, but not its last token.
+  DrivenPrompt again = Greedy(expected_.size() - 1, expected_.back().ids, max_new);
+  const size_t whole =
+      (again.prompt.size() - 1) / static_cast<size_t>(rank.options.memory.block_size);
+  again.shared_blocks.assign(alone.back().table.begin(),
+                             alone.back().table.begin() + static_cast<std::ptrdiff_t>(whole));
+  ASSERT_GT(whole, 0U);
+  EXPECT_EQ(driver.Run({again}, 256, 2)[0].tokens, expected_.back().greedy) << "prefix hit";
+  EXPECT_EQ(rank.tap->logits(), logits_alone) << "prefix hit";
+
+  // From here on other sequences run on the blocks left behind.
+  driver.ForgetBlocks();
+  driver.first_slot = 1;
+  ExpectGreedy(driver.Run(All(max_new), 256, 2), "batched");
+  EXPECT_EQ(rank.tap->logits(), logits_alone) << "batched";
+  driver.ForgetBlocks();
+  ExpectGreedy(driver.Run(All(max_new), 7, 2), "chunked");
+  EXPECT_EQ(rank.tap->logits(), logits_alone) << "chunked";
+}
+
+// P4: the plans of a run, replayed from an empty rank, give the same bits.
+TEST_P(GoldenTest, ReplayedPlansGiveTheSameLogits) {
+  TestRank first;
+  if (!Start(&first)) GTEST_SKIP() << "no backend " << std::get<1>(GetParam());
+  PlanDriver driver = first.Driver();
+  driver.Run(All(20), 19, 2);
+  TestRank second;
+  ASSERT_TRUE(Start(&second));
+  for (const auto& plan : driver.plans()) {
+    second.executor->Submit(plan);
+    ASSERT_TRUE(second.executor->Await().error.ok());
+  }
+  EXPECT_EQ(first.tap->logits(), second.tap->logits());
+}
+
+std::vector<std::string> Families() {
+  std::vector<std::string> names;
+  std::error_code error;
+  const fs::path root = fs::path(INFERD_SOURCE_DIR) / "tests/golden";
+  for (const auto& entry : fs::directory_iterator(root, error)) {
+    if (fs::exists(entry.path() / "expected.json", error) &&
+        fs::exists(entry.path() / "config.json", error)) {
+      names.push_back(entry.path().filename().string());
+    }
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, GoldenTest,
+                         ::testing::Combine(::testing::ValuesIn(Families()),
+                                            ::testing::Values("ref", "cpu", "fussy")),
+                         [](const auto& p) {
+                           return std::get<0>(p.param) + "_" + std::get<1>(p.param);
+                         });
+
+}  // namespace
+}  // namespace inferd

@@ -1,0 +1,103 @@
+#pragma once
+
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "inferd/ops/ops.h"
+
+namespace inferd::testing {
+
+// Passes every op on and keeps the logits each Sample saw, by (seed, position) of
+// the row. Read them when the executor is gone or idle.
+class TapOps final : public Ops {
+ public:
+  explicit TapOps(Ops& inner) : inner_(inner) {}
+
+  using Key = std::pair<uint64_t, uint64_t>;  // seed, position of the token drawn
+  const std::map<Key, std::vector<float>>& logits() const { return logits_; }
+
+  std::string_view name() const override { return inner_.name(); }
+  Allocator& allocator() override { return inner_.allocator(); }
+  bool Supports(WeightFormat format) const override { return inner_.Supports(format); }
+  StatusOr<LinearWeight> Pack(std::span<const RawLinear> parts,
+                              std::span<const TensorView> bias) override {
+    return inner_.Pack(parts, bias);
+  }
+  StatusOr<VectorWeight> PackVector(const TensorView& host) override {
+    return inner_.PackVector(host);
+  }
+  StatusOr<EmbeddingTable> PackEmbedding(const TensorView& host) override {
+    return inner_.PackEmbedding(host);
+  }
+  StatusOr<Buffer> Upload(std::span<const float> host) override { return inner_.Upload(host); }
+  int64_t KvBytesPerBlock(const KvLayerSpec& spec) const override {
+    return inner_.KvBytesPerBlock(spec);
+  }
+  std::unique_ptr<StepPlan> MakeStepPlan(int32_t max_tokens, int32_t max_sequences,
+                                         int32_t max_blocks_per_sequence) override {
+    return inner_.MakeStepPlan(max_tokens, max_sequences, max_blocks_per_sequence);
+  }
+  int64_t ScratchBytes(int32_t max_tokens, int32_t max_sequences, int64_t max_features,
+                       int64_t vocab_size) const override {
+    return inner_.ScratchBytes(max_tokens, max_sequences, max_features, vocab_size);
+  }
+  void SetScratch(TensorView scratch) override { inner_.SetScratch(scratch); }
+  void PlanStep(const StepInputs& inputs, StepPlan* plan) override {
+    inner_.PlanStep(inputs, plan);
+  }
+  void Embed(const StepPlan& plan, const EmbeddingTable& table, TensorView out) override {
+    inner_.Embed(plan, table, out);
+  }
+  void RmsNorm(TensorView x, const VectorWeight& weight, float eps, TensorView out) override {
+    inner_.RmsNorm(x, weight, eps, out);
+  }
+  void HeadRmsNorm(TensorView x, int32_t first_head, int32_t num_heads, int32_t head_dim,
+                   const VectorWeight& weight, float eps) override {
+    inner_.HeadRmsNorm(x, first_head, num_heads, head_dim, weight, eps);
+  }
+  void Add(TensorView x, TensorView y) override { inner_.Add(x, y); }
+  void Linear(TensorView x, const LinearWeight& weight, TensorView out) override {
+    inner_.Linear(x, weight, out);
+  }
+  void SiluMul(TensorView gate_up, TensorView out) override { inner_.SiluMul(gate_up, out); }
+  void Rope(const StepPlan& plan, const RopeTable& table, TensorView x, int32_t num_heads,
+            int32_t head_dim) override {
+    inner_.Rope(plan, table, x, num_heads, head_dim);
+  }
+  void AppendKv(const StepPlan& plan, TensorView qkv, int32_t num_q_heads,
+                const KvLayerView& kv) override {
+    inner_.AppendKv(plan, qkv, num_q_heads, kv);
+  }
+  void Attention(const StepPlan& plan, TensorView qkv, int32_t num_q_heads, const KvLayerView& kv,
+                 float scale, TensorView out) override {
+    inner_.Attention(plan, qkv, num_q_heads, kv, scale, out);
+  }
+  void GatherSampleRows(const StepPlan& plan, TensorView x, TensorView out) override {
+    inner_.GatherSampleRows(plan, x, out);
+  }
+  void Sample(TensorView logits, std::span<const SampleRow> rows,
+              std::span<SampleOutput> out) override {
+    const int64_t vocab = logits.dim(1);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const float* row = logits.As<float>() + static_cast<int64_t>(i) * vocab;
+      logits_[{rows[i].seed, rows[i].position}].assign(row, row + vocab);
+    }
+    inner_.Sample(logits, rows, out);
+  }
+  Status Finish() override { return inner_.Finish(); }
+  void AddRmsNorm(TensorView x, TensorView y, const VectorWeight& weight, float eps,
+                  TensorView out) override {
+    inner_.AddRmsNorm(x, y, weight, eps, out);
+  }
+  void RopeAppendKv(const StepPlan& plan, const RopeTable& table, TensorView qkv,
+                    int32_t num_q_heads, const KvLayerView& kv) override {
+    inner_.RopeAppendKv(plan, table, qkv, num_q_heads, kv);
+  }
+
+ private:
+  Ops& inner_;
+  std::map<Key, std::vector<float>> logits_;
+};
+
+}  // namespace inferd::testing
