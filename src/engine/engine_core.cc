@@ -73,7 +73,8 @@ void EngineCore::Turn() {
     executor_.Submit(plan);
   }
   if (scheduler_.num_in_flight() > 0 && (scheduler_.num_in_flight() == depth_ || !plan)) {
-    if (!scheduler_.outputs().empty()) Announce({});  // ends are not kept waiting
+    // Ends, and places in the queue, are not kept waiting for the ranks.
+    if (!scheduler_.outputs().empty() || scheduler_.changes().any()) Announce({});
     TakeResult();
   } else {
     Announce({});

@@ -50,6 +50,8 @@ struct SchedulerChanges {
   int32_t dequeued_requests = 0;  // first scheduled, or ended before
   int64_t dequeued_tokens = 0;    // their prompts
   std::vector<RequestId> ended;   // all choices finished
+
+  bool any() const { return dequeued_requests != 0 || !ended.empty(); }
 };
 
 // Decides what each step computes: a state machine without threads, clocks or
