@@ -97,8 +97,8 @@ constexpr std::array kKeys{
     ConfigKey{"kv_cache.size", "kv-cache-size", kSize, FIELD(kv_cache.size_bytes), 0, 64 * kTiB, "",
               "Memory for the KV cache. 0: decided by `kv_cache.fraction`."},
     ConfigKey{"kv_cache.fraction", "", kNumber, FIELD(kv_cache.fraction), 0.01, 0.95, "",
-              "Share of the memory that is free once the weights are loaded; never more than "
-              "twice what `engine.max_running` sequences of full length need."},
+              "Share of the memory left beside the model; never more than what "
+              "`engine.max_running` sequences of full length need."},
     ConfigKey{"kv_cache.dtype", "kv-cache-dtype", kChoice, FIELD(kv_cache.dtype), 0, 0, "bf16|f32",
               "Number format of cached keys and values."},
     // ---- cpu ----

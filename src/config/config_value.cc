@@ -180,6 +180,8 @@ const ConfigKey& NearestConfigKey(std::string_view name) {
   return *nearest;
 }
 
+size_t TextDistance(std::string_view a, std::string_view b) { return config::EditDistance(a, b); }
+
 std::string EnvironmentName(const ConfigKey& key) {
   std::string name = "INFERD_";
   name.append(key.section()).append("__").append(key.key());

@@ -60,6 +60,8 @@ std::span<const ConfigKey> ConfigKeys();
 const ConfigKey* FindConfigKey(std::string_view name);
 // The known key whose name is most like `name`, for error messages.
 const ConfigKey& NearestConfigKey(std::string_view name);
+// How many typing errors apart two names are.
+size_t TextDistance(std::string_view a, std::string_view b);
 
 // "INFERD_ENGINE__MAX_RUNNING".
 std::string EnvironmentName(const ConfigKey& key);

@@ -50,7 +50,7 @@ struct ServerConfig {
   };
   struct KvCache {
     int64_t size_bytes = 0;  // 0: by `fraction`
-    double fraction = 0.5;   // of the memory free after the weights are loaded
+    double fraction = 0.5;   // of the memory left beside the model
     std::string dtype = "bf16";
   };
   struct Cpu {

@@ -1,0 +1,199 @@
+#include "app/command_line.h"
+
+#include <algorithm>
+#include <functional>
+
+#include "CLI/CLI.hpp"
+#include "app/version.h"
+#include "inferd/config/config_key.h"
+#include "inferd/config/config_loader.h"
+
+namespace inferd::app {
+namespace {
+
+// Values of the key flags as CLI11 fills them, in the order of ConfigKeys().
+struct KeyOptions {
+  std::vector<std::string> values;
+  std::vector<CLI::Option*> options;
+};
+
+// "--engine.depth,--depth"
+std::string FlagNames(const ConfigKey& key) {
+  std::string names = "--" + std::string(key.name);
+  if (!key.flag.empty()) names += ",--" + std::string(key.flag);
+  return names;
+}
+
+void AddServeOptions(CLI::App& command, ServeArguments& arguments, KeyOptions& keys) {
+  command.add_option("-c,--config", arguments.config_file, "Configuration file (YAML)");
+  command.add_flag_callback(
+      "--check-config", [&] { arguments.mode = ServeMode::kCheckConfig; },
+      "Read the configuration, say what is wrong with it, and exit");
+  command.add_flag_callback(
+      "--print-config", [&] { arguments.mode = ServeMode::kPrintConfig; },
+      "Print the effective configuration with the origin of each value, and exit");
+  command.add_flag_callback(
+      "--dry-run", [&] { arguments.mode = ServeMode::kDryRun; },
+      "Print what the model would take of the memory, and exit");
+  keys.values.resize(ConfigKeys().size());
+  for (size_t i = 0; i < ConfigKeys().size(); ++i) {
+    const ConfigKey& key = ConfigKeys()[i];
+    CLI::Option* option =
+        key.type == ConfigType::kBoolean
+            ? command.add_flag(FlagNames(key), keys.values[i], std::string(key.doc))
+            : command.add_option(FlagNames(key), keys.values[i], std::string(key.doc));
+    option->group("Configuration: " + std::string(key.section()));
+    keys.options.push_back(option);
+  }
+}
+
+// The flags that were given. The short name is quoted back when there is one.
+std::vector<KeyFlag> GivenFlags(const KeyOptions& keys) {
+  std::vector<KeyFlag> given;
+  for (size_t i = 0; i < keys.options.size(); ++i) {
+    if (keys.options[i]->count() == 0) continue;
+    const ConfigKey& key = ConfigKeys()[i];
+    given.push_back({std::string(key.name), keys.values[i],
+                     "--" + std::string(key.flag.empty() ? key.name : key.flag)});
+  }
+  return given;
+}
+
+void AddClientOptions(CLI::App& command, ClientArguments& client, double& timeout_s) {
+  command.add_option("--addr", client.address, "Address of the daemon")->capture_default_str();
+  command.add_option("--timeout", timeout_s, "Seconds to wait")
+      ->check(CLI::Range(0.001, 86'400.0))
+      ->capture_default_str();
+}
+
+void AddSamplingOptions(CLI::App& command, SamplingArguments& sampling) {
+  command.add_option("--temperature", sampling.temperature, "0: always the likeliest token");
+  command.add_option("--top-p", sampling.top_p, "Keep the likeliest tokens up to this sum");
+  command.add_option("--top-k", sampling.top_k, "Keep this many tokens; 0: all");
+  command.add_option("--min-p", sampling.min_p, "Drop tokens below this share of the likeliest");
+  command.add_option("--repetition-penalty", sampling.repetition_penalty, "1: none");
+  command.add_option("--seed", sampling.seed, "Makes the answer repeatable");
+  command.add_option("--max-tokens", sampling.max_tokens, "Longest answer, in tokens");
+  command.add_option("--stop", sampling.stop, "Text that ends the answer; may be repeated");
+}
+
+// "--prot" -> "--port": the known flag of the command most like an unknown one.
+std::string NearestFlag(const CLI::App& command, const std::string& unknown) {
+  std::string name = unknown.substr(0, unknown.find('='));
+  name.erase(0, name.find_first_not_of('-'));
+  if (name.find('.') != std::string::npos) {
+    return "--" + std::string(NearestConfigKey(name).name);
+  }
+  std::string best;
+  size_t least = 4;  // further away is no help
+  for (const CLI::Option* option : command.get_options()) {
+    for (const std::string& known : option->get_lnames()) {
+      if (known.find('.') != std::string::npos) continue;
+      const size_t distance = TextDistance(name, known);
+      if (distance < least) {
+        best = "--" + known;
+        least = distance;
+      }
+    }
+  }
+  return best;
+}
+
+Status UnknownArguments(const CLI::App& command, const std::vector<std::string>& rest) {
+  std::string message;
+  for (const std::string& argument : rest) {
+    if (!message.empty()) message += '\n';
+    message += (argument.rfind('-', 0) == 0 ? "unknown flag " : "unexpected argument ") + argument;
+    const std::string nearest =
+        argument.rfind('-', 0) == 0 ? NearestFlag(command, argument) : std::string();
+    if (!nearest.empty()) message += "; did you mean " + nearest + "?";
+  }
+  return InvalidArgumentError(message);
+}
+
+std::string VersionText() {
+  std::string text = "inferd " + std::string(kVersion);
+  if (!kGitCommit.empty()) text += " (" + std::string(kGitCommit) + ")";
+  return text + "\n";
+}
+
+}  // namespace
+
+StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arguments) {
+  CommandLine line;
+  CLI::App program("inferd: a standalone inference daemon for large language models", "inferd");
+  program.require_subcommand(1);
+  bool version = false;
+  program.add_flag("--version", version, "Print the version");
+
+  CLI::App& serve = *program.add_subcommand("serve", "Run the daemon (also without a subcommand)");
+  CLI::App& chat = *program.add_subcommand("chat", "Talk to a running daemon");
+  CLI::App& health = *program.add_subcommand("health", "Exit 0 if a running daemon is ready");
+  CLI::App& models = *program.add_subcommand("models", "List the models of a running daemon");
+  CLI::App& reference = *program.add_subcommand("config-reference", "Print docs/configuration.md");
+
+  KeyOptions keys;
+  AddServeOptions(serve, line.serve, keys);
+  double chat_timeout_s = 600;
+  double health_timeout_s = 5;
+  double models_timeout_s = 5;
+  AddClientOptions(chat, line.chat.client, chat_timeout_s);
+  chat.add_option("--model", line.chat.model, "Which model; may be left out if there is one");
+  chat.add_option("--system", line.chat.system, "System message");
+  chat.add_option("--once", line.chat.once, "Ask this, print the answer, and exit");
+  chat.add_flag("--stats", line.chat.stats, "Print token counts and times after each answer");
+  AddSamplingOptions(chat, line.chat.sampling);
+  AddClientOptions(health, line.health.client, health_timeout_s);
+  health.add_option("--service", line.health.service, "Service to ask for; empty: all of it");
+  AddClientOptions(models, line.models, models_timeout_s);
+
+  std::vector<std::string> words = arguments;
+  if (words.empty()) words = {"--help"};
+  const bool bare_serve = words[0].rfind("--", 0) == 0 && words[0] != "--help" &&
+                          words[0] != "--version" && words[0] != "--help-all";
+  if (bare_serve || words[0] == "-c") words.insert(words.begin(), "serve");
+  program.allow_extras();
+  for (CLI::App* command : program.get_subcommands([](CLI::App*) { return true; })) {
+    command->allow_extras();
+  }
+  try {
+    if (words[0] == "--version") {
+      line.print = VersionText();
+      return line;
+    }
+    std::reverse(words.begin(), words.end());  // CLI11 takes them from the back
+    program.parse(words);
+  } catch (const CLI::CallForHelp&) {
+    const auto parsed = program.get_subcommands();
+    line.print = parsed.empty() ? program.help() : parsed[0]->help();
+    return line;
+  } catch (const CLI::ParseError& error) {
+    const std::vector<std::string> rest = program.remaining(/*recurse=*/true);
+    if (program.get_subcommands().empty() && !rest.empty()) {
+      return InvalidArgumentError("unknown command " + rest[0] + "; see inferd --help");
+    }
+    return InvalidArgumentError(error.what());
+  }
+  const CLI::App& command = *program.get_subcommands()[0];
+  const std::vector<std::string> rest = program.remaining(/*recurse=*/true);
+  if (!rest.empty()) return UnknownArguments(command, rest);
+
+  line.serve.flags = GivenFlags(keys);
+  line.chat.client.timeout_ms = static_cast<int64_t>(chat_timeout_s * 1000);
+  line.health.client.timeout_ms = static_cast<int64_t>(health_timeout_s * 1000);
+  line.models.timeout_ms = static_cast<int64_t>(models_timeout_s * 1000);
+  if (command.get_name() == "serve") {
+    line.command = Command::kServe;
+  } else if (command.get_name() == "chat") {
+    line.command = Command::kChat;
+  } else if (command.get_name() == "health") {
+    line.command = Command::kHealth;
+  } else if (command.get_name() == "models") {
+    line.command = Command::kModels;
+  } else if (&command == &reference) {
+    line.print = ConfigReferenceMarkdown();
+  }
+  return line;
+}
+
+}  // namespace inferd::app

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "inferd/base/status.h"
+
+namespace inferd::app {
+
+// A configuration key set by a flag.
+struct KeyFlag {
+  std::string key;    // "engine.depth"
+  std::string value;  // as written
+  std::string flag;   // "--depth"
+};
+
+enum class ServeMode : uint8_t { kRun, kCheckConfig, kPrintConfig, kDryRun };
+
+struct ServeArguments {
+  std::string config_file;  // may be empty
+  ServeMode mode = ServeMode::kRun;
+  std::vector<KeyFlag> flags;
+};
+
+struct ClientArguments {
+  std::string address = "localhost:50051";
+  int64_t timeout_ms = 5'000;
+};
+
+// What is unset is left to the server.
+struct SamplingArguments {
+  std::optional<float> temperature;
+  std::optional<float> top_p;
+  std::optional<int32_t> top_k;
+  std::optional<float> min_p;
+  std::optional<float> repetition_penalty;
+  std::optional<int64_t> seed;
+  std::optional<int32_t> max_tokens;
+  std::vector<std::string> stop;
+};
+
+struct ChatArguments {
+  ClientArguments client;  // timeout_ms: of one answer
+  std::string model;       // empty: the only one
+  std::string system;
+  std::optional<std::string> once;
+  bool stats = false;
+  SamplingArguments sampling;
+};
+
+struct HealthArguments {
+  ClientArguments client;
+  std::string service;
+};
+
+enum class Command : uint8_t { kPrint, kServe, kChat, kHealth, kModels };
+
+// The parsed command line. `print` is what to write to standard output for
+// kPrint (help, version, the configuration reference).
+struct CommandLine {
+  Command command = Command::kPrint;
+  std::string print;
+  ServeArguments serve;
+  ChatArguments chat;
+  HealthArguments health;
+  ClientArguments models;
+};
+
+// `arguments` without the program's name. INVALID_ARGUMENT for what cannot be
+// understood; an unknown flag's message names the nearest known one.
+StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arguments);
+
+}  // namespace inferd::app

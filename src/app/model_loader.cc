@@ -1,0 +1,159 @@
+#include "app/model_loader.h"
+
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <utility>
+
+#include "inferd/text/chat_template.h"
+#include "inferd/text/tokenizer.h"
+#include "inferd/text/tokenizer_config.h"
+
+namespace inferd::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+StatusOr<std::unique_ptr<Backend>> MakeBackend(const ServerConfig& config,
+                                               const std::shared_ptr<spdlog::logger>& logger) {
+  BackendOptions options;
+  options.threads = config.cpu.threads;
+  options.logger = logger;
+  const std::string_view name =
+      config.model.backend == "auto" ? BackendNames().front() : config.model.backend;
+  return CreateBackend(name, options);
+}
+
+RankOptions MakeRankOptions(const ServerConfig& config, const Backend& backend) {
+  RankOptions options;
+  options.model_dir = config.model.path;
+  options.max_in_flight = config.engine.depth;
+  MemoryRequest& memory = options.memory;
+  memory.max_model_len = config.model.max_len;
+  memory.max_running = config.engine.max_running;
+  memory.max_batched_tokens = config.engine.max_batched_tokens;
+  memory.block_size = config.engine.block_size;
+  memory.kv_dtype = config.kv_cache.dtype == "f32" ? DType::kF32 : DType::kBF16;
+  memory.kv_bytes = config.kv_cache.size_bytes;
+  memory.kv_fraction = config.kv_cache.fraction;
+  memory.available_bytes = backend.AvailableMemoryBytes();
+  return options;
+}
+
+// The last component of the directory's name.
+std::string NameOf(const std::string& directory) {
+  const fs::path path = fs::path(directory).lexically_normal();
+  const fs::path name = path.has_filename() ? path.filename() : path.parent_path().filename();
+  return name.empty() || name == "." || name == ".." ? "default" : name.string();
+}
+
+SamplingDefaults MakeDefaults(const GenerationDefaults& generation, spdlog::logger& logger) {
+  SamplingDefaults defaults;
+  defaults.temperature = generation.temperature.value_or(defaults.temperature);
+  defaults.top_p = generation.top_p.value_or(defaults.top_p);
+  defaults.top_k = generation.top_k.value_or(defaults.top_k);
+  defaults.repetition_penalty = generation.repetition_penalty.value_or(defaults.repetition_penalty);
+  if (generation.min_p.value_or(0.0F) != 0.0F) {
+    logger.warn("generation_config.json: min_p is not used as a default");
+  }
+  return defaults;
+}
+
+// Tokenizer and chat template, into `served`.
+Status LoadText(const ServerConfig& config, ServedModel* served, spdlog::logger& logger) {
+  const fs::path directory = config.model.path;
+  INFERD_ASSIGN_OR_RETURN(const TokenizerConfig text, LoadTokenizerConfig(directory));
+  INFERD_ASSIGN_OR_RETURN(served->tokenizer, Tokenizer::Load(directory, TokenizerLimits()));
+  served->bos_token = text.bos_token;
+  served->eos_token = text.eos_token;
+  if (text.chat_template.empty()) {
+    logger.warn("the checkpoint has no chat template: chat requests will be refused");
+    return OkStatus();
+  }
+  StatusOr<std::unique_ptr<const ChatTemplate>> compiled =
+      ChatTemplate::Compile(text.chat_template, ChatTemplateLimits());
+  if (!compiled.ok()) return compiled.status().WithPrefix("chat template");
+  served->chat_template = std::move(*compiled);
+  return OkStatus();
+}
+
+// What the weights and the configuration say, into `served`.
+Status Describe(const ServerConfig& config, const RankInfo& info, const Backend& backend,
+                const Clock& clock, spdlog::logger& logger, ServedModel* served) {
+  if (served->tokenizer->vocab_size() > info.config.vocab_size) {
+    return FailedPreconditionError(
+        "tokenizer.json has " + std::to_string(served->tokenizer->vocab_size()) +
+        " tokens, but the model knows only " + std::to_string(info.config.vocab_size));
+  }
+  served->id = config.model.name.empty() ? NameOf(config.model.path) : config.model.name;
+  served->aliases = config.model.aliases;
+  served->root = config.model.path;
+  served->architecture = info.config.architecture;
+  served->dtype = DTypeName(info.config.dtype);
+  served->backend =
+      config.model.backend == "auto" ? std::string(BackendNames().front()) : config.model.backend;
+  served->device = backend.Description();
+  served->created = clock.UnixUs() / 1'000'000;
+  served->max_model_len = info.memory.max_model_len;
+  served->vocab_size = info.config.vocab_size;
+  served->block_size = config.engine.block_size;
+  served->num_blocks = info.memory.num_blocks;
+  served->max_running = config.engine.max_running;
+  served->max_queued_requests = config.engine.max_queued_requests;
+  served->max_batched_tokens = config.engine.max_batched_tokens;
+  served->eos_tokens = info.end_tokens;
+  if (served->eos_tokens.empty() && served->tokenizer->eos_id() >= 0) {
+    served->eos_tokens.push_back(served->tokenizer->eos_id());
+  }
+  served->defaults = MakeDefaults(info.generation, logger);
+  return OkStatus();
+}
+
+std::string MiB(int64_t bytes) {
+  std::array<char, 32> buffer{};
+  std::snprintf(buffer.data(), buffer.size(), "%10.1f MiB", static_cast<double>(bytes) / 0x1p20);
+  return buffer.data();
+}
+
+}  // namespace
+
+StatusOr<LoadedModel> LoadServedModel(const ServerConfig& config, const Clock& clock,
+                                      const std::shared_ptr<spdlog::logger>& logger) {
+  LoadedModel loaded;
+  INFERD_ASSIGN_OR_RETURN(loaded.backend, MakeBackend(config, logger));
+  const Status text = LoadText(config, &loaded.served, *logger);
+  if (!text.ok()) return text.WithPrefix(config.model.path);
+  StatusOr<std::unique_ptr<LocalExecutor>> executor = StartLocalExecutor(
+      MakeRankOptions(config, *loaded.backend), loaded.backend->ops(), clock, logger);
+  if (!executor.ok()) return executor.status().WithPrefix(config.model.path);
+  loaded.executor = std::move(*executor);
+  const Status described =
+      Describe(config, loaded.executor->info(), *loaded.backend, clock, *logger, &loaded.served);
+  if (!described.ok()) return described.WithPrefix(config.model.path);
+  return loaded;
+}
+
+StatusOr<std::string> DescribeMemory(const ServerConfig& config) {
+  INFERD_ASSIGN_OR_RETURN(const std::unique_ptr<Backend> backend, MakeBackend(config, nullptr));
+  const RankOptions options = MakeRankOptions(config, *backend);
+  StatusOr<RankInfo> info = InspectModel(options, backend->ops(), nullptr);
+  if (!info.ok()) return info.status().WithPrefix(config.model.path);
+  const MemoryPlan& plan = info->memory;
+  std::string text;
+  text += "device      " + backend->Description() + "\n";
+  text += "model       " + info->config.architecture + ", " +
+          std::string(DTypeName(info->config.dtype)) + ", context of " +
+          std::to_string(plan.max_model_len) + " tokens\n";
+  text += "weights     " + MiB(plan.weight_bytes) + "\n";
+  text += "embedding   " + MiB(plan.mapped_bytes) + "  mapped from the file\n";
+  text += "rope        " + MiB(plan.rope_bytes) + "\n";
+  text += "workspace   " + MiB(plan.workspace_bytes + plan.scratch_bytes) + "\n";
+  text += "KV cache    " + MiB(plan.kv_bytes) + "  " + std::to_string(plan.num_blocks) +
+          " blocks of " + std::to_string(plan.kv_bytes_per_block) + " bytes, " +
+          std::to_string(plan.KvTokens(config.engine.block_size)) + " tokens\n";
+  text += "total       " + MiB(plan.total_bytes) + "\n";
+  text += "available   " + MiB(options.memory.available_bytes) + "\n";
+  return text;
+}
+
+}  // namespace inferd::app

@@ -1,0 +1,237 @@
+// The daemon's life: configuration, ports, model, engine, signals, drain.
+#include "app/serve.h"
+
+#include <malloc.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <optional>
+#include <utility>
+
+#include "app/drain.h"
+#include "app/exit_codes.h"
+#include "app/logging.h"
+#include "app/model_loader.h"
+#include "app/server_options.h"
+#include "app/signals.h"
+#include "app/version.h"
+#include "inferd/base/clock.h"
+#include "inferd/base/random.h"
+#include "inferd/engine/engine.h"
+#include "inferd/server/server.h"
+
+namespace inferd::app {
+namespace {
+
+constexpr auto kEngineWatchInterval = std::chrono::milliseconds(250);
+constexpr int64_t kFailureDrainMs = 2'000;
+
+void PrintErrors(const std::string& text) {
+  size_t begin = 0;
+  while (begin < text.size()) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    std::fprintf(stderr, "inferd: %.*s\n", static_cast<int>(end - begin), text.data() + begin);
+    begin = end + 1;
+  }
+}
+
+void LogState(const Engine& engine, const Server& server, spdlog::logger& logger) {
+  const EngineStats s = engine.Stats();
+  logger.info(
+      "state: live requests {}, running {}, waiting {}, blocks {}/{} used and {} cached, "
+      "prompt tokens {}, generated tokens {}, preemptions {}",
+      server.live_requests(), s.running, s.waiting, s.blocks_used, s.blocks_total, s.blocks_cached,
+      s.prompt_tokens, s.generation_tokens, s.preemptions);
+}
+
+// SIGHUP: the log level is taken over, other changes are named. A bad
+// configuration changes nothing.
+void Reload(const ServeArguments& arguments, const std::vector<std::string>& environment,
+            LoadedConfig& running, Logging& logging) {
+  spdlog::logger& logger = *logging.logger();
+  const ConfigResult result = LoadServeConfig(arguments, environment);
+  if (result.exit_code != kExitOk) {
+    logger.error("reload: the configuration is bad and was left as it is: {}", result.errors);
+    return;
+  }
+  std::string waiting;
+  for (const ConfigKey& key : ConfigKeys()) {
+    if (key.name == "log.level") continue;
+    if (ConfigValueText(key, result.loaded.config) == ConfigValueText(key, running.config)) {
+      continue;
+    }
+    waiting += (waiting.empty() ? "" : ", ") + std::string(key.name);
+  }
+  running.config.log.level = result.loaded.config.log.level;
+  logging.SetLevel(running.config.log.level);
+  logger.info("reload: log level {}", running.config.log.level);
+  if (!waiting.empty()) logger.warn("reload: these changes need a restart: {}", waiting);
+}
+
+// The daemon after its configuration is known. Members are destroyed in reverse:
+// the engine before the executor and the server it reports to.
+class Daemon {
+ public:
+  Daemon(const ServeArguments& arguments, const std::vector<std::string>& environment,
+         LoadedConfig loaded)
+      : arguments_(arguments),
+        environment_(environment),
+        loaded_(std::move(loaded)),
+        logging_(loaded_.config.log.level, loaded_.config.log.format, StderrSink()) {}
+
+  int Run() {
+    const int64_t start_us = clock_.NowUs();
+    const SignalWatcher watcher({SIGTERM, SIGINT, SIGHUP, SIGUSR1},
+                                [this](int signal) { signals_.TryPush(std::move(signal)); });
+    logger().info("inferd {} starting", kVersion);
+    if (config().server.insecure_no_auth) {
+      logger().warn("server.insecure_no_auth is set: whoever reaches the ports may use them");
+    }
+    ServerOptions options = MakeServerOptions(config());
+    options.json_logs = logging_.json();
+    StatusOr<std::unique_ptr<Server>> server =
+        Server::Start(options, clock_, entropy_, logging_.logger());
+    if (!server.ok()) return Fail(server.status());
+    server_ = std::move(*server);
+    logger().info("gRPC port {}, HTTP port {}: loading {}", server_->grpc_port(),
+                  server_->http_port(), config().model.path);
+
+    StatusOr<LoadedModel> model = LoadServedModel(config(), clock_, logging_.logger());
+    if (!model.ok()) {
+      server_->Fail();
+      return Fail(model.status());
+    }
+    backend_ = std::move(model->backend);
+    executor_ = std::move(model->executor);
+    const MemoryPlan& plan = executor_->info().memory;
+    const double load_seconds = static_cast<double>(clock_.NowUs() - start_us) * 1e-6;
+    model->served.load_seconds = load_seconds;
+    const std::string summary = model->served.id + ": " + model->served.architecture + ", " +
+                                model->served.dtype + ", " + model->served.device;
+    engine_ = StartEngine(MakeEngineOptions(config(), plan.num_blocks, plan.max_model_len),
+                          *executor_, server_->sink(), clock_, entropy_, logging_.logger());
+    server_->Attach(std::move(model->served), *engine_);
+    malloc_trim(0);  // loading leaves much behind
+    logger().info("ready after {:.3f} s: {}; context {} tokens, KV cache {} tokens", load_seconds,
+                  summary, plan.max_model_len, plan.KvTokens(config().engine.block_size));
+    return Serve();
+  }
+
+ private:
+  const ServerConfig& config() const { return loaded_.config; }
+  spdlog::logger& logger() { return *logging_.logger(); }
+
+  int Fail(const Status& status) {
+    logger().critical("{}", status.ToString());
+    return kExitFailure;
+  }
+
+  // Until a signal or the engine ends it.
+  int Serve() {
+    for (;;) {
+      const std::optional<int> signal = signals_.PopFor(kEngineWatchInterval);
+      if (!signal) {
+        if (!engine_->Stats().dead) continue;
+        logger().critical("the engine failed; stopping");
+        server_->Fail();
+        server_->Shutdown(kFailureDrainMs);
+        return kExitEngineFailure;
+      }
+      switch (*signal) {
+        case SIGTERM:
+          DrainServer(*server_, signals_, config().drain.delay_ms, config().drain.timeout_ms,
+                      logger());
+          return kExitOk;
+        case SIGINT:
+          logger().info("interrupted: stopping now, {} live", server_->live_requests());
+          server_->Shutdown(0);
+          return kExitOk;
+        case SIGHUP:
+          Reload(arguments_, environment_, loaded_, logging_);
+          break;
+        default:
+          LogState(*engine_, *server_, logger());
+      }
+    }
+  }
+
+  const ServeArguments& arguments_;
+  const std::vector<std::string>& environment_;
+  LoadedConfig loaded_;
+  Logging logging_;
+  SystemClock clock_;
+  SystemEntropy entropy_;
+  SignalQueue signals_{64};
+  std::unique_ptr<Server> server_;
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<LocalExecutor> executor_;
+  std::unique_ptr<Engine> engine_;
+};
+
+int DryRun(const ServerConfig& config) {
+  const StatusOr<std::string> text = DescribeMemory(config);
+  if (!text.ok()) {
+    PrintErrors(text.status().ToString());
+    return kExitFailure;
+  }
+  std::fputs(text->c_str(), stdout);
+  return kExitOk;
+}
+
+}  // namespace
+
+ConfigResult LoadServeConfig(const ServeArguments& arguments,
+                             const std::vector<std::string>& environment) {
+  ConfigResult result;
+  ConfigLoader loader;
+  const auto note = [&result](const Status& status, int exit_code) {
+    if (status.ok()) return;
+    if (result.exit_code == kExitOk) result.exit_code = exit_code;
+    if (!result.errors.empty()) result.errors += '\n';
+    result.errors += status.message();
+  };
+  if (!arguments.config_file.empty()) note(loader.ApplyFile(arguments.config_file), kExitConfig);
+  note(loader.ApplyEnvironment(environment), kExitConfig);
+  for (const KeyFlag& flag : arguments.flags) {
+    note(loader.ApplyFlag(flag.key, flag.value, flag.flag), kExitUsage);
+  }
+  if (result.exit_code != kExitOk) return result;
+  StatusOr<LoadedConfig> loaded = loader.Finish();
+  note(loaded.ok() ? OkStatus() : loaded.status(), kExitConfig);
+  if (loaded.ok()) result.loaded = std::move(*loaded);
+  return result;
+}
+
+int RunServe(const ServeArguments& arguments, const std::vector<std::string>& environment) {
+  ConfigResult result = LoadServeConfig(arguments, environment);
+  const bool needs_model = arguments.mode != ServeMode::kPrintConfig;
+  if (result.exit_code == kExitOk && needs_model && result.loaded.config.model.path.empty()) {
+    result.exit_code = kExitConfig;
+    result.errors = "model.path is not set: give --model DIR or a configuration file";
+  }
+  if (result.exit_code != kExitOk) {
+    PrintErrors(result.errors);
+    return result.exit_code;
+  }
+  switch (arguments.mode) {
+    case ServeMode::kCheckConfig:
+      std::puts("the configuration is valid");
+      return kExitOk;
+    case ServeMode::kPrintConfig:
+      std::fputs(PrintConfig(result.loaded).c_str(), stdout);
+      return kExitOk;
+    case ServeMode::kDryRun:
+      return DryRun(result.loaded.config);
+    case ServeMode::kRun:
+      break;
+  }
+  // Few arenas: idle memory stays near what is in use.
+  mallopt(M_ARENA_MAX, 2);
+  signal(SIGPIPE, SIG_IGN);
+  Daemon daemon(arguments, environment, std::move(result.loaded));
+  return daemon.Run();
+}
+
+}  // namespace inferd::app

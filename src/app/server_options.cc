@@ -1,0 +1,79 @@
+#include "app/server_options.h"
+
+#include <string>
+
+#include "app/version.h"
+
+namespace inferd::app {
+namespace {
+
+std::string Address(const std::string& host, int32_t port) {
+  const bool bare_v6 = host.find(':') != std::string::npos && host.front() != '[';
+  return (bare_v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+}
+
+RequestLimits MakeLimits(const ServerConfig::Limits& limits) {
+  RequestLimits out;
+  out.max_n = limits.max_n;
+  out.max_top_logprobs = limits.max_top_logprobs;
+  out.max_logit_bias = limits.max_logit_bias;
+  out.max_stop_strings = limits.max_stop_strings;
+  out.max_stop_string_bytes = limits.max_stop_string_bytes;
+  out.max_stop_token_ids = limits.max_stop_token_ids;
+  out.max_messages = limits.max_messages;
+  out.max_parts = limits.max_parts;
+  out.max_tools = limits.max_tools;
+  out.max_tools_bytes = limits.max_tools_bytes;
+  out.max_text_bytes = limits.max_text_bytes;
+  out.max_kwargs_bytes = limits.max_kwargs_bytes;
+  out.default_deadline_ms = limits.default_deadline_ms;
+  out.max_deadline_ms = limits.max_deadline_ms;
+  return out;
+}
+
+}  // namespace
+
+ServerOptions MakeServerOptions(const ServerConfig& config) {
+  ServerOptions options;
+  options.grpc_address = Address(config.server.host, config.server.port);
+  options.http_address =
+      config.http.enabled ? Address(config.http.host, config.http.port) : std::string();
+  options.max_message_bytes = config.server.max_message_bytes;
+  options.max_concurrent_streams = config.server.max_concurrent_streams;
+  options.max_stream_buffer_bytes = config.server.max_stream_buffer_bytes;
+  options.write_stall_timeout_ms = config.server.write_stall_timeout_ms;
+  options.max_connection_age_ms = config.server.max_connection_age_ms;
+  options.keepalive_time_ms = config.server.keepalive_time_ms;
+  options.keepalive_timeout_ms = config.server.keepalive_timeout_ms;
+  options.reflection = config.server.reflection;
+  options.tokenizer_threads = config.server.tokenizer_threads;
+  options.tokenizer_queue = config.server.tokenizer_queue;
+  options.detokenizer_threads = config.server.detokenizer_threads;
+  options.limits = MakeLimits(config.limits);
+  options.ttft_buckets = config.metrics.ttft_buckets;
+  options.itl_buckets = config.metrics.itl_buckets;
+  options.e2e_buckets = config.metrics.e2e_buckets;
+  options.version = kVersion;
+  options.git_commit = kGitCommit;
+  return options;
+}
+
+EngineOptions MakeEngineOptions(const ServerConfig& config, int32_t num_blocks,
+                                int32_t max_model_len) {
+  EngineOptions options;
+  options.num_blocks = num_blocks;
+  options.block_size = config.engine.block_size;
+  options.max_running = config.engine.max_running;
+  options.max_batched_tokens = config.engine.max_batched_tokens;
+  options.max_model_len = max_model_len;
+  options.max_queued_requests = config.engine.max_queued_requests;
+  options.max_queued_tokens = config.engine.max_queued_tokens;
+  options.max_queue_time_us =
+      config.engine.max_queue_time_ms == 0 ? -1 : config.engine.max_queue_time_ms * 1000;
+  options.max_preemptions = config.engine.max_preemptions;
+  options.depth = config.engine.depth;
+  options.prefix_caching = config.engine.prefix_caching;
+  return options;
+}
+
+}  // namespace inferd::app

@@ -1,0 +1,78 @@
+#include "app/server_options.h"
+
+#include "gtest/gtest.h"
+#include "inferd/config/config_key.h"
+
+namespace inferd::app {
+namespace {
+
+TEST(ServerOptions, Addresses) {
+  ServerConfig config;
+  config.server.host = "::1";
+  config.server.port = 1;
+  config.http.port = 2;
+  EXPECT_EQ(MakeServerOptions(config).grpc_address, "[::1]:1");
+  EXPECT_EQ(MakeServerOptions(config).http_address, "127.0.0.1:2");
+  config.http.enabled = false;
+  EXPECT_EQ(MakeServerOptions(config).http_address, "");
+}
+
+// The defaults an operator reads are those of the rooms themselves.
+TEST(ServerOptions, DefaultsAgree) {
+  const ServerOptions mapped = MakeServerOptions(ServerConfig());
+  const ServerOptions plain;
+  EXPECT_EQ(mapped.grpc_address, plain.grpc_address);
+  EXPECT_EQ(mapped.http_address, plain.http_address);
+  EXPECT_EQ(mapped.max_message_bytes, plain.max_message_bytes);
+  EXPECT_EQ(mapped.max_stream_buffer_bytes, plain.max_stream_buffer_bytes);
+  EXPECT_EQ(mapped.write_stall_timeout_ms, plain.write_stall_timeout_ms);
+  EXPECT_EQ(mapped.tokenizer_queue, plain.tokenizer_queue);
+  EXPECT_EQ(mapped.limits.max_n, plain.limits.max_n);
+  EXPECT_EQ(mapped.limits.max_text_bytes, plain.limits.max_text_bytes);
+  EXPECT_EQ(mapped.limits.default_deadline_ms, plain.limits.default_deadline_ms);
+  const EngineOptions engine = MakeEngineOptions(ServerConfig(), 10, 20);
+  const EngineOptions defaults;
+  EXPECT_EQ(engine.num_blocks, 10);
+  EXPECT_EQ(engine.max_model_len, 20);
+  EXPECT_EQ(engine.max_running, defaults.max_running);
+  EXPECT_EQ(engine.max_batched_tokens, defaults.max_batched_tokens);
+  EXPECT_EQ(engine.max_queue_time_us, -1);
+  EXPECT_EQ(engine.depth, defaults.depth);
+}
+
+// Every limit reaches the server: each key is set to a value of its own.
+TEST(ServerOptions, EveryLimitIsTakenOver) {
+  ServerConfig config;
+  config.limits = {.max_n = 1,
+                   .max_top_logprobs = 2,
+                   .max_logit_bias = 3,
+                   .max_stop_strings = 4,
+                   .max_stop_string_bytes = 5,
+                   .max_stop_token_ids = 6,
+                   .max_messages = 7,
+                   .max_parts = 8,
+                   .max_tools = 9,
+                   .max_tools_bytes = 10,
+                   .max_text_bytes = 11,
+                   .max_kwargs_bytes = 12,
+                   .default_deadline_ms = 13,
+                   .max_deadline_ms = 14};
+  const RequestLimits limits = MakeServerOptions(config).limits;
+  EXPECT_EQ(limits.max_n, 1);
+  EXPECT_EQ(limits.max_top_logprobs, 2);
+  EXPECT_EQ(limits.max_logit_bias, 3);
+  EXPECT_EQ(limits.max_stop_strings, 4);
+  EXPECT_EQ(limits.max_stop_string_bytes, 5);
+  EXPECT_EQ(limits.max_stop_token_ids, 6);
+  EXPECT_EQ(limits.max_messages, 7);
+  EXPECT_EQ(limits.max_parts, 8);
+  EXPECT_EQ(limits.max_tools, 9);
+  EXPECT_EQ(limits.max_tools_bytes, 10);
+  EXPECT_EQ(limits.max_text_bytes, 11);
+  EXPECT_EQ(limits.max_kwargs_bytes, 12);
+  EXPECT_EQ(limits.default_deadline_ms, 13);
+  EXPECT_EQ(limits.max_deadline_ms, 14);
+}
+
+}  // namespace
+}  // namespace inferd::app
