@@ -1,5 +1,6 @@
 #include <string>
 
+#include "backends/cpu/cpu_backend.h"
 #include "backends/ref/ref_backend.h"
 #include "inferd/backends/backend.h"
 
@@ -13,6 +14,7 @@ struct Entry {
 
 // Best first; a device is one line.
 constexpr Entry kEntries[] = {
+    {"cpu", &CreateCpuBackend},
     {"ref", &CreateRefBackend},
 };
 

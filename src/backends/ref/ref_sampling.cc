@@ -10,6 +10,13 @@
 namespace inferd {
 namespace {
 
+// Step 1.
+bool IsValid(std::span<const float> logits) {
+  return std::all_of(logits.begin(), logits.end(), [](float l) {
+    return !std::isnan(l) && l != std::numeric_limits<float>::infinity();
+  });
+}
+
 double LogSumExp(std::span<const float> logits) {
   const double max = *std::max_element(logits.begin(), logits.end());
   double sum = 0;
@@ -60,9 +67,7 @@ void RefSampleRow(std::span<float> logits, const SampleRow& row, RefSamplerMemor
   out->logprob = 0;
   out->top.clear();
   if (logits.empty()) return;
-  for (const float l : logits) {
-    if (std::isnan(l) || l == std::numeric_limits<float>::infinity()) return;
-  }
+  if (!IsValid(logits)) return;
   double log_sum = 0;
   if (row.logprobs >= 0) {
     log_sum = LogSumExp(logits);
@@ -76,6 +81,10 @@ void RefSampleRow(std::span<float> logits, const SampleRow& row, RefSamplerMemor
   }
   memory->counts.resize(logits.size(), 0);
   AdjustLogits(row, logits, memory->counts);
+  if (!IsValid(logits)) {
+    out->top.clear();
+    return;
+  }
   SortIds(logits, &memory->order);
   const std::vector<TokenId>& order = memory->order;
   const float max = logits[order[0]];

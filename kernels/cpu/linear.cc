@@ -1,0 +1,241 @@
+// out[m][n] = bias[n] + sum_k x[m][k] w[n][k]
+//
+// Layout: weights in panels, x in tiles of rows (cpu/linear.h), out row-major.
+// Order: with one tile of rows, the whole of k per tile, weights streamed once.
+// With more, k in blocks of 512 so that a panel's block (32 KiB in bf16) stays in
+// L1 while the rows pass by, and 8 panels' blocks in L2 over all row chunks.
+// Bound: weight bytes for few rows, multiply-adds (32 per cycle) beyond ~12.
+#include "cpu/linear.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "cpu/linear.cc"
+#include "hwy/foreach_target.h"
+// After foreach_target.h
+#include "cpu/linear_tile-inl.h"
+#include "cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace inferd::kernels::HWY_NAMESPACE {
+
+static_assert(std::endian::native == std::endian::little, "bf16 pairs are read as words");
+
+constexpr int64_t kBlockK = 512;     // inputs
+constexpr int64_t kChunkTiles = 8;   // row tiles per L2-resident chunk
+constexpr int64_t kGroupPanels = 8;  // panels per L2-resident group
+
+int64_t PanelBytes(Element element, int64_t in_features) {
+  return element == Element::kBF16 ? RoundUp(in_features, 2) * PanelWidth() * 2
+                                   : in_features * PanelWidth() * 4;
+}
+
+using TileFunction = void (*)(const TileArgs&);
+struct TileEntry {
+  TileFunction wide[2];    // TilePanels(rows) panels; [f32, bf16]
+  TileFunction single[2];  // one panel
+};
+
+template <int kRows>
+constexpr TileEntry MakeEntry() {
+  return {{&Tile<kRows, TilePanels(kRows), false>, &Tile<kRows, TilePanels(kRows), true>},
+          {&Tile<kRows, 1, false>, &Tile<kRows, 1, true>}};
+}
+
+const TileEntry& EntryFor(int64_t rows) {
+  static constexpr TileEntry kEntries[] = {
+    MakeEntry<1>(),
+    MakeEntry<2>(),
+    MakeEntry<3>(),
+    MakeEntry<4>(),
+    MakeEntry<5>(),
+    MakeEntry<6>(),
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_TARGET == HWY_NEON
+    MakeEntry<7>(),
+    MakeEntry<8>(),
+    MakeEntry<9>(),
+    MakeEntry<10>(),
+    MakeEntry<11>(),
+    MakeEntry<12>(),
+#endif
+  };
+  static_assert(std::size(kEntries) == kMaxTileRows);
+  return kEntries[rows - 1];
+}
+
+struct Span {
+  int64_t begin;
+  int64_t end;
+};
+
+// One tile of rows, inputs [k.begin, k.end), the given panels.
+void RunTile(const LinearParams& p, int64_t tile, Span k, Span panels) {
+  const int64_t width = PanelWidth();
+  const int64_t first_row = tile * p.tile_rows;
+  const int64_t rows = std::min(p.tile_rows, p.rows - first_row);
+  const bool bf16 = p.element == Element::kBF16;
+  const int64_t panel_bytes = PanelBytes(p.element, p.in_features);
+  const TileEntry& entry = EntryFor(rows);
+  const int64_t wide = TilePanels(static_cast<int>(rows));
+  const bool last = k.end == p.in_features;
+
+  TileArgs t;
+  t.a = p.packed + first_row * p.in_features + k.begin * rows;
+  t.panel_stride = panel_bytes;
+  t.k = k.end - k.begin;
+  t.accumulate = k.begin > 0;
+  for (int64_t panel = panels.begin; panel < panels.end;) {
+    const int64_t first = panel * width;
+    t.b = static_cast<const std::byte*>(p.weights) + panel * panel_bytes +
+          k.begin * width * (bf16 ? 2 : 4);
+    t.bias = last && p.bias != nullptr ? p.bias + first : nullptr;
+    t.c = p.out + first_row * p.out_features + first;
+    t.ldc = p.out_features;
+    if (panel + wide <= panels.end && first + wide * width <= p.out_features) {
+      entry.wide[bf16](t);
+      panel += wide;
+      continue;
+    }
+    const int64_t columns = std::min(width, p.out_features - first);
+    if (columns == width) {
+      entry.single[bf16](t);
+    } else {
+      // The last panel is wider than what is left: through a whole tile.
+      alignas(64) float whole[kMaxTileRows * 32];
+      alignas(64) float bias[32] = {};
+      for (int64_t m = 0; m < rows; ++m) {
+        std::copy_n(t.c + m * t.ldc, t.accumulate ? columns : 0, whole + m * width);
+        std::fill(whole + m * width + (t.accumulate ? columns : 0), whole + (m + 1) * width, 0.0F);
+      }
+      if (t.bias != nullptr) {
+        std::copy_n(t.bias, columns, bias);
+        t.bias = bias;
+      }
+      t.c = whole;
+      t.ldc = width;
+      entry.single[bf16](t);
+      for (int64_t m = 0; m < rows; ++m) {
+        std::copy_n(whole + m * width, columns, p.out + (first_row + m) * p.out_features + first);
+      }
+    }
+    ++panel;
+  }
+}
+
+void LinearTarget(const LinearParams& p, int64_t panel_begin, int64_t panel_end) {
+  const int64_t tiles = (p.rows + p.tile_rows - 1) / p.tile_rows;
+  if (tiles <= 1) {
+    if (tiles == 1) RunTile(p, 0, {0, p.in_features}, {panel_begin, panel_end});
+    return;
+  }
+  for (int64_t group = panel_begin; group < panel_end; group += kGroupPanels) {
+    const int64_t group_end = std::min(group + kGroupPanels, panel_end);
+    for (int64_t k = 0; k < p.in_features; k += kBlockK) {
+      const Span k_span{k, std::min(k + kBlockK, p.in_features)};
+      for (int64_t chunk = 0; chunk < tiles; chunk += kChunkTiles) {
+        const int64_t chunk_end = std::min(chunk + kChunkTiles, tiles);
+        for (int64_t panel = group; panel < group_end;) {
+          // As many panels at a time as the smallest tile function takes.
+          const int64_t step =
+              std::min<int64_t>(TilePanels(static_cast<int>(p.tile_rows)), group_end - panel);
+          for (int64_t tile = chunk; tile < chunk_end; ++tile) {
+            RunTile(p, tile, k_span, {panel, panel + step});
+          }
+          panel += step;
+        }
+      }
+    }
+  }
+}
+
+int64_t PanelWidthTarget() { return PanelWidth(); }
+int64_t MaxTileRowsTarget() { return kMaxTileRows; }
+
+}  // namespace inferd::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace inferd::kernels {
+namespace {
+
+HWY_EXPORT(LinearTarget);
+HWY_EXPORT(PanelWidthTarget);
+HWY_EXPORT(MaxTileRowsTarget);
+
+float WidenF16(uint16_t bits) {
+  const uint32_t magnitude = bits & 0x7fffu;
+  const uint32_t sign = (bits & 0x8000u) << 16;
+  if (magnitude >= 0x7c00u) {  // infinity, NaN
+    return std::bit_cast<float>(sign | 0x7f800000u | ((magnitude & 0x3ffu) << 13));
+  }
+  // Half's exponent range sits inside float's: shift the fields, then scale.
+  const float scaled = std::bit_cast<float>(magnitude << 13) * 0x1.0p112F;
+  return std::bit_cast<float>(std::bit_cast<uint32_t>(scaled) | sign);
+}
+
+// Element k of a row whose bytes may be unaligned.
+template <typename T>
+T LoadUnaligned(const void* row, int64_t k) {
+  T value;
+  std::memcpy(&value, static_cast<const std::byte*>(row) + k * static_cast<int64_t>(sizeof(T)),
+              sizeof(T));
+  return value;
+}
+
+}  // namespace
+
+int64_t LinearPanelWidth() { return HWY_DYNAMIC_DISPATCH(PanelWidthTarget)(); }
+int64_t LinearMaxTileRows() { return HWY_DYNAMIC_DISPATCH(MaxTileRowsTarget)(); }
+
+int64_t LinearPackedBytes(Element element, int64_t out_features, int64_t in_features) {
+  const int64_t padded = RoundUp(out_features, LinearPanelWidth());
+  return element == Element::kBF16 ? padded * RoundUp(in_features, 2) * 2
+                                   : padded * in_features * 4;
+}
+
+void PackLinearPanel(Element element, const void* const* rows, int64_t count, int64_t in_features,
+                     void* panel) {
+  const int64_t width = LinearPanelWidth();
+  if (element == Element::kBF16) {
+    auto* to = static_cast<uint16_t*>(panel);
+    if (count < width || in_features % 2 != 0) {
+      std::memset(to, 0, static_cast<size_t>(RoundUp(in_features, 2) * width * 2));
+    }
+    for (int64_t j = 0; j < count; ++j) {
+      for (int64_t k = 0; k < in_features; ++k) {
+        to[(k / 2 * width + j) * 2 + k % 2] = LoadUnaligned<uint16_t>(rows[j], k);
+      }
+    }
+    return;
+  }
+  auto* to = static_cast<float*>(panel);
+  if (count < width) std::fill_n(to, in_features * width, 0.0F);
+  for (int64_t j = 0; j < count; ++j) {
+    for (int64_t k = 0; k < in_features; ++k) {
+      to[k * width + j] = element == Element::kF32 ? LoadUnaligned<float>(rows[j], k)
+                                                   : WidenF16(LoadUnaligned<uint16_t>(rows[j], k));
+    }
+  }
+}
+
+void PackRows(const PackRowsParams& p, int64_t tile_begin, int64_t tile_end) {
+  for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
+    const int64_t first = tile * p.tile_rows;
+    const int64_t rows = std::min(p.tile_rows, p.rows - first);
+    float* to = p.packed + first * p.in_features;
+    const float* from = p.x + first * p.in_features;
+    for (int64_t k = 0; k < p.in_features; ++k) {
+      for (int64_t m = 0; m < rows; ++m) *to++ = from[m * p.in_features + k];
+    }
+  }
+}
+
+void Linear(const LinearParams& p, int64_t panel_begin, int64_t panel_end) {
+  HWY_DYNAMIC_DISPATCH(LinearTarget)(p, panel_begin, panel_end);
+}
+
+}  // namespace inferd::kernels
+#endif  // HWY_ONCE

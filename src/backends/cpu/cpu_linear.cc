@@ -1,0 +1,110 @@
+#include <algorithm>
+
+#include "backends/cpu/cpu_ops.h"
+#include "backends/host/host_weights.h"
+#include "backends/host/tensor_checks.h"
+#include "cpu/linear.h"
+
+namespace inferd {
+namespace {
+
+kernels::Element ElementOf(WeightFormat format) {
+  switch (format) {
+    case WeightFormat::kF32:
+      return kernels::Element::kF32;
+    case WeightFormat::kF16:
+      return kernels::Element::kF16;
+    case WeightFormat::kBF16:
+      return kernels::Element::kBF16;
+  }
+  INFERD_CHECK(false);
+}
+
+// f16 is kept as f32.
+kernels::Element PackedElement(WeightFormat format) {
+  return format == WeightFormat::kBF16 ? kernels::Element::kBF16 : kernels::Element::kF32;
+}
+
+constexpr int64_t kMaxPanelWidth = 32;
+
+}  // namespace
+
+bool CpuOps::Supports(WeightFormat format) const {
+  return format == WeightFormat::kF32 || format == WeightFormat::kF16 ||
+         format == WeightFormat::kBF16;
+}
+
+StatusOr<LinearWeight> CpuOps::Pack(std::span<const RawLinear> parts,
+                                    std::span<const TensorView> bias) {
+  INFERD_ASSIGN_OR_RETURN(LinearWeight weight, DescribeLinear(parts, bias));
+  const int64_t in = weight.in_features;
+  const kernels::Element packed = PackedElement(weight.format);
+  const int64_t width = kernels::LinearPanelWidth();
+  const int64_t panels = (weight.out_features + width - 1) / width;
+  const int64_t bytes = kernels::LinearPackedBytes(packed, weight.out_features, in);
+  INFERD_CHECK(width <= kMaxPanelWidth);
+  INFERD_ASSIGN_OR_RETURN(weight.packed, Buffer::Create(allocator_, bytes));
+  INFERD_ASSIGN_OR_RETURN(weight.bias, JoinBias(bias, allocator_));
+  const int64_t row_bytes = in * DTypeSize(parts[0].data.dtype);
+  const auto pack = [&](int64_t begin, int64_t end, int /*thread*/) {
+    for (int64_t panel = begin; panel < end; ++panel) {
+      const void* rows[kMaxPanelWidth];
+      const int64_t first = panel * width;
+      const int64_t count = std::min(width, weight.out_features - first);
+      for (int64_t j = 0; j < count; ++j) {
+        int64_t row = first + j;
+        size_t part = 0;
+        while (row >= parts[part].data.dim(0)) row -= parts[part++].data.dim(0);
+        rows[j] = static_cast<const std::byte*>(parts[part].data.data) + row * row_bytes;
+      }
+      kernels::PackLinearPanel(ElementOf(weight.format), rows, count, in,
+                               weight.packed.data() + panel * (bytes / panels));
+    }
+  };
+  Split(panels, in * width, pack);
+  return weight;
+}
+
+void CpuOps::Linear(TensorView x, const LinearWeight& weight, TensorView out) {
+  const int64_t in = weight.in_features;
+  const int64_t rows = x.dim(0);
+  CheckRows(x, rows, in);
+  CheckRows(out, rows, weight.out_features);
+  if (rows == 0) return;
+  const int64_t width = kernels::LinearPanelWidth();
+  const int64_t panels = (weight.out_features + width - 1) / width;
+  const int64_t max_tile = kernels::LinearMaxTileRows();
+  // As many rows at a time as scratch holds in tile order; a single row is in
+  // that order as it is.
+  const auto room = scratch_.empty()
+                        ? int64_t{0}
+                        : scratch_.NumBytes() / (in * static_cast<int64_t>(sizeof(float)));
+  INFERD_CHECK(rows == 1 || room > 0);
+  const int64_t step = rows == 1 ? 1 : std::min(rows, room);
+  for (int64_t first = 0; first < rows; first += step) {
+    const int64_t count = std::min(step, rows - first);
+    const int64_t tiles = (count + max_tile - 1) / max_tile;
+    // Tiles of equal height: 16 rows are 8 + 8, not 12 + 4.
+    const int64_t tile_rows = (count + tiles - 1) / tiles;
+    const float* from = x.As<float>() + first * in;
+    if (count > 1) {
+      const kernels::PackRowsParams pack{from, count, in, tile_rows, scratch_.As<float>()};
+      Split((count + tile_rows - 1) / tile_rows, in * tile_rows,
+            [&](int64_t begin, int64_t end, int) { kernels::PackRows(pack, begin, end); });
+      from = scratch_.As<float>();
+    }
+    const kernels::LinearParams p{PackedElement(weight.format),
+                                  weight.packed.data(),
+                                  weight.out_features,
+                                  in,
+                                  weight.bias.size() > 0 ? Floats(weight.bias) : nullptr,
+                                  from,
+                                  count,
+                                  tile_rows,
+                                  out.As<float>() + first * weight.out_features};
+    Split(panels, in * width * count / 16,
+          [&](int64_t begin, int64_t end, int) { kernels::Linear(p, begin, end); });
+  }
+}
+
+}  // namespace inferd

@@ -1,0 +1,184 @@
+#include "backends/cpu/cpu_ops.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "backends/cpu/cpu_sampling.h"
+#include "backends/host/host_weights.h"
+#include "backends/host/tensor_checks.h"
+#include "cpu/elementwise.h"
+#include "cpu/norm.h"
+#include "cpu/rope.h"
+
+namespace inferd {
+
+StatusOr<VectorWeight> CpuOps::PackVector(const TensorView& host) {
+  return VectorToF32(host, allocator_);
+}
+
+StatusOr<EmbeddingTable> CpuOps::PackEmbedding(const TensorView& host) {
+  return BorrowEmbedding(host);
+}
+
+StatusOr<Buffer> CpuOps::Upload(std::span<const float> host) {
+  return CopyFloats(host, allocator_);
+}
+
+std::unique_ptr<StepPlan> CpuOps::MakeStepPlan(int32_t max_tokens, int32_t max_sequences,
+                                               int32_t max_blocks_per_sequence) {
+  tile_start_.reserve(static_cast<size_t>(max_sequences) + 1);
+  return std::make_unique<HostStepPlan>(max_tokens, max_sequences, max_blocks_per_sequence);
+}
+
+// Linear keeps its rows in tile order there, Sample its candidates, Attention the
+// partials of its splits; never two at a time.
+int64_t CpuOps::ScratchBytes(int32_t max_tokens, int32_t /*max_sequences*/, int64_t max_features,
+                             int64_t vocab_size) const {
+  const int64_t rows = int64_t{max_tokens} * max_features * static_cast<int64_t>(sizeof(float));
+  const int64_t sampling = CpuSamplerMemory::Bytes(vocab_size) * pool_.threads();
+  constexpr int64_t kSplits = int64_t{1} << 20;
+  return std::max({rows, sampling, kSplits}) + 64;
+}
+
+void CpuOps::SetScratch(TensorView scratch) {
+  INFERD_CHECK(reinterpret_cast<uintptr_t>(scratch.data) % 64 == 0);
+  scratch_ = scratch;
+}
+
+void CpuOps::PlanStep(const StepInputs& inputs, StepPlan* plan) {
+  static_cast<HostStepPlan*>(plan)->Set(inputs);
+}
+
+void CpuOps::Embed(const StepPlan& plan, const EmbeddingTable& table, TensorView out) {
+  const auto& step = static_cast<const HostStepPlan&>(plan);
+  const int64_t n = table.view.dim(1);
+  CheckRows(out, step.num_tokens(), n);
+  if (step.min_token() < 0 || step.max_token() >= table.view.dim(0)) {
+    SetError("token id outside the embedding table");
+  }
+  const auto element = table.view.dtype == DType::kF32   ? kernels::Element::kF32
+                       : table.view.dtype == DType::kF16 ? kernels::Element::kF16
+                                                         : kernels::Element::kBF16;
+  const int64_t row_bytes = n * DTypeSize(table.view.dtype);
+  Split(step.num_tokens(), n / 4 + 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t id = step.token_id(static_cast<int32_t>(t));
+      float* to = out.As<float>() + t * n;
+      if (id < 0 || id >= table.view.dim(0)) {
+        std::fill_n(to, n, 0.0F);
+        continue;
+      }
+      kernels::Widen(element, static_cast<const std::byte*>(table.view.data) + id * row_bytes, n,
+                     to);
+    }
+  });
+}
+
+void CpuOps::NormalizeRows(TensorView x, const TensorView* y, const VectorWeight& weight, float eps,
+                           TensorView out) {
+  const int64_t n = weight.size;
+  CheckRows(x, x.dim(0), n);
+  CheckRows(out, x.dim(0), n);
+  if (y != nullptr) CheckRows(*y, x.dim(0), n);
+  const kernels::RmsNormParams p{x.As<float>(),       n, y != nullptr ? y->As<float>() : nullptr,
+                                 Floats(weight.data), n, eps,
+                                 out.As<float>(),     n};
+  Split(x.dim(0), n, [&](int64_t begin, int64_t end, int) { kernels::RmsNorm(p, begin, end); });
+}
+
+void CpuOps::RmsNorm(TensorView x, const VectorWeight& weight, float eps, TensorView out) {
+  NormalizeRows(x, nullptr, weight, eps, out);
+}
+
+void CpuOps::AddRmsNorm(TensorView x, TensorView y, const VectorWeight& weight, float eps,
+                        TensorView out) {
+  NormalizeRows(x, &y, weight, eps, out);
+}
+
+void CpuOps::HeadRmsNorm(TensorView x, int32_t first_head, int32_t num_heads, int32_t head_dim,
+                         const VectorWeight& weight, float eps) {
+  CheckRows(x, x.dim(0), x.dim(1));
+  INFERD_CHECK(weight.size == head_dim && first_head >= 0 && num_heads >= 0);
+  INFERD_CHECK(int64_t{first_head + num_heads} * head_dim <= x.dim(1));
+  Split(x.dim(0), int64_t{num_heads} * head_dim, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) {
+      float* heads = x.As<float>() + t * x.dim(1) + int64_t{first_head} * head_dim;
+      kernels::RmsNorm(
+          {heads, head_dim, nullptr, Floats(weight.data), head_dim, eps, heads, head_dim}, 0,
+          num_heads);
+    }
+  });
+}
+
+void CpuOps::Add(TensorView x, TensorView y) {
+  CheckRows(x, y.dim(0), y.dim(1));
+  CheckRows(y, x.dim(0), x.dim(1));
+  const int64_t n = x.dim(1);
+  Split(x.dim(0), n / 4 + 1, [&](int64_t begin, int64_t end, int) {
+    kernels::Add(x.As<float>(), y.As<float>(), begin * n, end * n);
+  });
+}
+
+void CpuOps::SiluMul(TensorView gate_up, TensorView out) {
+  const int64_t n = out.dim(1);
+  CheckRows(gate_up, out.dim(0), 2 * n);
+  CheckRows(out, out.dim(0), n);
+  const kernels::SiluMulParams p{gate_up.As<float>(), out.As<float>(), n};
+  Split(out.dim(0), 2 * n,
+        [&](int64_t begin, int64_t end, int) { kernels::SiluMul(p, begin, end); });
+}
+
+void CpuOps::Rope(const StepPlan& plan, const RopeTable& table, TensorView x, int32_t num_heads,
+                  int32_t head_dim) {
+  const auto& step = static_cast<const HostStepPlan&>(plan);
+  CheckRows(x, step.num_tokens(), x.dim(1));
+  CheckRope(step, table, x, num_heads, head_dim);
+  const int64_t half = table.rotary_dim / 2;
+  Split(step.num_tokens(), int64_t{num_heads} * head_dim, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t angle = step.position(static_cast<int32_t>(t)) * half;
+      kernels::RotateHeads(x.As<float>() + t * x.dim(1), num_heads, head_dim, half,
+                           Floats(table.cos) + angle, Floats(table.sin) + angle);
+    }
+  });
+}
+
+void CpuOps::GatherSampleRows(const StepPlan& plan, TensorView x, TensorView out) {
+  const auto& step = static_cast<const HostStepPlan&>(plan);
+  const int64_t n = x.dim(1);
+  CheckRows(x, step.num_tokens(), n);
+  CheckRows(out, step.num_sample_rows(), n);
+  for (int32_t i = 0; i < step.num_sample_rows(); ++i) {
+    std::copy_n(x.As<float>() + step.sample_row(i) * n, n, out.As<float>() + i * n);
+  }
+}
+
+void CpuOps::Sample(TensorView logits, std::span<const SampleRow> rows,
+                    std::span<SampleOutput> out) {
+  const int64_t vocab = logits.dim(1);
+  CheckRows(logits, static_cast<int64_t>(rows.size()), vocab);
+  INFERD_CHECK(out.size() == rows.size());
+  const int64_t memory_bytes = CpuSamplerMemory::Bytes(vocab);
+  INFERD_CHECK(scratch_.data != nullptr && scratch_.NumBytes() >= memory_bytes * pool_.threads());
+  pool_.ParallelFor(
+      static_cast<int64_t>(rows.size()), 1, [&](int64_t begin, int64_t end, int thread) {
+        CpuSamplerMemory memory =
+            CpuSamplerMemory::Place(scratch_.As<std::byte>() + thread * memory_bytes, vocab);
+        for (int64_t i = begin; i < end; ++i) {
+          CpuSampleRow({logits.As<float>() + i * vocab, static_cast<size_t>(vocab)}, rows[i],
+                       memory, &out[i]);
+        }
+      });
+}
+
+Status CpuOps::Finish() {
+  Status result = std::move(error_);
+  error_ = OkStatus();
+  return result;
+}
+
+void CpuOps::SetError(std::string_view message) {
+  if (error_.ok()) error_ = InternalError(message);
+}
+
+}  // namespace inferd

@@ -1,0 +1,100 @@
+// The ops of the CPU backend: check shapes, cut the work into tasks, call kernels.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "backends/cpu/thread_pool.h"
+#include "backends/host/host_step_plan.h"
+#include "cpu/attention.h"
+#include "inferd/ops/ops.h"
+
+namespace inferd {
+
+// Used by one rank thread, which takes part in the pool's work.
+class CpuOps final : public Ops {
+ public:
+  explicit CpuOps(int threads) : pool_(threads) {}
+
+  int threads() const { return pool_.threads(); }
+
+  std::string_view name() const override { return "cpu"; }
+  Allocator& allocator() override { return allocator_; }
+
+  bool Supports(WeightFormat format) const override;
+  StatusOr<LinearWeight> Pack(std::span<const RawLinear> parts,
+                              std::span<const TensorView> bias) override;
+  StatusOr<VectorWeight> PackVector(const TensorView& host) override;
+  StatusOr<EmbeddingTable> PackEmbedding(const TensorView& host) override;
+  StatusOr<Buffer> Upload(std::span<const float> host) override;
+  int64_t KvBytesPerBlock(const KvLayerSpec& spec) const override;
+  std::unique_ptr<StepPlan> MakeStepPlan(int32_t max_tokens, int32_t max_sequences,
+                                         int32_t max_blocks_per_sequence) override;
+  int64_t ScratchBytes(int32_t max_tokens, int32_t max_sequences, int64_t max_features,
+                       int64_t vocab_size) const override;
+  void SetScratch(TensorView scratch) override;
+
+  void PlanStep(const StepInputs& inputs, StepPlan* plan) override;
+  void Embed(const StepPlan& plan, const EmbeddingTable& table, TensorView out) override;
+  void RmsNorm(TensorView x, const VectorWeight& weight, float eps, TensorView out) override;
+  void HeadRmsNorm(TensorView x, int32_t first_head, int32_t num_heads, int32_t head_dim,
+                   const VectorWeight& weight, float eps) override;
+  void Add(TensorView x, TensorView y) override;
+  void Linear(TensorView x, const LinearWeight& weight, TensorView out) override;
+  void SiluMul(TensorView gate_up, TensorView out) override;
+  void Rope(const StepPlan& plan, const RopeTable& table, TensorView x, int32_t num_heads,
+            int32_t head_dim) override;
+  void AppendKv(const StepPlan& plan, TensorView qkv, int32_t num_q_heads,
+                const KvLayerView& kv) override;
+  void Attention(const StepPlan& plan, TensorView qkv, int32_t num_q_heads, const KvLayerView& kv,
+                 float scale, TensorView out) override;
+  void GatherSampleRows(const StepPlan& plan, TensorView x, TensorView out) override;
+  void Sample(TensorView logits, std::span<const SampleRow> rows,
+              std::span<SampleOutput> out) override;
+  Status Finish() override;
+
+  void AddRmsNorm(TensorView x, TensorView y, const VectorWeight& weight, float eps,
+                  TensorView out) override;
+  void RopeAppendKv(const StepPlan& plan, const RopeTable& table, TensorView qkv,
+                    int32_t num_q_heads, const KvLayerView& kv) override;
+
+ private:
+  // body(begin, end, thread) over `tasks` items of about `cost` elementary
+  // operations each: in this thread when it is not worth waking anybody.
+  template <class Body>
+  void Split(int64_t tasks, int64_t cost, const Body& body);
+  void NormalizeRows(TensorView x, const TensorView* y, const VectorWeight& weight, float eps,
+                     TensorView out);
+  // Rotates (when `table` is given), then stores the k and v of rows
+  // [begin, end).
+  void StoreRows(const HostStepPlan& step, const RopeTable* table, TensorView qkv,
+                 int32_t num_q_heads, const KvLayerView& kv, int64_t begin, int64_t end) const;
+  // Attention of sequences of one row each, every split of keys its own task;
+  // false when scratch cannot hold the partials or there is nothing to win.
+  bool AttendSplits(const HostStepPlan& step, const kernels::AttentionParams& p,
+                    int32_t num_q_heads);
+  void SetError(std::string_view message);
+
+  HostAllocator allocator_;
+  ThreadPool pool_;
+  TensorView scratch_;               // bytes
+  std::vector<int32_t> tile_start_;  // [sequences + 1] first attention tile of each
+  Status error_;
+};
+
+template <class Body>
+void CpuOps::Split(int64_t tasks, int64_t cost, const Body& body) {
+  // A hand-over costs about a microsecond.
+  constexpr int64_t kWorthSharing = 16384;
+  if (tasks * cost < kWorthSharing) {
+    if (tasks > 0) body(int64_t{0}, tasks, 0);
+    return;
+  }
+  // A few chunks per thread: the last ones even out what a slow core left.
+  const int64_t chunks = int64_t{pool_.threads()} * 4;
+  const int64_t chunk = std::max<int64_t>(1, (tasks + chunks - 1) / chunks);
+  pool_.ParallelFor(tasks, chunk, body);
+}
+
+}  // namespace inferd
