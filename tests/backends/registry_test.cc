@@ -1,0 +1,97 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "inferd/backends/backend.h"
+
+namespace inferd {
+namespace {
+
+TEST(RegistryTest, ListsBestFirst) {
+  const auto names = BackendNames();
+  ASSERT_EQ(names.size(), 2u);
+  EXPECT_EQ(names[0], "cpu");
+  EXPECT_EQ(names[1], "ref");
+}
+
+TEST(RegistryTest, EveryNameCreatesABackendOfThatName) {
+  for (const std::string_view name : BackendNames()) {
+    auto backend = CreateBackend(name, {});
+    ASSERT_TRUE(backend.ok()) << name;
+    EXPECT_EQ((*backend)->ops().name(), name);
+    EXPECT_GT((*backend)->TotalMemoryBytes(), 0);
+    EXPECT_GT((*backend)->AvailableMemoryBytes(), 0);
+    EXPECT_LE((*backend)->AvailableMemoryBytes(), (*backend)->TotalMemoryBytes());
+  }
+}
+
+TEST(RegistryTest, AnUnknownNameIsAnsweredWithTheKnownOnes) {
+  const auto backend = CreateBackend("abacus", {});
+  EXPECT_EQ(backend.status().code(), StatusCode::kNotFound);
+  EXPECT_NE(backend.status().message().find("cpu, ref"), std::string::npos);
+}
+
+TEST(RegistryTest, ThreadsAreTakenAndChecked) {
+  auto backend = CreateBackend("cpu", {3, nullptr});
+  ASSERT_TRUE(backend.ok());
+  EXPECT_NE((*backend)->Description().find("3 threads"), std::string::npos);
+  EXPECT_EQ(CreateBackend("cpu", {-1, nullptr}).status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(CreateBackend("cpu", {100000, nullptr}).status().code(), StatusCode::kInvalidArgument);
+}
+
+class PackTest : public ::testing::TestWithParam<std::string_view> {};
+
+TEST_P(PackTest, WeightsThatDoNotFitTogetherAreRefused) {
+  auto backend = CreateBackend(GetParam(), {2, nullptr});
+  ASSERT_TRUE(backend.ok());
+  Ops& ops = (*backend)->ops();
+  std::vector<float> data(64);
+  std::vector<int64_t> ids(8);
+  const auto part = [&](int64_t out, int64_t in) {
+    return RawLinear{WeightFormat::kF32, {data.data(), DType::kF32, {out, in}}};
+  };
+  const auto code = [&](std::vector<RawLinear> parts, std::vector<TensorView> bias) {
+    return ops.Pack(parts, bias).status().code();
+  };
+  EXPECT_EQ(code({part(4, 4)}, {}), StatusCode::kOk);
+  EXPECT_EQ(code({}, {}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(code({part(4, 4), part(4, 5)}, {}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(code({part(0, 4)}, {}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(code({{WeightFormat::kBF16, {data.data(), DType::kF32, {4, 4}}}}, {}),
+            StatusCode::kInvalidArgument);
+  const TensorView bias{data.data(), DType::kF32, {4}};
+  const TensorView short_bias{data.data(), DType::kF32, {3}};
+  EXPECT_EQ(code({part(4, 4)}, {bias}), StatusCode::kOk);
+  EXPECT_EQ(code({part(4, 4)}, {short_bias}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(code({part(4, 4), part(4, 4)}, {bias}), StatusCode::kInvalidArgument);
+  EXPECT_FALSE(ops.PackVector({ids.data(), DType::kI64, {8}}).ok());
+  EXPECT_FALSE(ops.PackEmbedding({data.data(), DType::kF32, {8}}).ok());
+}
+
+TEST_P(PackTest, ATokenOutsideTheTableIsAnErrorOnce) {
+  auto backend = CreateBackend(GetParam(), {2, nullptr});
+  ASSERT_TRUE(backend.ok());
+  Ops& ops = (*backend)->ops();
+  std::vector<float> values(12, 1.0F);
+  auto table = ops.PackEmbedding({values.data(), DType::kF32, {4, 3}});
+  ASSERT_TRUE(table.ok());
+  const std::vector<TokenId> ids = {1, 4};
+  const std::vector<int32_t> positions = {0, 1};
+  const std::vector<int32_t> row_start = {0, 2};
+  const std::vector<int32_t> context = {2};
+  const std::vector<BlockId> blocks = {1};
+  StepInputs inputs{2, 1, ids, positions, row_start, context, blocks, 1, {}};
+  const auto plan = ops.MakeStepPlan(2, 1, 1);
+  ops.PlanStep(inputs, plan.get());
+  std::vector<float> out(6, -1.0F);
+  ops.Embed(*plan, *table, {out.data(), DType::kF32, {2, 3}});
+  EXPECT_EQ(out, (std::vector<float>{1, 1, 1, 0, 0, 0}));
+  EXPECT_EQ(ops.Finish().code(), StatusCode::kInternal);
+  EXPECT_TRUE(ops.Finish().ok());
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, PackTest, ::testing::Values("cpu", "ref"),
+                         [](const auto& param) { return std::string(param.param); });
+
+}  // namespace
+}  // namespace inferd
