@@ -24,9 +24,9 @@ using testing::TapOps;
 
 namespace fs = std::filesystem;
 
-// Logits have a standard deviation of about 10 here; two float32 evaluations in
-// different order differ by about 1e-4.
-constexpr float kLogitTolerance = 2e-3F;
+// Logits reach about 40 here; two float32 evaluations in different order were
+// seen to differ by up to 5e-5.
+constexpr float kLogitTolerance = 5e-4F;
 constexpr int32_t kSlots = 4;
 
 struct ExpectedPrompt {
