@@ -158,7 +158,7 @@ void RunKeys(const AttentionParams& p, const AttentionTask& task, int64_t begin,
     const int64_t tile_end = std::min(last_position + 1, tile + blocks * kv.block_size);
     const int64_t used_blocks = (tile_end - tile + kv.block_size - 1) / kv.block_size;
     const T* block_keys[kMaxBlocksPerTile];
-    const T* keys[kMaxSlots / 4];
+    const T* keys[kMaxSlots];
     int64_t vectors = 0;
     for (int64_t b = 0; b < used_blocks; ++b) {
       const auto* block = static_cast<const std::byte*>(p.cache) +

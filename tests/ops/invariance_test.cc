@@ -1,0 +1,221 @@
+// An output row depends on its own input row and sequence only, bit for bit: not
+// on the number of rows, their order, or how a prompt was chunked.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+#include "backends/ref/ref_ops.h"
+#include "inferd/backends/backend.h"
+#include "ops/cases.h"
+
+namespace inferd::testing {
+namespace {
+
+using Rows = std::vector<float>;
+
+// Rows `ids` of a [., n] matrix.
+Rows Pick(const Rows& x, int64_t n, const std::vector<int64_t>& ids) {
+  Rows out;
+  for (const int64_t id : ids) out.insert(out.end(), x.begin() + id * n, x.begin() + (id + 1) * n);
+  return out;
+}
+
+bool SameBits(const Rows& a, const Rows& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+class InvarianceTest : public ::testing::TestWithParam<std::string_view> {
+ protected:
+  void SetUp() override {
+    auto backend = CreateBackend(GetParam(), {3, nullptr});
+    if (!backend.ok()) GTEST_SKIP() << backend.status().ToString();
+    backend_ = std::move(*backend);
+    const int64_t bytes = ops().ScratchBytes(512, 64, 2048, 1);
+    auto scratch = Buffer::Create(ops().allocator(), static_cast<size_t>(bytes));
+    ASSERT_TRUE(scratch.ok());
+    scratch_ = std::move(*scratch);
+    ops().SetScratch({scratch_.data(), DType::kU8, {bytes}});
+  }
+  Ops& ops() { return backend_->ops(); }
+
+  // `run` maps [rows, in] to [rows, out]. Compares all rows at once with each
+  // alone, in other orders and in pieces.
+  template <class Run>
+  void ExpectRowsIndependent(int64_t rows, int64_t in, int64_t out, const Run& run) {
+    const Rows x = Normal(5, rows * in);
+    std::vector<int64_t> all(static_cast<size_t>(rows));
+    std::iota(all.begin(), all.end(), 0);
+    const Rows together = run(x, rows);
+    std::vector<std::vector<int64_t>> subsets;
+    for (int64_t i = 0; i < rows; ++i) subsets.push_back({i});
+    for (const int64_t count : {2, 3, 4, 5, 7, 8, 12, 13, 17, 31, 63}) {
+      if (count >= rows) break;
+      for (int64_t first = 0; first + count <= rows; first += count) {
+        subsets.emplace_back(all.begin() + first, all.begin() + first + count);
+      }
+    }
+    subsets.emplace_back(all.rbegin(), all.rend());
+    for (const auto& subset : subsets) {
+      const auto count = static_cast<int64_t>(subset.size());
+      ASSERT_TRUE(SameBits(run(Pick(x, in, subset), count), Pick(together, out, subset)))
+          << count << " rows from " << subset[0];
+    }
+  }
+
+ private:
+  std::unique_ptr<Backend> backend_;
+  Buffer scratch_;
+};
+
+TensorView View(const Rows& rows, int64_t count, int64_t n) {
+  return {const_cast<float*>(rows.data()), DType::kF32, {count, n}};
+}
+
+TEST_P(InvarianceTest, Linear) {
+  struct Shape {
+    int64_t in;
+    int64_t out;
+  };
+  for (const WeightFormat format : {WeightFormat::kF32, WeightFormat::kBF16}) {
+    for (const Shape s : {Shape{33, 70}, Shape{288, 100}, Shape{1100, 161}}) {
+      const DType dtype = format == WeightFormat::kF32 ? DType::kF32 : DType::kBF16;
+      auto host = Encode(Normal(8, s.in * s.out), dtype);
+      const RawLinear part{format, {host.data(), dtype, {s.out, s.in}}};
+      auto weight = ops().Pack({&part, 1}, {});
+      ASSERT_TRUE(weight.ok());
+      ExpectRowsIndependent(64, s.in, s.out, [&](const Rows& x, int64_t rows) {
+        Rows out(static_cast<size_t>(rows * s.out));
+        ops().Linear(View(x, rows, s.in), *weight, View(out, rows, s.out));
+        return out;
+      });
+    }
+  }
+}
+
+TEST_P(InvarianceTest, LinearWithLittleScratch) {
+  constexpr int64_t kIn = 100;
+  constexpr int64_t kOut = 70;
+  auto host = Encode(Normal(8, kIn * kOut), DType::kF32);
+  const RawLinear part{WeightFormat::kF32, {host.data(), DType::kF32, {kOut, kIn}}};
+  auto weight = ops().Pack({&part, 1}, {});
+  ASSERT_TRUE(weight.ok());
+  const Rows x = Normal(6, 50 * kIn);
+  Rows whole(50 * kOut);
+  ops().Linear(View(x, 50, kIn), *weight, View(whole, 50, kOut));
+  auto little = Buffer::Create(ops().allocator(), 7 * kIn * sizeof(float));
+  ASSERT_TRUE(little.ok());
+  ops().SetScratch({little->data(), DType::kU8, {static_cast<int64_t>(little->size())}});
+  Rows pieces(50 * kOut);
+  ops().Linear(View(x, 50, kIn), *weight, View(pieces, 50, kOut));
+  EXPECT_TRUE(SameBits(whole, pieces));
+}
+
+TEST_P(InvarianceTest, RowOps) {
+  const Rows ones = Normal(4, 100);
+  auto weight = ops().PackVector(View(ones, 1, 100));
+  ASSERT_TRUE(weight.ok());
+  ExpectRowsIndependent(64, 100, 100, [&](const Rows& x, int64_t rows) {
+    Rows out(x.size());
+    ops().RmsNorm(View(x, rows, 100), *weight, 1e-5F, View(out, rows, 100));
+    return out;
+  });
+  ExpectRowsIndependent(64, 100, 100, [&](const Rows& x, int64_t rows) {
+    Rows sum = x;
+    Rows out(x.size());
+    ops().AddRmsNorm(View(sum, rows, 100), View(x, rows, 100), *weight, 1e-5F,
+                     View(out, rows, 100));
+    return out;
+  });
+  ExpectRowsIndependent(64, 74, 37, [&](const Rows& x, int64_t rows) {
+    Rows out(x.size() / 2);
+    ops().SiluMul(View(x, rows, 74), View(out, rows, 37));
+    return out;
+  });
+}
+
+// One prompt, fed in chunks, with other sequences beside it.
+class ChunkedPrompt {
+ public:
+  static constexpr int32_t kContext = 600;
+  static constexpr int32_t kQHeads = 6;
+  static constexpr int32_t kKvHeads = 2;
+  static constexpr int32_t kDim = 40;
+  static constexpr int64_t kWidth = int64_t{kQHeads + 2 * kKvHeads} * kDim;
+  static constexpr int64_t kOutWidth = int64_t{kQHeads} * kDim;
+
+  ChunkedPrompt(Ops& ops, DType dtype) : ops_(ops), prompt_(Normal(77, kContext * kWidth)) {
+    kv_.spec = {kKvHeads, kDim, 16, dtype};
+    kv_.num_blocks = 200;
+    const auto bytes = static_cast<size_t>(kv_.num_blocks * ops.KvBytesPerBlock(kv_.spec));
+    auto cache = Buffer::Create(ops.allocator(), bytes);
+    INFERD_CHECK(cache.ok());
+    cache_ = std::move(*cache);
+    std::memset(cache_.data(), 0xff, bytes);
+    kv_.data = cache_.data();
+  }
+
+  // Attention outputs of the prompt's rows, in chunks of the given sizes (the
+  // last repeats). `before`, `after`: neighbours with that many rows of their own
+  // in each step, from position 0.
+  Rows Run(const std::vector<int32_t>& chunks, int32_t before, int32_t after) {
+    Rows result;
+    int32_t done = 0;
+    for (size_t i = 0; done < kContext; ++i) {
+      const int32_t count = std::min(chunks[std::min(i, chunks.size() - 1)], kContext - done);
+      std::vector<SequenceShape> shapes;
+      if (before > 0) shapes.push_back({before, before});
+      shapes.push_back({done + count, count});
+      if (after > 0) shapes.push_back({after, after});
+      StepFixture step(shapes, 16, kContext / 16 + 1);
+      // Tables of our own: the prompt keeps its blocks from step to step.
+      for (size_t b = 0; b < step.block_tables.size(); ++b) {
+        const auto sequence = static_cast<int32_t>(b) / step.table_stride;
+        const bool prompt = sequence == (before > 0 ? 1 : 0);
+        const auto index = static_cast<int32_t>(b) % step.table_stride;
+        step.block_tables[b] = prompt ? 1 + (index * 37) % 60 : 70 + sequence * 40 + index;
+      }
+      const auto plan = step.Plan(ops_);
+      Rows qkv = Normal(1, before * kWidth);
+      qkv.insert(qkv.end(), prompt_.begin() + done * kWidth,
+                 prompt_.begin() + (done + count) * kWidth);
+      const Rows others = Normal(2, after * kWidth);
+      qkv.insert(qkv.end(), others.begin(), others.end());
+      const int64_t rows = before + count + after;
+      Rows out(static_cast<size_t>(rows * kOutWidth));
+      ops_.AppendKv(*plan, View(qkv, rows, kWidth), kQHeads, kv_);
+      ops_.Attention(*plan, View(qkv, rows, kWidth), kQHeads, kv_, 0.15F,
+                     View(out, rows, kOutWidth));
+      result.insert(result.end(), out.begin() + before * kOutWidth,
+                    out.begin() + (before + count) * kOutWidth);
+      done += count;
+    }
+    return result;
+  }
+
+ private:
+  Ops& ops_;
+  Rows prompt_;
+  Buffer cache_;
+  KvLayerView kv_;
+};
+
+TEST_P(InvarianceTest, AttentionOverChunksAndNeighbours) {
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    ChunkedPrompt prompt(ops(), dtype);
+    const Rows whole = prompt.Run({ChunkedPrompt::kContext}, 0, 0);
+    EXPECT_TRUE(SameBits(whole, prompt.Run({1}, 0, 0))) << "token by token";
+    EXPECT_TRUE(SameBits(whole, prompt.Run({7, 100, 1, 33}, 0, 0))) << "odd chunks";
+    EXPECT_TRUE(SameBits(whole, prompt.Run({64}, 5, 0))) << "after a neighbour";
+    EXPECT_TRUE(SameBits(whole, prompt.Run({500, 1}, 1, 1))) << "decode between neighbours";
+    EXPECT_TRUE(SameBits(whole, prompt.Run({300}, 0, 40))) << "before a neighbour";
+  }
+}
+
+std::vector<std::string_view> Names() { return BackendNames(); }
+INSTANTIATE_TEST_SUITE_P(Backends, InvarianceTest, ::testing::ValuesIn(Names()),
+                         [](const auto& param) { return std::string(param.param); });
+
+}  // namespace
+}  // namespace inferd::testing
