@@ -65,7 +65,9 @@ AddedTokenMatcher::Found AddedTokenMatcher::LongestAt(const MarkedText& text, si
 std::vector<TokenSpan> AddedTokenMatcher::Split(const MarkedText& text) const {
   std::vector<TokenSpan> spans;
   const std::string_view all = text.text;
-  size_t covered = 0;  // all before is in `spans`
+  size_t covered = 0;      // all before is in `spans`
+  size_t space_begin = 1;  // the white space scanned last; nothing yet
+  size_t space_end = 0;
   size_t at = 0;
   while (!tokens_.empty() && at < all.size()) {
     if (first_[static_cast<unsigned char>(all[at])] < 0) {
@@ -86,7 +88,7 @@ std::vector<TokenSpan> AddedTokenMatcher::Split(const MarkedText& text) const {
       continue;
     }
     if (token.lstrip) {
-      while (begin > 0) {
+      while (begin > covered) {
         const size_t previous = PreviousUtf8(all, begin);
         if (!IsWhitespace(DecodeUtf8(all, previous).value)) break;
         begin = previous;
@@ -94,11 +96,17 @@ std::vector<TokenSpan> AddedTokenMatcher::Split(const MarkedText& text) const {
       begin = std::max(begin, covered);
     }
     if (token.rstrip) {
-      while (end < all.size()) {
-        const CodePoint c = DecodeUtf8(all, end);
-        if (!IsWhitespace(c.value)) break;
-        end += c.length;
+      // Matches within white space that was scanned already do not scan it again.
+      if (end < space_begin || end > space_end) {
+        space_begin = end;
+        space_end = end;
+        while (space_end < all.size()) {
+          const CodePoint c = DecodeUtf8(all, space_end);
+          if (!IsWhitespace(c.value)) break;
+          space_end += c.length;
+        }
       }
+      end = space_end;
     }
     if (covered < begin) spans.push_back({-1, covered, begin});
     spans.push_back({token.id, begin, end});

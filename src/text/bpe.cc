@@ -76,8 +76,9 @@ void BpeModel::Encode(std::string_view piece, Scratch* scratch, std::vector<Toke
   size_t end_byte = 0;
   for (size_t i = 0; i < symbols.size(); ++i) {
     end_byte += symbols[i].length;
-    const bool cut = i + 1 == symbols.size() || i + 1 - begin == kMaxRunSymbols ||
-                     neighbours_.Find(symbols[i].id, symbols[i + 1].id) == nullptr;
+    const bool cut =
+        i + 1 == symbols.size() || i + 1 - begin == kMaxRunSymbols ||
+        (neighbours_known_ && neighbours_.Find(symbols[i].id, symbols[i + 1].id) == nullptr);
     if (!cut) continue;
     const TokenId whole =
         all_known ? vocab_.Find(piece.substr(begin_byte, end_byte - begin_byte)) : -1;

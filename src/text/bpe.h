@@ -83,7 +83,9 @@ class BpeModel {
   PairTable merges_;
   std::array<TokenId, 0x400> characters_;  // tokens of one character below U+0400
   std::array<TokenId, 256> bytes_;         // tokens <0x00> to <0xFF>
-  PairTable neighbours_;        // pairs of single symbols that some merge puts side by side
+  PairTable neighbours_;                   // pairs of characters that some merge puts side by side
+  // Whether that holds for all symbols: no merge names the unknown or a byte token.
+  bool neighbours_known_ = true;
   std::vector<bool> is_whole_;  // by id: merging the token's own text gives the token
 };
 

@@ -141,23 +141,15 @@ Status BpeModel::AddMerge(std::string_view left, std::string_view right, const s
   if (merged < 0) return absent(both);
   merges_.Insert(left_id, right_id, {rank, merged});
 
-  // The single symbols that come side by side by this merge. A token ends in the
-  // symbol of its last character, unless it is a single symbol of another kind
-  // (unknown, byte fallback) itself.
   const auto is_other_symbol = [&](TokenId id, std::string_view token) {
     return id == unknown_ || (token.size() == 6 && token.starts_with("<0x"));
   };
-  const size_t last = PreviousUtf8(left, left.size());
-  const TokenId last_id = vocab_.Find(left.substr(last));
-  const TokenId first_id = vocab_.Find(right.substr(0, DecodeUtf8(right, 0).length));
-  const std::array<TokenId, 2> ends = {last_id, is_other_symbol(left_id, left) ? left_id : -1};
-  const std::array<TokenId, 2> starts = {first_id,
-                                         is_other_symbol(right_id, right) ? right_id : -1};
-  for (const TokenId end : ends) {
-    for (const TokenId start : starts) {
-      if (end >= 0 && start >= 0) neighbours_.Insert(end, start, {});
-    }
+  if (is_other_symbol(left_id, left) || is_other_symbol(right_id, right)) {
+    neighbours_known_ = false;  // tokens need not begin and end in a character then
   }
+  const TokenId last = vocab_.Find(left.substr(PreviousUtf8(left, left.size())));
+  const TokenId first = vocab_.Find(right.substr(0, DecodeUtf8(right, 0).length));
+  if (last >= 0 && first >= 0) neighbours_.Insert(last, first, {});
   return OkStatus();
 }
 

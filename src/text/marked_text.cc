@@ -25,6 +25,11 @@ bool TrustMap::AllTrusted(size_t begin, size_t end) const {
   return run != runs_.end() && run->trusted && run->end >= end;
 }
 
+size_t TrustMap::RunEnd(size_t position) const {
+  const auto run = RunAt(position);
+  return run == runs_.end() ? size() : run->end;
+}
+
 void TrustMap::AppendSlice(const TrustMap& other, size_t begin, size_t end) {
   for (auto run = other.RunAt(begin); begin < end && run != other.runs_.end(); ++run) {
     const size_t stop = std::min(end, run->end);

@@ -15,6 +15,8 @@ class TrustMap {
   void Append(size_t bytes, bool trusted);
   // Whether all bytes of [begin, end) are trusted; true for an empty range.
   bool AllTrusted(size_t begin, size_t end) const;
+  // Where the run that holds `position` ends; size() past all runs.
+  size_t RunEnd(size_t position) const;
   // Appends the part [begin, end) of `other`.
   void AppendSlice(const TrustMap& other, size_t begin, size_t end);
   size_t size() const { return runs_.empty() ? 0 : runs_.back().end; }

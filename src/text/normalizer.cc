@@ -1,5 +1,6 @@
 #include "text/normalizer.h"
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -47,7 +48,7 @@ class UnicodeForm final : public Normalizer {
         const std::string normal = Normalize(stretch, form_);
         if (normal != stretch) {
           builder.Copy(copied, begin);
-          builder.Replace(begin, end, normal);
+          Put(text, begin, end, normal, &builder);
           copied = end;
           changed = true;
           if (builder.size() > kMaxNormalizedBytes) return TooLong();
@@ -61,6 +62,33 @@ class UnicodeForm final : public Normalizer {
   }
 
  private:
+  // Puts `normal` in place of [begin, end), run by run of the same origin unless
+  // characters of two runs combine; then all of it is as trusted as its parts.
+  void Put(const MarkedText& text, size_t begin, size_t end, const std::string& normal,
+           MarkedTextBuilder* builder) const {
+    struct Part {
+      size_t begin;
+      size_t end;
+      std::string normal;
+    };
+    std::vector<Part> parts;
+    std::string joined;
+    for (size_t at = begin; at < end;) {
+      const size_t stop = std::min(end, text.trust.RunEnd(at));
+      parts.push_back({at, stop,
+                       at == begin && stop == end
+                           ? normal
+                           : Normalize(std::string_view(text.text).substr(at, stop - at), form_)});
+      joined += parts.back().normal;
+      at = stop;
+    }
+    if (joined != normal) {
+      builder->Replace(begin, end, normal);
+      return;
+    }
+    for (const Part& part : parts) builder->Replace(part.begin, part.end, part.normal);
+  }
+
   // Among such characters, none changes under composing forms and none combines
   // with a neighbour.
   bool IsStable(char32_t c) const {
