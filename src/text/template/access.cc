@@ -135,8 +135,10 @@ StatusOr<Value> GetAttribute(Budget& budget, const Value& object, const Value& n
     const Value* found = object.name_space().Find(text);
     return found == nullptr ? MissingIn(object, name) : *found;
   }
-  if (object.Is(Kind::kMacro) && text == "name")
-    return budget.MakeString(MarkedString(object.macro().name, true));
+  if (object.Is(Kind::kMacro)) {
+    if (text == "name") return budget.MakeString(MarkedString(object.macro().name, true));
+    return budget.Error("attribute '" + std::string(text) + "' of a macro is not supported");
+  }
   if (HasMethod(object, text)) return MakeMethod(budget, object, text);
   if (IsForbiddenMethod(object, text))
     return Value::Undefined("access to attribute '" + std::string(text) + "' of '" +

@@ -137,7 +137,7 @@ StatusOr<Value> Concatenate(Budget& budget, const Value& a, const Value& b) {
     return out.Finish();
   }
   INFERD_RETURN_IF_ERROR(
-      budget.Charge(static_cast<int64_t>(a.items().size() + b.items().size()) / 4));
+      budget.Charge(static_cast<int64_t>(a.items().size() + b.items().size()) / 2));
   std::vector<Value> items = a.items();
   items.insert(items.end(), b.items().begin(), b.items().end());
   return budget.MakeList(std::move(items), a.list().flavor, a.trusted() && b.trusted());
@@ -185,8 +185,7 @@ StatusOr<Value> Arithmetic(Budget& budget, Operator op, const Value& a, const Va
     return Repeat(budget, a, b.as_int());
   if (op == Operator::kMultiply && IsRepeatable(b) && a.IsIntegral())
     return Repeat(budget, b, a.as_int());
-  if (op == Operator::kModulo && a.IsString() && !b.IsUndefined())
-    return PercentFormat(budget, a.string(), b);
+  if (op == Operator::kModulo && a.IsString()) return PercentFormat(budget, a.string(), b);
   return TypeError(budget, Symbol(op), a, b);
 }
 

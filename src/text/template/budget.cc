@@ -60,7 +60,7 @@ StatusOr<Value> Budget::MakeString(MarkedString text) {
 
 StatusOr<Value> Budget::MakeList(std::vector<Value> items, ListObject::Flavor flavor, bool trusted,
                                  std::string label) {
-  INFERD_RETURN_IF_ERROR(Charge(1 + static_cast<int64_t>(items.size() / 4)));
+  INFERD_RETURN_IF_ERROR(Charge(1 + static_cast<int64_t>(items.size() / 2)));
   auto list = std::make_shared<ListObject>();
   list->flavor = flavor;
   list->label = std::move(label);
@@ -97,6 +97,8 @@ StatusOr<Value> Budget::MakeRecord(std::vector<std::pair<Value, Value>> entries,
 StatusOr<Value> Budget::MakeDict(std::vector<std::pair<Value, Value>> entries, bool trusted) {
   std::vector<std::pair<Value, Value>> unique;
   std::map<std::string, size_t> position;
+  // Allocations and a search for each.
+  INFERD_RETURN_IF_ERROR(Charge(static_cast<int64_t>(entries.size()) * 4));
   unique.reserve(entries.size());
   for (auto& entry : entries) {
     INFERD_ASSIGN_OR_RETURN(std::string key, KeyText(*this, entry.first));

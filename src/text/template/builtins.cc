@@ -91,6 +91,7 @@ StatusOr<Value> StrftimeNow(Budget& budget, const Arguments& arguments) {
   if (format.empty()) return Value::String(format);
   if (format.size() > kMaxTimeFormat || format.text().find('\0') != std::string::npos)
     return budget.Error("strftime_now: the format is too long");
+  INFERD_RETURN_IF_ERROR(budget.Charge(static_cast<int64_t>(format.size())));
   const std::time_t seconds = static_cast<std::time_t>(budget.unix_seconds());
   std::tm parts{};
   if (gmtime_r(&seconds, &parts) == nullptr) return budget.Error("strftime_now: no such time");

@@ -38,7 +38,7 @@ class PercentArguments {
   // Arguments that no conversion took are an error, except in a mapping or list.
   bool AllUsed() const {
     if (tuple_) return used_ == values_.items().size();
-    return used_ > 0 || values_.IsDict() || values_.IsListKind();
+    return used_ > 0 || values_.IsDict() || values_.IsListKind() || values_.IsUndefined();
   }
 
  private:

@@ -15,7 +15,7 @@ struct Piece {
 StatusOr<Value> MakePieces(Budget& budget, const MarkedString& text,
                            const std::vector<Piece>& pieces) {
   INFERD_RETURN_IF_ERROR(budget.ChargeBytes(text.size()));
-  INFERD_RETURN_IF_ERROR(budget.Charge(static_cast<int64_t>(pieces.size())));
+  INFERD_RETURN_IF_ERROR(budget.Charge(static_cast<int64_t>(pieces.size()) * 3));
   std::vector<Value> items;
   items.reserve(pieces.size());
   for (const Piece& piece : pieces)

@@ -131,7 +131,6 @@ u[::-2]
 1[0]
 none[0]
 none.x
-none[0:1]
 range(5)
 range(5) | list
 range(2, 8, 3) | list
@@ -246,7 +245,6 @@ none | join
 '%s' % [1, 2]
 '%5d|%-5d|%05d|%+d' % (42, 42, 42, 42)
 '%.2f %e %g' % (3.14159, 12345.678, 0.00001)
-'%x %X %o %c' % (255, 255, 8, 'a')
 '%x %X %o' % (255, 255, 8)
 '%r' % 'a'
 '%%' % ()
@@ -266,7 +264,6 @@ none | join
 'é'.isalpha() ~ '²'.isdigit() ~ '一'.isalnum()
 s.foo
 s.foo()
-s.encode()
 l.append(4)
 l.append
 l.append is defined
@@ -334,8 +331,6 @@ l | reject('odd') | list
 mixed | select('string') | list
 mixed | select | list
 l | select('gt', 1) | list
-l | select
-l | map('abs')
 users | map(attribute='name') | first
 users | map(attribute='name') | last
 users | map(attribute='name') | length
@@ -613,7 +608,10 @@ TEMPLATES = [
     "{% block x %}a{% endblock %}", "{% include 'x' %}", "{% import 'x' as y %}", "{% extends 'x' %}", "{% do l.append(1) %}", "{% autoescape true %}<{% endautoescape %}", "{{ super() }}", "{% for x in l %}{{ loop }}{% endfor %}", "{{ range }}", "{{ s.upper }}", "{{ d.items }}",
 ]
 
-# Where the engine refuses, or prints nothing, on purpose. See the README beside this file.
+# Integers past 64 bits, and slices of constants that Python cannot slice (which only constant folding lets pass).
+REFUSED = {"{{ huge | int }}", "{{ {'a': 1}[1:] }}", "{{ 1[1:] }}", "{{ 1.0[1:] }}"}
+
+# Tags the engine does not have, and values without a reproducible text.
 SKIPPED = {"{% print n %}", "{% block x %}a{% endblock %}", "{% autoescape true %}<{% endautoescape %}", "{% for x in l %}{{ loop }}{% endfor %}",
            "{{ range }}", "{{ s.upper }}", "{{ d.items }}", "{% for x in l recursive %}{{ x }}{% endfor %}"}
 
@@ -641,8 +639,10 @@ def main():
             continue
         seen.add(template)
         result = render(template)
-        if "0x" in result.get("output", "") and "object at" in result["output"] or "<built-in" in result.get("output", ""):
-            continue  # addresses
+        if template in REFUSED:
+            continue
+        if "object at 0x" in result.get("output", "") or "<built-in" in result.get("output", ""):
+            continue  # an address, which the engine refuses to print
         cases.append({"template": template, **result})
     with open(os.path.join(HERE, "cases.json"), "w") as f:
         f.write('{"variables": %s,\n"cases": [\n' % json.dumps(VARIABLES))
