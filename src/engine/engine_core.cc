@@ -154,7 +154,6 @@ void EngineCore::Announce(std::span<const TokenLogprob> top) {
   stats_.waiting_prompt_tokens = scheduler_.waiting_prompt_tokens();
   stats_.blocks_used = scheduler_.kv().num_used();
   stats_.blocks_cached = scheduler_.kv().num_cached();
-  stats_.live_requests = scheduler_.num_requests();
   stats_.dead = dead_;
   stats_.prompt_tokens = c.prompt_tokens;
   stats_.prompt_tokens_cached = c.prompt_tokens_cached;
@@ -163,13 +162,20 @@ void EngineCore::Announce(std::span<const TokenLogprob> top) {
   stats_.prefix_hit_tokens = c.prefix_hit_tokens;
   stats_.preemptions = c.preemptions;
   stats_.corrupted = c.corrupted;
-  stats_.requests_submitted = c.requests;
   std::copy(std::begin(c.choices_finished), std::end(c.choices_finished),
             std::begin(stats_.choices_finished));
   stats_cell_.Write(stats_);
 
   router_.Post(scheduler_.outputs(), top);
   scheduler_.ClearOutputs();
+}
+
+EngineStats EngineCore::Stats() const {
+  EngineStats stats = stats_cell_.Read();
+  const Inbox::Counts counts = inbox_.counts();
+  stats.requests_submitted = counts.accepted;
+  stats.live_requests = counts.live;
+  return stats;
 }
 
 void EngineCore::Stop() {

@@ -38,7 +38,7 @@ class EngineCore {
   void Stop();
 
   // Any thread.
-  EngineStats Stats() const { return stats_cell_.Read(); }
+  EngineStats Stats() const;
 
   const Scheduler& scheduler() const { return scheduler_; }
 

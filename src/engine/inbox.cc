@@ -27,6 +27,7 @@ Status Inbox::Submit(RequestSpec spec) {
     if (!live_.try_emplace(spec.id).second) {
       return Status(StatusCode::kAlreadyExists, "a request with this id is live");
     }
+    ++accepted_;
     ++queued_requests_;
     queued_tokens_ += prompt_tokens;
     batch_.submissions.push_back({std::move(spec), now_us});
@@ -96,6 +97,11 @@ void Inbox::FinishChoice(RequestId id, int32_t choice) {
     batch_.finished_choices.emplace_back(id, choice);
   }
   not_empty_.notify_one();
+}
+
+Inbox::Counts Inbox::counts() const {
+  std::lock_guard lock(mutex_);
+  return {accepted_, static_cast<int32_t>(live_.size())};
 }
 
 void Inbox::Stop() {

@@ -47,6 +47,13 @@ class Inbox {
   Status Submit(RequestSpec spec);
   void Cancel(RequestId id);
   void FinishChoice(RequestId id, int32_t choice);
+  // Any thread. Requests accepted since the start, and those of them not yet ended;
+  // unlike the engine thread's own counts these include what it has not seen yet.
+  struct Counts {
+    uint64_t accepted = 0;
+    int32_t live = 0;
+  };
+  Counts counts() const;
   // Any thread: no more submissions; wakes the engine thread, whose Drain says so.
   void Stop();
 
@@ -75,10 +82,11 @@ class Inbox {
   const int32_t max_len_;
   const Clock& clock_;
 
-  std::mutex mutex_;  // guards everything below
+  mutable std::mutex mutex_;  // guards everything below
   std::condition_variable not_empty_;
   InboxBatch batch_;
   std::unordered_map<RequestId, Live> live_;
+  uint64_t accepted_ = 0;
   int32_t queued_requests_ = 0;  // accepted, no choice ever scheduled
   int64_t queued_tokens_ = 0;    // their prompts
   double tokens_per_second_ = 0;

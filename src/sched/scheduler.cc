@@ -53,7 +53,6 @@ void Scheduler::Add(RequestSpec spec, int64_t submitted_us) {
   }
   num_held_ += request.spec.num_choices;
   waiting_prompt_tokens_ += request.prompt_tokens;
-  ++counters_.requests;
   if (request.spec.deadline_us >= 0) deadlines_.Add(request.spec.deadline_us, id);
   if (options_.max_queue_time_us >= 0) {
     queue_limits_.Add(submitted_us + options_.max_queue_time_us, id);

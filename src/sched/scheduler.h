@@ -39,7 +39,6 @@ struct SchedulerCounters {
   uint64_t prefix_hit_tokens = 0;
   uint64_t preemptions = 0;
   uint64_t corrupted = 0;
-  uint64_t requests = 0;
   uint64_t choices_finished[kNumFinishReasons] = {};
 };
 

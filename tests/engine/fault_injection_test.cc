@@ -36,7 +36,7 @@ constexpr Fault kFaults[] = {
 };
 static_assert(sizeof(FaultInjection) == std::size(kFaults), "every fault is tried");
 
-constexpr uint64_t kMaxSeeds = 1000;
+constexpr uint64_t kMaxSeeds = 250;
 
 // The first complaint that contains `about` within kMaxSeeds seeds at depths 1 to
 // 4, or an empty string.
