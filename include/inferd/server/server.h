@@ -56,6 +56,7 @@ struct ServerOptions {
   std::vector<double> e2e_buckets;
   std::string version;     // "0.1.0"
   std::string git_commit;  // may be empty
+  bool json_logs = false;  // access lines as JSON objects instead of key=value
 };
 
 // What a client leaves unset comes from here (generation_config.json).

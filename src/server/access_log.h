@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "inferd/base/status.h"
+#include "server/client_stream.h"
+#include "server/rpc_method.h"
+#include "spdlog/logger.h"
+
+namespace inferd {
+
+// Who calls; every string comes from the client and is escaped when logged.
+struct CallerInfo {
+  RpcMethod method = RpcMethod::kGetLoad;
+  std::string request_id;
+  std::string trace_id;
+  std::string peer;
+};
+
+struct AccessRecord {
+  const CallerInfo& caller;
+  std::string_view model;
+  StatusCode code = StatusCode::kOk;
+  std::string_view reason = {};  // of the error; may be empty
+  CallSummary summary = {};
+  int64_t e2e_us = 0;
+  std::string_view finish_reason = {};
+};
+
+// One line: key=value pairs, or one JSON object. No prompt, no answer, no
+// control character.
+std::string FormatAccessLine(const AccessRecord& record, bool json);
+
+// `text` as it may stand between double quotes, in a log line or JSON.
+std::string EscapeForLog(std::string_view text, size_t max_bytes = 256);
+
+// A client's request id: 1 to 128 printable ASCII characters without spaces.
+bool IsValidRequestId(std::string_view id);
+// The trace id of a W3C traceparent header; empty when it is none.
+std::string TraceIdOf(std::string_view traceparent);
+
+}  // namespace inferd

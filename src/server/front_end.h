@@ -1,0 +1,80 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "inferd/server/server.h"
+#include "server/access_log.h"
+#include "server/accounting.h"
+#include "server/event_router.h"
+#include "server/metrics.h"
+#include "server/worker_pool.h"
+
+namespace inferd {
+
+// The model and engine that requests use, fixed once attached.
+struct AttachedModel {
+  ServedModel model;
+  Engine& engine;
+};
+
+// What all services share: the state, the model once there is one, the pools and
+// the counters. No gRPC in it. Thread-safe.
+class FrontEnd {
+ public:
+  FrontEnd(const ServerOptions& options, const Clock& clock, EntropySource& entropy,
+           std::shared_ptr<spdlog::logger> logger);
+
+  void Attach(ServedModel model, Engine& engine);
+  void SetState(ServerState state);
+  ServerState state() const;
+  // kReady, and the engine has not failed.
+  bool serving() const { return state() == ServerState::kReady; }
+  // The engine reported that it is dead.
+  void EngineDied();
+
+  // The model, or why there is none to use.
+  StatusOr<std::shared_ptr<const AttachedModel>> Model() const;
+  // Null before Attach.
+  std::shared_ptr<const AttachedModel> model_or_null() const;
+
+  RequestId NextRequestId() { return next_id_.fetch_add(1); }
+  // 24 hexadecimal digits.
+  std::string RandomId();
+  void LogAccess(const AccessRecord& record);
+
+  const ServerOptions& options() const { return options_; }
+  const Clock& clock() const { return clock_; }
+  EntropySource& entropy() { return entropy_; }
+  const HashKey& cache_key() const { return cache_key_; }
+  const std::string& instance_id() const { return instance_id_; }
+  int64_t start_unix_us() const { return start_unix_us_; }
+  Accounting& accounting() { return accounting_; }
+  Metrics& metrics() { return metrics_; }
+  EventRouter& router() { return router_; }
+  WorkerPool& tokenizers() { return tokenizers_; }
+  spdlog::logger& logger() { return *logger_; }
+
+ private:
+  const ServerOptions options_;
+  const Clock& clock_;
+  EntropySource& entropy_;
+  const std::shared_ptr<spdlog::logger> logger_;
+  const HashKey cache_key_;
+  const int64_t start_unix_us_;
+  std::string instance_id_;
+  std::atomic<RequestId> next_id_{1};
+
+  mutable std::mutex mutex_;
+  ServerState state_ = ServerState::kLoading;      // guarded by mutex_
+  std::shared_ptr<const AttachedModel> attached_;  // guarded by mutex_
+
+  Accounting accounting_;
+  Metrics metrics_;
+  EventRouter router_;
+  WorkerPool tokenizers_;  // last: its jobs use everything above
+};
+
+}  // namespace inferd

@@ -1,0 +1,282 @@
+#include "server/generation_call.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "server/errors.h"
+#include "server/prepare.h"
+
+namespace inferd {
+
+GenerationCall::GenerationCall(FrontEnd& front, Arrival arrival,
+                               std::shared_ptr<ClientStream> client)
+    : front_(front),
+      arrival_(std::move(arrival)),
+      client_(std::move(client)),
+      id_(front.NextRequestId()) {}
+
+void GenerationCall::Reject(const Status& status) { End(status); }
+
+void GenerationCall::Start(std::shared_ptr<const AttachedModel> model, GenerationRequest request) {
+  model_ = std::move(model);
+  if (!front_.accounting().TryAccept()) {
+    End(DrainingError());
+    return;
+  }
+  {
+    std::lock_guard lock(mutex_);
+    accepted_ = true;
+    num_choices_ = request.num_choices;
+  }
+  front_.router().Register(id_, shared_from_this());
+  auto job = [self = shared_from_this(), shared = std::make_shared<GenerationRequest>(
+                                             std::move(request))] { self->Prepare(*shared); };
+  if (!front_.tokenizers().TryRun(std::move(job))) End(QueueFullError("the tokenizer queue"));
+}
+
+void GenerationCall::Prepare(GenerationRequest& request) {
+  Status status;
+  try {
+    status = PrepareAndSubmit(request);
+  } catch (...) {  // out of memory, or a library's exception
+    status = UnexpectedError();
+  }
+  if (!status.ok()) End(status);
+}
+
+Status GenerationCall::PrepareAndSubmit(GenerationRequest& request) {
+  {
+    std::lock_guard lock(mutex_);
+    if (ended_) return OkStatus();
+  }
+  const Clock& clock = front_.clock();
+  if (clock.NowUs() >= arrival_.deadline_us) return DeadlineError("before the request was read");
+  INFERD_ASSIGN_OR_RETURN(RenderedTokens rendered, RenderAndEncode(request, model_->model, clock));
+  if (rendered.template_us >= 0) front_.metrics().ObserveTemplate(rendered.template_us);
+  if (rendered.tokenize_us >= 0) front_.metrics().ObserveTokenize(rendered.tokenize_us);
+
+  PromptFacts facts;
+  facts.num_tokens = static_cast<int32_t>(rendered.tokens.size());
+  if (request.return_token_ids) facts.token_ids = rendered.tokens;
+  if (request.echo) {
+    facts.echo = request.text ? *request.text
+                              : model_->model.tokenizer->Decode(rendered.tokens,
+                                                                request.skip_special_tokens);
+  }
+  {
+    std::lock_guard lock(mutex_);
+    summary_.usage.prompt_tokens = facts.num_tokens;
+  }
+  INFERD_ASSIGN_OR_RETURN(RequestSpec spec,
+                          BuildSpec(request, std::move(rendered.tokens), model_->model,
+                                    front_.cache_key(), front_.entropy()));
+  spec.id = id_;
+  spec.deadline_us = arrival_.deadline_us;
+  if (request.time_limit_ms) {
+    const int64_t limit_us = arrival_.arrival_us + *request.time_limit_ms * 1000;
+    time_limited_ = limit_us < spec.deadline_us;
+    spec.deadline_us = std::min(spec.deadline_us, limit_us);
+  }
+  MakeDecoders(request);
+  client_->Begin(std::move(facts));
+
+  // Under the lock, so that a cancellation comes either before the submission or
+  // after it, and reaches the engine in the second case.
+  std::lock_guard lock(mutex_);
+  if (ended_) return OkStatus();
+  max_new_tokens_ = spec.stop.max_new_tokens;
+  INFERD_RETURN_IF_ERROR(model_->engine.Submit(std::move(spec)));
+  submitted_ = true;
+  return OkStatus();
+}
+
+void GenerationCall::MakeDecoders(const GenerationRequest& request) {
+  DecodeOptions options;
+  options.stop_strings = request.stop_strings;
+  options.include_stop_in_output = request.include_stop_in_output;
+  options.skip_special_tokens = request.skip_special_tokens;
+  options.keep_pieces = request.sampling.logprobs >= 0 || request.return_token_ids;
+  options.tokens_per_delta = request.stream_interval;
+  for (int32_t i = 0; i < request.num_choices; ++i) {
+    decoders_.push_back(std::make_unique<ChoiceDecoder>(i, *model_->model.tokenizer, options));
+  }
+  last_delta_us_.assign(static_cast<size_t>(request.num_choices), -1);
+  choices_left_ = request.num_choices;
+}
+
+Status GenerationCall::StatusOf(FinishReason reason) const {
+  switch (reason) {
+    case FinishReason::kNone:
+    case FinishReason::kStopToken:
+    case FinishReason::kLength:
+      return OkStatus();
+    case FinishReason::kDeadline:
+      return time_limited_ ? OkStatus() : DeadlineError("before the answer was complete");
+    case FinishReason::kCorrupted:
+      return CorruptedLogitsError();
+    case FinishReason::kPreempted:
+      return PreemptedError();
+    case FinishReason::kQueueTimeout:
+      return QueueTimeoutError();
+    case FinishReason::kCancelled:  // not by us: the engine is being taken down
+    case FinishReason::kEngineDead:
+      return EngineDeadError();
+  }
+  return UnexpectedError();
+}
+
+void GenerationCall::OnEvent(TokenEvent&& event) {
+  Status status;
+  try {
+    status = HandleEvent(std::move(event));
+  } catch (...) {
+    status = UnexpectedError();
+  }
+  if (status.ok()) return;
+  Flush();  // what came before the failure is valid
+  End(status);
+}
+
+Status GenerationCall::HandleEvent(TokenEvent&& event) {
+  {
+    std::lock_guard lock(mutex_);
+    if (ended_) return OkStatus();
+    if (!saw_first_event_) {
+      saw_first_event_ = true;
+      summary_.usage.cached_tokens = event.cached_tokens;
+      summary_.queue_us = event.queue_us;
+    }
+  }
+  if (event.choice < 0 || static_cast<size_t>(event.choice) >= decoders_.size()) {
+    return UnexpectedError();
+  }
+  ChoiceDecoder& decoder = *decoders_[static_cast<size_t>(event.choice)];
+  // Tokens that were under way when a stop string ended the choice.
+  if (decoder.finished()) return OkStatus();
+  const FinishReason finish = event.finish;
+  const int32_t choice = event.choice;
+  INFERD_RETURN_IF_ERROR(StatusOf(finish));
+  decoder.Push(std::move(event));
+  if (finish == FinishReason::kDeadline && !decoder.finished()) {
+    decoder.Finish(ChoiceEnd::kTimeLimit);
+  }
+  if (decoder.stopped_by_string() && finish == FinishReason::kNone) {
+    model_->engine.FinishChoice(id_, choice);
+  }
+  CollectDeltas(decoder);
+  if (decoder.finished()) --choices_left_;
+  return OkStatus();
+}
+
+void GenerationCall::CollectDeltas(ChoiceDecoder& decoder) {
+  if (auto delta = decoder.Take()) deltas_.push_back(std::move(*delta));
+}
+
+void GenerationCall::OnBatchEnd() {
+  try {
+    Flush();
+  } catch (...) {
+    End(UnexpectedError());
+    return;
+  }
+  if (choices_left_ == 0 && !decoders_.empty()) End(OkStatus());
+}
+
+void GenerationCall::Flush() {
+  if (deltas_.empty()) return;
+  std::vector<ChoiceDelta> deltas = std::exchange(deltas_, {});
+  const int64_t now_us = front_.clock().NowUs();
+  int32_t num_tokens = 0;
+  for (const auto& decoder : decoders_) num_tokens += decoder->num_tokens();
+  bool first = false;
+  CallUsage usage;
+  {
+    std::lock_guard lock(mutex_);
+    if (ended_) return;
+    first = first_token_us_ < 0;
+    if (first) {
+      first_token_us_ = now_us;
+      summary_.ttft_us = now_us - arrival_.arrival_us;
+    }
+    last_token_us_ = now_us;
+    summary_.usage.completion_tokens = num_tokens;
+    usage = summary_.usage;
+    for (const ChoiceDelta& delta : deltas) {
+      any_length_ |= delta.end == ChoiceEnd::kLength;
+      any_time_limit_ |= delta.end == ChoiceEnd::kTimeLimit;
+    }
+  }
+  if (first) front_.metrics().ObserveFirstToken(now_us - arrival_.arrival_us);
+  for (const ChoiceDelta& delta : deltas) {
+    if (delta.num_tokens == 0) continue;
+    int64_t& last_us = last_delta_us_[static_cast<size_t>(delta.choice)];
+    if (last_us >= 0) front_.metrics().ObserveTokens(now_us - last_us, delta.num_tokens);
+    last_us = now_us;
+  }
+  const Status status = client_->Deliver(std::move(deltas), usage);
+  if (!status.ok()) End(status);
+}
+
+void GenerationCall::Cancel() {
+  const bool late = front_.clock().NowUs() >= arrival_.deadline_us;
+  End(late ? DeadlineError("before the answer was complete") : ClientCancelledError());
+}
+
+void GenerationCall::End(const Status& status) {
+  CallSummary summary;
+  bool submitted = false;
+  bool accepted = false;
+  {
+    std::lock_guard lock(mutex_);
+    if (ended_) return;
+    ended_ = true;
+    submitted = submitted_;
+    accepted = accepted_;
+    summary = summary_;
+  }
+  if (submitted && !status.ok()) model_->engine.CancelRequest(id_);
+  if (accepted) front_.router().Unregister(id_);
+  Report(status, summary);
+  if (status.detail() != nullptr && status.detail()->reason == "ENGINE_DEAD") front_.EngineDied();
+  client_->End(status, summary);
+}
+
+std::string_view GenerationCall::FinishReasonName(const Status& status) const {
+  if (status.code() == StatusCode::kCancelled) return "abort";
+  if (!status.ok()) return "error";
+  std::lock_guard lock(mutex_);
+  if (any_length_) return "length";
+  return any_time_limit_ ? "time_limit" : "stop";
+}
+
+void GenerationCall::Report(const Status& status, const CallSummary& summary) {
+  const int64_t e2e_us = front_.clock().NowUs() - arrival_.arrival_us;
+  front_.metrics().RpcEnded(arrival_.caller.method, status);
+  EndedRequest ended;
+  ended.finish_reason = FinishReasonName(status);
+  bool accepted = false;
+  {
+    std::lock_guard lock(mutex_);
+    accepted = accepted_;
+    ended.num_choices = num_choices_;
+    ended.max_new_tokens = max_new_tokens_;
+    if (last_token_us_ > first_token_us_) ended.decode_us = last_token_us_ - first_token_us_;
+  }
+  ended.summary = summary;
+  ended.e2e_us = e2e_us;
+  ended.outcome = CallOutcome::kFailed;
+  if (status.ok()) ended.outcome = CallOutcome::kFinished;
+  if (status.code() == StatusCode::kCancelled) ended.outcome = CallOutcome::kCancelled;
+  AccessRecord record{arrival_.caller, model_ ? std::string_view(model_->model.id) : ""};
+  record.code = status.code();
+  if (status.detail() != nullptr) record.reason = status.detail()->reason;
+  record.summary = summary;
+  record.e2e_us = e2e_us;
+  record.finish_reason = ended.finish_reason;
+  front_.LogAccess(record);
+  if (!accepted) return;
+  front_.metrics().RequestEnded(ended);
+  front_.accounting().End(ended.outcome);
+}
+
+}  // namespace inferd

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "server/choice_decoder.h"
+#include "server/client_stream.h"
+#include "server/front_end.h"
+#include "server/generation_request.h"
+
+namespace inferd {
+
+// One generation request from its arrival to its one end: tokenizer pool, engine,
+// detokenizer thread, client. Thread-safe, except that events come from one
+// thread. Always held by shared_ptr. Ends exactly once, whoever is first: the last
+// token, an error, the client, the server's shutdown.
+class GenerationCall final : public EventTarget,
+                             public std::enable_shared_from_this<GenerationCall> {
+ public:
+  // `arrival_us` and `deadline_us` in Clock::NowUs; `client_deadline`: the client
+  // set it (its expiry cancels the rpc). `front` must outlive this.
+  struct Arrival {
+    CallerInfo caller;
+    int64_t arrival_us = 0;
+    int64_t deadline_us = 0;
+  };
+  GenerationCall(FrontEnd& front, Arrival arrival, std::shared_ptr<ClientStream> client);
+
+  // Exactly one of the two, once. Reject ends a request that never was accepted.
+  void Reject(const Status& status);
+  void Start(std::shared_ptr<const AttachedModel> model, GenerationRequest request);
+
+  // The client is gone, or its deadline passed. The engine hears of it at once.
+  void Cancel();
+  // Ends it with an error, wherever it is.
+  void Abort(const Status& status) override { End(status); }
+
+  void OnEvent(TokenEvent&& event) override;
+  void OnBatchEnd() override;
+
+ private:
+  void Prepare(GenerationRequest& request);
+  Status PrepareAndSubmit(GenerationRequest& request);
+  void MakeDecoders(const GenerationRequest& request);
+  Status HandleEvent(TokenEvent&& event);
+  // The status that a finish reason of the engine means; OK for a regular end.
+  Status StatusOf(FinishReason reason) const;
+  void CollectDeltas(ChoiceDecoder& decoder);
+  void Flush();
+  void End(const Status& status);
+  void Report(const Status& status, const CallSummary& summary);
+  std::string_view FinishReasonName(const Status& status) const;
+
+  FrontEnd& front_;
+  const Arrival arrival_;
+  const std::shared_ptr<ClientStream> client_;
+  const RequestId id_;
+  std::shared_ptr<const AttachedModel> model_;  // set by Start, before any other thread
+  bool time_limited_ = false;                   // the deadline means a partial answer; as above
+
+  mutable std::mutex mutex_;
+  bool accepted_ = false;        // guarded by mutex_
+  bool submitted_ = false;       // guarded by mutex_
+  bool ended_ = false;           // guarded by mutex_
+  CallSummary summary_;          // guarded by mutex_
+  int32_t num_choices_ = 0;      // guarded by mutex_
+  int32_t max_new_tokens_ = 0;   // guarded by mutex_
+  int64_t first_token_us_ = -1;  // guarded by mutex_
+  int64_t last_token_us_ = -1;   // guarded by mutex_
+  bool any_length_ = false;      // guarded by mutex_
+  bool any_time_limit_ = false;  // guarded by mutex_
+
+  // Written before the request is submitted, then of the detokenizer thread only.
+  std::vector<std::unique_ptr<ChoiceDecoder>> decoders_;
+  std::vector<int64_t> last_delta_us_;  // per choice; -1: none yet
+  std::vector<ChoiceDelta> deltas_;     // collected in this batch
+  int32_t choices_left_ = 0;
+  bool saw_first_event_ = false;
+};
+
+}  // namespace inferd

@@ -1,0 +1,170 @@
+#include "server/info_services.h"
+
+#include <google/protobuf/timestamp.pb.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <string>
+
+#include "inferd/v1/services.grpc.pb.h"
+#include "server/errors.h"
+#include "server/grpc_status.h"
+#include "server/rpc_context.h"
+#include "server/validate.h"
+
+namespace inferd {
+namespace {
+
+// The version of proto/inferd/v1 that this server knows.
+constexpr char kApiVersion[] = "1.0";
+
+// Ends an rpc that needed no waiting.
+grpc::ServerUnaryReactor* Done(FrontEnd& front, RpcMethod method, const Status& status,
+                               grpc::CallbackServerContext* context) {
+  front.metrics().RpcEnded(method, status);
+  AddRetryTrailer(status, context);
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpcStatus(status));
+  return reactor;
+}
+
+void SetTimestamp(int64_t unix_us, google::protobuf::Timestamp* out) {
+  out->set_seconds(unix_us / 1'000'000);
+  out->set_nanos(static_cast<int32_t>(unix_us % 1'000'000 * 1000));
+}
+
+void FillModel(const ServedModel& model, v1::Model* out) {
+  out->set_id(model.id);
+  out->set_created(model.created);
+  out->set_owned_by("inferd");
+  out->set_root(model.root);
+  out->set_max_model_len(model.max_model_len);
+  for (const std::string& alias : model.aliases) out->add_aliases(alias);
+  out->set_architecture(model.architecture);
+  out->set_dtype(model.dtype);
+  out->set_vocab_size(model.vocab_size);
+  for (const TokenId id : model.eos_tokens) out->add_eos_token_ids(static_cast<uint32_t>(id));
+  if (model.chat_template) out->add_capabilities(v1::CAPABILITY_CHAT);
+  out->add_capabilities(v1::CAPABILITY_COMPLETION);
+  out->add_capabilities(v1::CAPABILITY_LOGPROBS);
+  const nlohmann::ordered_json defaults = {
+      {"temperature", model.defaults.temperature},
+      {"top_p", model.defaults.top_p},
+      {"top_k", model.defaults.top_k},
+      {"repetition_penalty", model.defaults.repetition_penalty}};
+  out->set_default_sampling_params(defaults.dump());
+}
+
+class ModelServiceImpl final : public v1::ModelService::CallbackService {
+ public:
+  explicit ModelServiceImpl(FrontEnd& front) : front_(front) {}
+
+  grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* context,
+                                       const v1::ListModelsRequest*,
+                                       v1::ListModelsResponse* response) override {
+    auto model = front_.Model();
+    if (model.ok()) FillModel((*model)->model, response->add_models());
+    return Done(front_, RpcMethod::kListModels, model.status(), context);
+  }
+
+  grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context,
+                                     const v1::GetModelRequest* request,
+                                     v1::Model* response) override {
+    auto model = front_.Model();
+    Status status = model.status();
+    if (model.ok()) status = ValidateModelName(request->model(), (*model)->model);
+    if (status.ok()) FillModel((*model)->model, response);
+    return Done(front_, RpcMethod::kGetModel, status, context);
+  }
+
+ private:
+  FrontEnd& front_;
+};
+
+v1::ServerState StateOf(ServerState state) {
+  switch (state) {
+    case ServerState::kLoading:
+      return v1::SERVER_STATE_LOADING;
+    case ServerState::kReady:
+      return v1::SERVER_STATE_READY;
+    case ServerState::kDraining:
+      return v1::SERVER_STATE_DRAINING;
+    case ServerState::kFailed:
+      return v1::SERVER_STATE_FAILED;
+  }
+  return v1::SERVER_STATE_UNSPECIFIED;
+}
+
+class ServerServiceImpl final : public v1::ServerService::CallbackService {
+ public:
+  ServerServiceImpl(FrontEnd& front, const LoadSampler& load) : front_(front), load_(load) {}
+
+  // Also while loading: what is not known yet is zero.
+  grpc::ServerUnaryReactor* GetServerInfo(grpc::CallbackServerContext* context,
+                                          const v1::GetServerInfoRequest*,
+                                          v1::GetServerInfoResponse* out) override {
+    out->set_version(front_.options().version);
+    out->set_git_commit(front_.options().git_commit);
+    out->set_api_version(kApiVersion);
+    out->set_instance_id(front_.instance_id());
+    SetTimestamp(front_.start_unix_us(), out->mutable_start_time());
+    out->set_state(StateOf(front_.state()));
+    out->set_tensor_parallel_size(1);
+    out->set_pipeline_parallel_size(1);
+    out->set_data_parallel_size(1);
+    if (const auto attached = front_.model_or_null()) {
+      const ServedModel& model = attached->model;
+      out->set_kv_block_size(model.block_size);
+      out->set_total_kv_blocks(model.num_blocks);
+      out->set_max_running_requests(model.max_running);
+      out->set_max_queued_requests(model.max_queued_requests);
+      out->set_max_batched_tokens(model.max_batched_tokens);
+      out->set_max_model_len(model.max_model_len);
+      v1::Device* device = out->add_devices();
+      device->set_name(model.device.empty() ? model.backend : model.device);
+    }
+    return Done(front_, RpcMethod::kGetServerInfo, OkStatus(), context);
+  }
+
+  grpc::ServerUnaryReactor* GetLoad(grpc::CallbackServerContext* context, const v1::GetLoadRequest*,
+                                    v1::GetLoadResponse* response) override {
+    auto attached = front_.Model();
+    if (attached.ok()) FillLoad(**attached, response->add_engines());
+    return Done(front_, RpcMethod::kGetLoad, attached.status(), context);
+  }
+
+ private:
+  void FillLoad(const AttachedModel& attached, v1::EngineLoad* out) const {
+    const EngineStats stats = attached.engine.Stats();
+    const LoadSampler::Rates rates = load_.Get();
+    out->set_running_requests(stats.running);
+    out->set_waiting_requests(stats.waiting);
+    out->set_waiting_prompt_tokens(stats.waiting_prompt_tokens);
+    out->set_kv_used_blocks(stats.blocks_used);
+    out->set_kv_total_blocks(stats.blocks_total);
+    if (stats.blocks_total > 0) {
+      out->set_kv_cache_usage(static_cast<double>(stats.blocks_used) / stats.blocks_total);
+    }
+    if (stats.prefix_query_tokens > 0) {
+      out->set_prefix_cache_hit_rate(static_cast<double>(stats.prefix_hit_tokens) /
+                                     static_cast<double>(stats.prefix_query_tokens));
+    }
+    out->set_generation_tokens_per_second(rates.generation_tokens_per_second);
+    out->set_prompt_tokens_per_second(rates.prompt_tokens_per_second);
+    out->set_max_running_requests(attached.model.max_running);
+    SetTimestamp(front_.clock().UnixUs(), out->mutable_sampled_at());
+  }
+
+  FrontEnd& front_;
+  const LoadSampler& load_;
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> MakeModelService(FrontEnd& front) {
+  return std::make_unique<ModelServiceImpl>(front);
+}
+std::unique_ptr<grpc::Service> MakeServerService(FrontEnd& front, const LoadSampler& load) {
+  return std::make_unique<ServerServiceImpl>(front, load);
+}
+
+}  // namespace inferd

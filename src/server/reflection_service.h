@@ -1,0 +1,16 @@
+// grpc.reflection, v1 and v1alpha, over the generated descriptor pool.
+#pragma once
+
+#include <grpcpp/impl/service_type.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace inferd {
+
+// Answers for the named services and every file of the generated pool.
+std::unique_ptr<grpc::Service> MakeReflectionV1(std::vector<std::string> service_names);
+std::unique_ptr<grpc::Service> MakeReflectionV1Alpha(std::vector<std::string> service_names);
+
+}  // namespace inferd

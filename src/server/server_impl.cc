@@ -1,0 +1,230 @@
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "inferd/server/server.h"
+#include "server/errors.h"
+#include "server/front_end.h"
+#include "server/generation_services.h"
+#include "server/health_service.h"
+#include "server/http_port.h"
+#include "server/info_services.h"
+#include "server/load_sampler.h"
+#include "server/reflection_service.h"
+#include "server/stall_watch.h"
+
+namespace inferd {
+namespace {
+
+constexpr std::chrono::milliseconds kTick{100};
+// What gRPC gets to send the last messages of ended calls.
+constexpr int64_t kCloseMs = 2'000;
+constexpr int kMaxMetadataBytes = 16 << 10;
+
+std::vector<std::string> PublicServices() {
+  return {"inferd.v1.ChatService", "inferd.v1.CompletionService", "inferd.v1.ModelService",
+          "inferd.v1.TokenizerService", "inferd.v1.ServerService"};
+}
+
+class ServerImpl final : public Server {
+ public:
+  ServerImpl(const ServerOptions& options, const Clock& clock, EntropySource& entropy,
+             std::shared_ptr<spdlog::logger> logger)
+      : front_(options, clock, entropy, std::move(logger)), health_(PublicServices()) {}
+
+  ~ServerImpl() override { Shutdown(0); }
+
+  Status Listen() {
+    INFERD_RETURN_IF_ERROR(StartGrpc());
+    if (!front_.options().http_address.empty()) INFERD_RETURN_IF_ERROR(StartHttp());
+    ticker_ = std::thread([this] { RunTicker(); });
+    front_.logger().info("listening: grpc port {}, http port {}", grpc_port_, http_port());
+    return OkStatus();
+  }
+
+  OutputSink& sink() override { return front_.router(); }
+
+  void Attach(ServedModel model, Engine& engine) override {
+    front_.Attach(std::move(model), engine);
+    std::lock_guard lock(mutex_);
+    engine_ = &engine;
+    front_.SetState(ServerState::kReady);
+    health_.SetServing(true);
+  }
+
+  void Fail() override {
+    std::lock_guard lock(mutex_);
+    front_.SetState(ServerState::kFailed);
+    health_.SetServing(false);
+  }
+
+  void StartDraining() override {
+    std::lock_guard lock(mutex_);
+    if (front_.state() != ServerState::kFailed) front_.SetState(ServerState::kDraining);
+    health_.SetServing(false);
+  }
+
+  bool Shutdown(int64_t timeout_ms) override {
+    std::lock_guard shutdown_lock(shutdown_mutex_);
+    if (shut_down_) return true;
+    shut_down_ = true;
+    StartDraining();
+    front_.accounting().Close();
+    const auto timeout = std::chrono::milliseconds(std::max<int64_t>(timeout_ms, 0));
+    const bool all_done = front_.accounting().WaitIdle(timeout);
+    if (!all_done) front_.router().AbortAll(DrainingError());
+    // Requests between admission and registration end at their next step.
+    front_.accounting().WaitIdle(std::chrono::milliseconds(kCloseMs));
+    StopTicker();
+    health_.Shutdown();
+    if (grpc_) {
+      grpc_->Shutdown(std::chrono::system_clock::now() + std::chrono::milliseconds(kCloseMs));
+      grpc_->Wait();
+    }
+    http_.reset();
+    front_.metrics().DetachEngine();
+    return all_done;
+  }
+
+  ServerState state() const override { return front_.state(); }
+  int grpc_port() const override { return grpc_port_; }
+  int http_port() const override { return http_port_; }
+  int64_t live_requests() const override {
+    return static_cast<int64_t>(const_cast<FrontEnd&>(front_).accounting().Snapshot().live);
+  }
+
+ private:
+  Status StartGrpc();
+  Status StartHttp();
+  void RunTicker();
+  void StopTicker();
+
+  FrontEnd front_;
+  StallWatch stall_watch_;
+  LoadSampler load_;
+  HealthService health_;
+  std::vector<std::unique_ptr<grpc::Service>> services_;
+  std::unique_ptr<grpc::Server> grpc_;
+  std::unique_ptr<HttpPort> http_;
+  int grpc_port_ = 0;
+  int http_port_ = 0;
+
+  std::mutex shutdown_mutex_;
+  bool shut_down_ = false;  // guarded by shutdown_mutex_
+
+  std::mutex mutex_;
+  std::condition_variable stop_;
+  Engine* engine_ = nullptr;  // guarded by mutex_
+  bool stop_ticker_ = false;  // guarded by mutex_
+  std::thread ticker_;
+};
+
+Status ServerImpl::StartGrpc() {
+  const ServerOptions& options = front_.options();
+  const auto milliseconds = [](int64_t ms) {
+    return static_cast<int>(std::clamp<int64_t>(ms, 1, INT32_MAX));
+  };
+  grpc::EnableDefaultHealthCheckService(false);  // health_ serves instead
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort(options.grpc_address, grpc::InsecureServerCredentials(), &grpc_port_);
+  builder.SetMaxReceiveMessageSize(milliseconds(options.max_message_bytes));
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.max_concurrent_streams);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, milliseconds(options.keepalive_time_ms));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
+                             milliseconds(options.keepalive_timeout_ms));
+  // Well-meaning clients ping during long prefills.
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
+  if (options.max_connection_age_ms > 0) {
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS,
+                               milliseconds(options.max_connection_age_ms));
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS,
+                               milliseconds(options.limits.max_deadline_ms));
+  }
+  services_.push_back(MakeChatService(front_, stall_watch_));
+  services_.push_back(MakeCompletionService(front_, stall_watch_));
+  services_.push_back(MakeModelService(front_));
+  services_.push_back(MakeTokenizerService(front_));
+  services_.push_back(MakeServerService(front_, load_));
+  if (options.reflection) {
+    std::vector<std::string> names = PublicServices();
+    names.insert(names.end(), {"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection",
+                               "grpc.reflection.v1alpha.ServerReflection"});
+    services_.push_back(MakeReflectionV1(names));
+    services_.push_back(MakeReflectionV1Alpha(names));
+  }
+  for (const auto& service : services_) builder.RegisterService(service.get());
+  builder.RegisterService(&health_);
+  grpc_ = builder.BuildAndStart();
+  if (grpc_ == nullptr || grpc_port_ <= 0) {
+    return UnavailableError("cannot listen for gRPC on " + options.grpc_address +
+                            ": the address is taken, wrong, or not of this machine");
+  }
+  return OkStatus();
+}
+
+Status ServerImpl::StartHttp() {
+  HttpHandlers handlers;
+  handlers.metrics = [this] { return front_.metrics().Render(); };
+  handlers.ready = [this] { return front_.serving(); };
+  handlers.version = [this] {
+    const nlohmann::ordered_json version = {{"version", front_.options().version},
+                                            {"git_commit", front_.options().git_commit}};
+    return version.dump();
+  };
+  INFERD_ASSIGN_OR_RETURN(http_,
+                          HttpPort::Start(front_.options().http_address, std::move(handlers)));
+  http_port_ = http_->port();
+  return OkStatus();
+}
+
+// Slow duties: stalled writes, the engine's health, load samples.
+void ServerImpl::RunTicker() {
+  std::unique_lock lock(mutex_);
+  while (!stop_.wait_for(lock, kTick, [this] { return stop_ticker_; })) {
+    const int64_t now_us = front_.clock().NowUs();
+    if (engine_ != nullptr) {
+      const EngineStats stats = engine_->Stats();
+      load_.Sample(now_us, stats);
+      if (stats.dead) front_.EngineDied();
+    }
+    if (!front_.serving()) health_.SetServing(false);
+    lock.unlock();
+    stall_watch_.CheckAll(now_us);
+    lock.lock();
+  }
+}
+
+void ServerImpl::StopTicker() {
+  {
+    std::lock_guard lock(mutex_);
+    stop_ticker_ = true;
+  }
+  stop_.notify_all();
+  if (ticker_.joinable()) ticker_.join();
+}
+
+}  // namespace
+
+StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, const Clock& clock,
+                                                EntropySource& entropy,
+                                                std::shared_ptr<spdlog::logger> logger) {
+  try {
+    auto server = std::make_unique<ServerImpl>(options, clock, entropy, std::move(logger));
+    INFERD_RETURN_IF_ERROR(server->Listen());
+    return std::unique_ptr<Server>(std::move(server));
+  } catch (const std::exception& error) {
+    return InternalError(std::string("cannot start the server: ") + error.what());
+  }
+}
+
+}  // namespace inferd

@@ -1,0 +1,90 @@
+#pragma once
+
+#include <grpcpp/support/server_callback.h>
+
+#include <iterator>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "server/generation_call.h"
+#include "server/grpc_status.h"
+#include "server/responses.h"
+#include "server/rpc_context.h"
+
+namespace inferd {
+
+// One generation whose answer goes out whole: the same deltas as a stream's,
+// gathered. Owned as StreamReactor is. Thread-safe.
+template <typename Answer>
+class UnaryReactor final : public grpc::ServerUnaryReactor, public ClientStream {
+ public:
+  UnaryReactor(FrontEnd& front, grpc::CallbackServerContext* context, CallerInfo caller,
+               AnswerContext answer, int32_t num_choices, Answer* response)
+      : front_(front),
+        context_(context),
+        caller_(std::move(caller)),
+        response_(response),
+        answer_(std::move(answer)),
+        choices_(static_cast<size_t>(num_choices)) {
+    for (int32_t i = 0; i < num_choices; ++i) choices_[static_cast<size_t>(i)].choice = i;
+  }
+
+  void Launch(std::shared_ptr<UnaryReactor> self, std::shared_ptr<GenerationCall> call) {
+    self_ = std::move(self);
+    call_ = std::move(call);
+  }
+
+  void Begin(PromptFacts facts) override {
+    std::lock_guard lock(mutex_);
+    answer_.prompt = std::move(facts);
+  }
+
+  Status Deliver(std::vector<ChoiceDelta>&& deltas, const CallUsage&) override {
+    std::lock_guard lock(mutex_);
+    if (ended_) return OkStatus();
+    for (ChoiceDelta& delta : deltas) {
+      ChoiceDelta& choice = choices_[static_cast<size_t>(delta.choice)];
+      choice.text += delta.text;
+      choice.pieces.insert(choice.pieces.end(), std::make_move_iterator(delta.pieces.begin()),
+                           std::make_move_iterator(delta.pieces.end()));
+      choice.end = delta.end;
+      choice.matched_stop = std::move(delta.matched_stop);
+      choice.matched_token = delta.matched_token;
+    }
+    return OkStatus();
+  }
+
+  void End(const Status& status, const CallSummary& summary) override {
+    std::lock_guard lock(mutex_);
+    ended_ = true;
+    if (status.ok()) {
+      FillAnswer(answer_, std::move(choices_), summary.usage, response_);
+      AddAnswerMetadata(caller_, front_, context_);
+    }
+    AddTrailers(caller_, status, summary, status.ok(), context_);
+    Finish(ToGrpcStatus(status));
+  }
+
+  void OnCancel() override { call_->Cancel(); }
+  void OnDone() override {
+    call_.reset();
+    const std::shared_ptr<UnaryReactor> last = std::move(self_);
+  }
+
+ private:
+  FrontEnd& front_;
+  grpc::CallbackServerContext* const context_;  // valid until OnDone
+  const CallerInfo caller_;
+  Answer* const response_;  // likewise
+  std::shared_ptr<UnaryReactor> self_;
+  std::shared_ptr<GenerationCall> call_;
+
+  std::mutex mutex_;  // guards all below
+  AnswerContext answer_;
+  std::vector<ChoiceDelta> choices_;
+  bool ended_ = false;
+};
+
+}  // namespace inferd
