@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <initializer_list>
 #include <optional>
 #include <utility>
 
@@ -27,6 +28,7 @@ namespace {
 
 constexpr auto kEngineWatchInterval = std::chrono::milliseconds(250);
 constexpr int64_t kFailureDrainMs = 2'000;
+constexpr std::initializer_list<int> kSignals = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
 
 void PrintErrors(const std::string& text) {
   size_t begin = 0;
@@ -230,6 +232,7 @@ int RunServe(const ServeArguments& arguments, const std::vector<std::string>& en
   // Few arenas: idle memory stays near what is in use.
   mallopt(M_ARENA_MAX, 2);
   signal(SIGPIPE, SIG_IGN);
+  BlockSignals(kSignals);  // before any thread exists
   Daemon daemon(arguments, environment, std::move(result.loaded));
   return daemon.Run();
 }

@@ -1,0 +1,88 @@
+"""Many streams at once: nobody's text depends on the others, and nothing is left behind."""
+
+import concurrent.futures
+import random
+import threading
+import time
+
+import grpc
+import pytest
+from client import Client, streamed_text
+from daemon import Daemon
+
+STREAMS = 64
+TOPICS = ["the KV cache", "a tokenizer", "softmax", "the sea", "a good friend", "the weather"]
+
+
+def make_jobs(seed):
+    """Requests of mixed lengths; every third is greedy, every fourth is cancelled on the way."""
+    rng = random.Random(seed)
+    jobs = []
+    for i in range(STREAMS):
+        words = " ".join(rng.choice(TOPICS) for _ in range(rng.choice([1, 4, 16, 60])))
+        fields = {"max_tokens": rng.choice([1, 8, 24, 64]), "seed": rng.randrange(2**40)}
+        fields["temperature"] = 0.0 if i % 3 == 0 else rng.choice([0.7, 1.0, 1.3])
+        if i % 5 == 0:
+            fields.update(top_k=20, min_p=0.02, frequency_penalty=0.5)
+        if i % 7 == 0:
+            fields["ignore_eos"] = True
+        cancel_after = rng.randrange(0, 6) if i % 4 == 1 else None
+        jobs.append((f"Tell me about {words}.", fields, cancel_after))
+    return jobs
+
+
+def run_job(client, job, barrier):
+    text, fields, cancel_after = job
+    barrier.wait()
+    stream = client.stream(text, **fields)
+    if cancel_after is None:
+        return streamed_text(stream)
+    chunks = 0
+    try:
+        for _ in stream:
+            chunks += 1
+            if chunks > cancel_after:
+                stream.cancel()
+    except grpc.RpcError as error:
+        assert error.code() == grpc.StatusCode.CANCELLED
+    return None
+
+
+@pytest.mark.parametrize("flags", [
+    (),
+    # So few blocks and slots that requests queue and are preempted.
+    ("--kv-cache-size=2MiB", "--max-running=12", "--max-batched-tokens=64", "--max-model-len=512"),
+    ("--depth=1", "--prefix-caching=false", "--max-batched-tokens=96"),
+], ids=["default", "crowded", "depth-1-no-cache"])
+def test_64_streams(flags):
+    jobs = make_jobs(seed=11)
+    with Daemon(*flags) as daemon, daemon.channel() as channel:
+        client = Client(channel)
+        barrier = threading.Barrier(STREAMS)
+        with concurrent.futures.ThreadPoolExecutor(STREAMS) as pool:
+            together = list(pool.map(lambda job: run_job(client, job, barrier), jobs))
+        for job, result in zip(jobs, together):
+            if result is not None:
+                alone = streamed_text(client.stream(job[0], **job[1]))
+                assert result == alone, job
+        completed = sum(result is not None for result in together)
+        end = time.monotonic() + 20
+        while True:
+            load = client.load()
+            idle = (load.running_requests, load.waiting_requests, load.kv_used_blocks) == (0, 0, 0)
+            if idle or time.monotonic() > end:
+                break
+            time.sleep(0.02)
+        assert idle, load
+        assert daemon.metric("inferd_num_requests_running") == 0
+        assert daemon.metric("inferd_num_requests_waiting") == 0
+        assert daemon.metric("inferd_kv_cache_blocks", state="used") == 0
+        total = sum(daemon.metric("inferd_kv_cache_blocks", state=s) for s in ("used", "cached", "free"))
+        assert total == load.kv_total_blocks
+        # Every rpc ended exactly once: finished or cancelled, nothing else.
+        calls = daemon.metric("inferd_requests_total", method="StreamChatCompletion")
+        good = daemon.metric("inferd_requests_total", method="StreamChatCompletion", code="OK")
+        cancelled = daemon.metric("inferd_requests_total", method="StreamChatCompletion", code="CANCELLED")
+        assert calls == STREAMS + completed
+        assert good + cancelled == calls
+        assert good >= 2 * completed
