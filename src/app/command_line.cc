@@ -43,6 +43,7 @@ void AddServeOptions(CLI::App& command, ServeArguments& arguments, KeyOptions& k
             ? command.add_flag(FlagNames(key), keys.values[i], std::string(key.doc))
             : command.add_option(FlagNames(key), keys.values[i], std::string(key.doc));
     option->group("Configuration: " + std::string(key.section()));
+    option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     keys.options.push_back(option);
   }
 }

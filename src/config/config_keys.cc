@@ -55,7 +55,7 @@ constexpr std::array kKeys{
               "", "Threads that turn tokens into text."},
     // ---- http ----
     ConfigKey{"http.enabled", "http", kBoolean, FIELD(http.enabled), 0, 0, "",
-              "Serve /metrics, /healthz, /readyz, /version and /v1/models over HTTP."},
+              "Serve /metrics, /healthz, /readyz and /version over HTTP."},
     ConfigKey{"http.host", "http-host", kString, FIELD(http.host), 0, 255, "",
               "Address of the HTTP port; the rule of `server.host` holds here too."},
     ConfigKey{"http.port", "http-port", kInteger, FIELD(http.port), 0, 65535, "",

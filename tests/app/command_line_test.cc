@@ -48,6 +48,14 @@ TEST(CommandLine, EveryKeyIsAFlag) {
   }
 }
 
+TEST(CommandLine, TheLastOfRepeatedFlagsCounts) {
+  const CommandLine line =
+      Parse({"serve", "--depth=1", "--http=true", "--depth=2", "--http=false"});
+  ASSERT_EQ(line.serve.flags.size(), 2U);
+  EXPECT_EQ(line.serve.flags[0].value, "false");
+  EXPECT_EQ(line.serve.flags[1].value, "2");
+}
+
 TEST(CommandLine, ServeModes) {
   EXPECT_EQ(Parse({"serve", "--check-config"}).serve.mode, ServeMode::kCheckConfig);
   EXPECT_EQ(Parse({"serve", "--print-config"}).serve.mode, ServeMode::kPrintConfig);

@@ -80,9 +80,10 @@ def test_64_streams(flags):
         total = sum(daemon.metric("inferd_kv_cache_blocks", state=s) for s in ("used", "cached", "free"))
         assert total == load.kv_total_blocks
         # Every rpc ended exactly once: finished or cancelled, nothing else.
-        calls = daemon.metric("inferd_requests_total", method="StreamChatCompletion")
-        good = daemon.metric("inferd_requests_total", method="StreamChatCompletion", code="OK")
-        cancelled = daemon.metric("inferd_requests_total", method="StreamChatCompletion", code="CANCELLED")
+        calls = daemon.metric("inferd_requests_total", method="ChatService/StreamChatCompletion")
+        good = daemon.metric("inferd_requests_total", code="OK", method="ChatService/StreamChatCompletion")
+        cancelled = daemon.metric("inferd_requests_total", code="CANCELLED",
+                                  method="ChatService/StreamChatCompletion")
         assert calls == STREAMS + completed
         assert good + cancelled == calls
         assert good >= 2 * completed

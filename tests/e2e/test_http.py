@@ -13,10 +13,9 @@ def test_probes(shared_daemon):
     assert shared_daemon.http("/healthz")[0] == 200
     assert shared_daemon.http("/readyz")[0] == 200
     assert shared_daemon.http("/nothing")[0] == 404
-    status, text = shared_daemon.http("/v1/models")
+    status, text = shared_daemon.http("/version")
     assert status == 200
-    assert json.loads(text)["data"][0]["id"] == "demo"
-    assert shared_daemon.http("/version")[0] == 200
+    assert json.loads(text)["version"]
 
 
 def test_grpc_health(shared_daemon):
