@@ -1,7 +1,8 @@
 // The sampler's contract: from logits to one token, the same on every backend.
 //
 // For a row, in this order:
-//  1. A NaN or +Inf among the logits: the row is corrupted, nothing is drawn.
+//  1. A NaN or +Inf among the logits, or no finite one left after 4: the row is
+//     corrupted, nothing is drawn.
 //  2. If logprobs are wanted: log-softmax of the logits as they came, in f32 or
 //     better; the `logprobs` likeliest (ties: lower id first).
 //  3. logit_bias is added; banned tokens become -Inf.

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "backends/host/sampling_rules.h"
+#include "cpu/gumbel.h"
 #include "cpu/sample.h"
 
 namespace inferd {
@@ -62,32 +63,70 @@ float LogitFor(double tempered, float max, float temperature) {
   return static_cast<float>(low);
 }
 
+// The best token so far by exact score, in any order of trying.
+class BestToken {
+ public:
+  BestToken(std::span<const float> logits, const SampleRow& row, float max, double cutoff)
+      : logits_(logits), row_(row), max_(max), cutoff_(cutoff) {}
+
+  void Try(TokenId id) {
+    const double tempered = TemperedLogit(logits_[id], max_, row_.temperature);
+    if (tempered < cutoff_ || tempered + kGumbelMax < score_) return;
+    const double score = GumbelScore(tempered, row_, id);
+    if (score > score_ || (score == score_ && id < token_)) {
+      score_ = score;
+      token_ = id;
+    }
+  }
+  // What a logit must reach to have a chance.
+  float Threshold() const {
+    return LogitFor(std::max(score_ - kGumbelMax, cutoff_), max_, row_.temperature);
+  }
+  double score() const { return score_; }
+  TokenId token() const { return token_; }
+
+ private:
+  const std::span<const float> logits_;
+  const SampleRow& row_;
+  const float max_;
+  const double cutoff_;
+  double score_ = -std::numeric_limits<double>::infinity();
+  TokenId token_ = -1;
+};
+
 // Step 8 over every logit with a tempered value of at least `cutoff`. A token
-// can win only if its logit is within reach of the best score so far.
+// can win only if its logit is within reach of the best score so far; in a chunk
+// with many of those, a vector pass finds the few whose score is.
 TokenId DrawFromAll(std::span<const float> logits, const SampleRow& row, float max, double cutoff,
                     CpuSamplerMemory& memory) {
+  static_assert(kChunk == kernels::kGumbelChunk);
+  constexpr int64_t kMany = 4;
   const auto n = static_cast<int64_t>(logits.size());
-  TokenId token = -1;
-  double best = -std::numeric_limits<double>::infinity();
+  // The pass knows no cutoff, and needs a scale that f32 can hold.
+  const bool vector_pass = row.min_p <= 0 && row.temperature >= 1e-6F;
+  BestToken best(logits, row, max, cutoff);
   // The likeliest token first: its score sets a high bar at once.
-  const auto first = static_cast<TokenId>(kernels::FindFirst(logits.data(), n, max));
-  const auto consider = [&](TokenId id) {
-    const double tempered = TemperedLogit(logits[id], max, row.temperature);
-    if (tempered < cutoff || tempered + kGumbelMax < best) return;
-    const double score = GumbelScore(tempered, row, id);
-    if (score > best || (score == best && id < token)) {
-      best = score;
-      token = id;
-    }
-  };
-  consider(first);
+  best.Try(static_cast<TokenId>(kernels::FindFirst(logits.data(), n, max)));
   for (int64_t begin = 0; begin < n; begin += kChunk) {
-    const float threshold = LogitFor(std::max(best - kGumbelMax, cutoff), max, row.temperature);
-    const int64_t count = kernels::CollectAtLeast(logits.data(), begin, std::min(begin + kChunk, n),
-                                                  threshold, memory.ids.data());
-    for (int64_t i = 0; i < count; ++i) consider(memory.ids[i]);
+    const int64_t end = std::min(begin + kChunk, n);
+    const int64_t count =
+        kernels::CollectAtLeast(logits.data(), begin, end, best.Threshold(), memory.ids.data());
+    if (count <= kMany || !vector_pass || end - begin < kChunk) {
+      for (int64_t i = 0; i < count; ++i) best.Try(memory.ids[i]);
+      continue;
+    }
+    float scores[kChunk];
+    const float largest =
+        kernels::GumbelScores(logits.data() + begin, max, 1.0F / row.temperature, row.seed,
+                              row.position, static_cast<uint32_t>(begin), scores);
+    const double bar = std::max(best.score(), static_cast<double>(largest) -
+                                                  static_cast<double>(kernels::kGumbelError)) -
+                       static_cast<double>(kernels::kGumbelError);
+    for (int64_t i = 0; i < kChunk; ++i) {
+      if (static_cast<double>(scores[i]) >= bar) best.Try(static_cast<TokenId>(begin + i));
+    }
   }
-  return token;
+  return best.token();
 }
 
 // Step 8 over candidates sorted by rank.
