@@ -14,7 +14,13 @@ constexpr std::array kStepSecondsBounds = {1e-4, 2.5e-4, 5e-4,   1e-3, 2.5e-3, 5
                                            5e-2, 1e-1,   2.5e-1, 5e-1, 1.0,    2.5,  5.0,  10.0};
 constexpr std::array kIterationTokensBounds = {1.0,   2.0,   4.0,   8.0,    16.0,   32.0,   64.0,
                                                128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0};
-// Bookkeeping is checked when the engine falls idle, but not more often than this.
+#ifdef NDEBUG
+constexpr bool kCheckEveryTurn = false;
+#else
+constexpr bool kCheckEveryTurn = true;
+#endif
+// Otherwise bookkeeping is checked when the engine falls idle, but not more often
+// than this.
 constexpr int64_t kCheckIntervalUs = 1'000'000;
 
 SchedulerOptions ToSchedulerOptions(const EngineOptions& o) {
@@ -134,11 +140,11 @@ void EngineCore::Die(const Status& why) {
 
 void EngineCore::MaybeCheckIntegrity() {
   if (dead_) return;
-#ifdef NDEBUG
-  const int64_t now_us = clock_.NowUs();
-  if (!idle() || now_us - last_check_us_ < kCheckIntervalUs) return;
-  last_check_us_ = now_us;
-#endif
+  if (!kCheckEveryTurn) {
+    const int64_t now_us = clock_.NowUs();
+    if (!idle() || now_us - last_check_us_ < kCheckIntervalUs) return;
+    last_check_us_ = now_us;
+  }
   if (const Status status = scheduler_.CheckIntegrity(); !status.ok()) Die(status);
 }
 
