@@ -4,14 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
-#include <numeric>
 
+#include "golden_files.h"
 #include "inferd/backends/backend.h"
 #include "inferd/runtime/rank.h"
-#include "nlohmann/json.hpp"
 #include "plan_driver.h"
-#include "support/fussy_backend.h"
 #include "tap_ops.h"
 
 namespace inferd {
@@ -19,7 +16,12 @@ namespace {
 
 using testing::DrivenPrompt;
 using testing::DrivenResult;
+using testing::ExpectedPrompt;
+using testing::GoldenDir;
+using testing::GoldenFamilies;
+using testing::MakeTestBackend;
 using testing::PlanDriver;
+using testing::ReadExpected;
 using testing::TapOps;
 
 namespace fs = std::filesystem;
@@ -28,37 +30,6 @@ namespace fs = std::filesystem;
 // seen to differ by up to 5e-5.
 constexpr float kLogitTolerance = 5e-4F;
 constexpr int32_t kSlots = 4;
-
-struct ExpectedPrompt {
-  std::vector<TokenId> ids;
-  std::vector<TokenId> greedy;
-  std::vector<std::pair<int32_t, std::vector<float>>> logits;  // position, values
-};
-
-std::vector<ExpectedPrompt> ReadExpected(const fs::path& dir) {
-  std::ifstream file(dir / "expected.json");
-  const nlohmann::json root = nlohmann::json::parse(file);
-  std::vector<ExpectedPrompt> prompts;
-  for (const auto& p : root.at("prompts")) {
-    ExpectedPrompt e;
-    e.ids = p.at("ids").get<std::vector<TokenId>>();
-    e.greedy = p.at("greedy").get<std::vector<TokenId>>();
-    for (const auto& l : p.at("logits")) {
-      e.logits.emplace_back(l.at("position").get<int32_t>(),
-                            l.at("values").get<std::vector<float>>());
-    }
-    prompts.push_back(std::move(e));
-  }
-  return prompts;
-}
-
-std::unique_ptr<Backend> MakeBackend(const std::string& name) {
-  if (name == "fussy") return std::make_unique<FussyBackend>();
-  BackendOptions options;
-  options.threads = 2;
-  auto backend = CreateBackend(name, options);
-  return backend.ok() ? std::move(backend).value() : nullptr;
-}
 
 // A rank with a tap on its logits.
 struct TestRank {
@@ -96,7 +67,7 @@ float MaxDifference(const std::vector<float>& a, const std::vector<float>& b) {
 class GoldenTest : public ::testing::TestWithParam<std::tuple<std::string, std::string>> {
  protected:
   void SetUp() override {
-    dir_ = fs::path(INFERD_SOURCE_DIR) / "tests/golden" / std::get<0>(GetParam());
+    dir_ = GoldenDir(std::get<0>(GetParam()));
     ASSERT_TRUE(fs::exists(dir_ / "expected.json"));
     expected_ = ReadExpected(dir_);
     ASSERT_FALSE(expected_.empty());
@@ -105,7 +76,7 @@ class GoldenTest : public ::testing::TestWithParam<std::tuple<std::string, std::
   // Starts a fresh rank. False, and the test is skipped, without the backend.
   bool Start(TestRank* rank) {
     const std::string name = std::get<1>(GetParam());
-    rank->backend = MakeBackend(name);
+    rank->backend = MakeTestBackend(name);
     if (rank->backend == nullptr) return false;
     rank->tap = std::make_unique<TapOps>(rank->backend->ops());
     rank->options.model_dir = dir_;
@@ -210,22 +181,8 @@ TEST_P(GoldenTest, ReplayedPlansGiveTheSameLogits) {
   EXPECT_EQ(first.tap->logits(), second.tap->logits());
 }
 
-std::vector<std::string> Families() {
-  std::vector<std::string> names;
-  std::error_code error;
-  const fs::path root = fs::path(INFERD_SOURCE_DIR) / "tests/golden";
-  for (const auto& entry : fs::directory_iterator(root, error)) {
-    if (fs::exists(entry.path() / "expected.json", error) &&
-        fs::exists(entry.path() / "config.json", error)) {
-      names.push_back(entry.path().filename().string());
-    }
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
 INSTANTIATE_TEST_SUITE_P(Families, GoldenTest,
-                         ::testing::Combine(::testing::ValuesIn(Families()),
+                         ::testing::Combine(::testing::ValuesIn(GoldenFamilies()),
                                             ::testing::Values("ref", "cpu", "fussy")),
                          [](const auto& p) {
                            return std::get<0>(p.param) + "_" + std::get<1>(p.param);
