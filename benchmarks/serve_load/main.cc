@@ -1,0 +1,103 @@
+// serve_load: offers load to a running daemon over gRPC and tells what its
+// clients feel. Open loop (--rate) or closed loop (--concurrency).
+#include <grpcpp/grpcpp.h>
+
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "inferd/v1/services.grpc.pb.h"
+#include "serve_load/options.h"
+#include "serve_load/report.h"
+#include "serve_load/run.h"
+
+namespace inferd::bench {
+namespace {
+
+// "64" or "16:256".
+bool ParseRange(const std::string& text, Range* range) {
+  const char* end = text.data() + text.size();
+  auto [rest, code] = std::from_chars(text.data(), end, range->low);
+  if (code != std::errc()) return false;
+  range->high = range->low;
+  if (rest != end) {
+    if (*rest != ':') return false;
+    const auto high = std::from_chars(rest + 1, end, range->high);
+    if (high.ec != std::errc() || high.ptr != end) return false;
+  }
+  return range->low >= 1 && range->high >= range->low && range->high <= 1'000'000;
+}
+
+int Run(int argc, char** argv) {
+  LoadOptions options;
+  std::string prompt = "128";
+  std::string output = "64";
+  CLI::App app("Offers load to a running inferd", "serve_load");
+  app.add_option("--addr", options.address, "Address of the daemon")->capture_default_str();
+  app.add_option("--model", options.model, "Which model; may be left out if there is one");
+  auto* rate = app.add_option("--rate", options.rate, "Requests per second, Poisson (open loop)")
+                   ->check(CLI::PositiveNumber);
+  app.add_option("--concurrency", options.concurrency, "Requests in flight (closed loop)")
+      ->check(CLI::Range(1, 100'000))
+      ->excludes(rate);
+  app.add_option("--requests", options.requests, "How many")
+      ->check(CLI::Range(1, 10'000'000))
+      ->capture_default_str();
+  app.add_option("--prompt-tokens", prompt, "N or LOW:HIGH")->capture_default_str();
+  app.add_option("--output-tokens", output, "N or LOW:HIGH")->capture_default_str();
+  app.add_option("--shared-prefix", options.shared_prefix_tokens, "Equal first tokens of prompts")
+      ->check(CLI::Range(0, 1'000'000));
+  app.add_option("--temperature", options.temperature)->capture_default_str();
+  app.add_option("--seed", options.seed)->capture_default_str();
+  app.add_option("--timeout", options.timeout_s, "Seconds per request")->capture_default_str();
+  app.add_option("--slo-ttft", options.slo_ttft_ms, "Objective, ms")->capture_default_str();
+  app.add_option("--slo-itl", options.slo_itl_ms, "Objective for the mean gap, ms")
+      ->capture_default_str();
+  app.add_option("--json", options.json_file, "Write the summary there");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error);
+  }
+  if (!ParseRange(prompt, &options.prompt_tokens) || !ParseRange(output, &options.output_tokens)) {
+    std::fprintf(stderr, "serve_load: --prompt-tokens and --output-tokens take N or LOW:HIGH\n");
+    return 2;
+  }
+  if (options.rate == 0 && options.concurrency == 0) options.concurrency = 1;
+
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  const auto channel =
+      grpc::CreateCustomChannel(options.address, grpc::InsecureChannelCredentials(), arguments);
+  v1::ListModelsResponse models;
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+  const grpc::Status listed =
+      v1::ModelService::NewStub(channel)->ListModels(&context, v1::ListModelsRequest(), &models);
+  if (!listed.ok() || models.models().empty() || models.models(0).vocab_size() < 2) {
+    std::fprintf(stderr, "serve_load: no model at %s: %s\n", options.address.c_str(),
+                 listed.error_message().c_str());
+    return 1;
+  }
+  const auto stub = v1::CompletionService::NewStub(channel);
+  const RunRecord run = RunLoad(options, models.models(0).vocab_size(), *stub);
+  const Summary summary = Summarise(options, run);
+  std::fputs(FormatTable(options, summary).c_str(), stdout);
+  if (!options.json_file.empty()) {
+    std::ofstream file(options.json_file);
+    file << FormatJson(options, summary);
+    if (!file.flush()) {
+      std::fprintf(stderr, "serve_load: cannot write %s\n", options.json_file.c_str());
+      return 1;
+    }
+  }
+  return summary.answered > 0 ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace inferd::bench
+
+int main(int argc, char** argv) { return inferd::bench::Run(argc, argv); }

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "serve_load/options.h"
+#include "serve_load/run.h"
+
+namespace inferd::bench {
+
+struct Quantiles {
+  double p50 = 0;
+  double p90 = 0;
+  double p99 = 0;
+  double max = 0;
+};
+
+// What a run amounts to. Times in milliseconds, of answered requests only.
+struct Summary {
+  int64_t answered = 0;
+  std::map<std::string, int64_t> errors;  // by code
+  double seconds = 0;
+  double requests_per_second = 0;
+  double input_tokens_per_second = 0;
+  double output_tokens_per_second = 0;
+  // Answered requests per second that met both objectives: time to first token,
+  // and the mean gap between tokens.
+  double goodput = 0;
+  double good_share = 0;  // of all requests
+  Quantiles ttft_ms;
+  Quantiles itl_ms;
+  Quantiles e2e_ms;
+};
+
+Summary Summarise(const LoadOptions& options, const RunRecord& run);
+std::string FormatTable(const LoadOptions& options, const Summary& summary);
+std::string FormatJson(const LoadOptions& options, const Summary& summary);
+
+}  // namespace inferd::bench
