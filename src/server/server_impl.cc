@@ -3,6 +3,7 @@
 #include <grpcpp/server_builder.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
@@ -22,6 +23,8 @@
 
 namespace inferd {
 namespace {
+
+using SteadyClock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kTick{100};
 // What gRPC gets to send the last messages of ended calls.
@@ -72,13 +75,18 @@ class ServerImpl final : public Server {
   }
 
   bool Shutdown(int64_t timeout_ms) override {
+    // Whoever sets the earliest end counts, also while another thread waits below.
+    const SteadyClock::time_point end =
+        SteadyClock::now() + std::chrono::milliseconds(std::max<int64_t>(timeout_ms, 0));
+    SteadyClock::time_point known = shutdown_end_.load();
+    while (end < known && !shutdown_end_.compare_exchange_weak(known, end)) {
+    }
     std::lock_guard shutdown_lock(shutdown_mutex_);
     if (shut_down_) return true;
     shut_down_ = true;
     StartDraining();
     front_.accounting().Close();
-    const auto timeout = std::chrono::milliseconds(std::max<int64_t>(timeout_ms, 0));
-    const bool all_done = front_.accounting().WaitIdle(timeout);
+    const bool all_done = WaitIdleUntilEnd();
     if (!all_done) front_.router().AbortAll(DrainingError());
     // Requests between admission and registration end at their next step.
     front_.accounting().WaitIdle(std::chrono::milliseconds(kCloseMs));
@@ -105,6 +113,16 @@ class ServerImpl final : public Server {
   Status StartHttp();
   void RunTicker();
   void StopTicker();
+  // Waits until nothing is live; false when shutdown_end_ came first.
+  bool WaitIdleUntilEnd() {
+    for (;;) {
+      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(shutdown_end_.load() -
+                                                                              SteadyClock::now());
+      const auto wait = std::clamp(left, std::chrono::milliseconds(0), kTick);
+      if (front_.accounting().WaitIdle(wait)) return true;
+      if (left.count() <= 0) return false;
+    }
+  }
 
   FrontEnd front_;
   StallWatch stall_watch_;
@@ -116,6 +134,7 @@ class ServerImpl final : public Server {
   int grpc_port_ = 0;
   int http_port_ = 0;
 
+  std::atomic<SteadyClock::time_point> shutdown_end_{SteadyClock::time_point::max()};
   std::mutex shutdown_mutex_;
   bool shut_down_ = false;  // guarded by shutdown_mutex_
 

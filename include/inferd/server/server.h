@@ -119,7 +119,8 @@ class Server {
   virtual void StartDraining() = 0;
   // Refuses new requests (UNAVAILABLE/DRAINING); waits until the running ones
   // are done or `timeout_ms` passed, then ends the rest with UNAVAILABLE, and
-  // closes the ports. True if nothing had to be cut off.
+  // closes the ports. True if nothing had to be cut off. A second call with a
+  // shorter limit, from another thread, cuts the first one's wait short.
   virtual bool Shutdown(int64_t timeout_ms) = 0;
 
   virtual ServerState state() const = 0;
