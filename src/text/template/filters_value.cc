@@ -138,8 +138,7 @@ StatusOr<Value> Round(Budget& budget, const Value& input, const Arguments& argum
   if (method.text() == "common") {
     if (input.IsIntegral()) {
       if (places >= 0) return Value::Int(input.as_int(), input.trusted());
-      return Value::Int(static_cast<int64_t>(RoundHalfEven(input.as_float(), places)),
-                        input.trusted());
+      return FromFloat(budget, RoundHalfEven(input.as_float(), places), Value(), input.trusted());
     }
     return Value::Float(RoundHalfEven(input.as_float(), places), input.trusted());
   }

@@ -95,12 +95,17 @@ StatusOr<Value> AffixMethod(Budget& budget, const MarkedString& text, std::strin
 
 StatusOr<Value> RemoveAffixMethod(Budget& budget, const MarkedString& text, std::string_view name,
                                   const Arguments& arguments) {
-  INFERD_ASSIGN_OR_RETURN(
-      const Value has,
-      AffixMethod(budget, text, name == "removeprefix" ? "startswith" : "endswith", arguments));
-  const size_t size = has.as_bool() ? arguments.positional[0].text().size() : 0;
-  return budget.MakeString(name == "removeprefix" ? text.Substring(size, text.size())
-                                                  : text.Substring(0, text.size() - size));
+  INFERD_ASSIGN_OR_RETURN(const BoundArguments bound, Bind(budget, name, arguments, {"affix"}, 1));
+  INFERD_ASSIGN_OR_RETURN(const MarkedString affix, bound.String(budget, 0, {}));
+  const std::string_view view = text.text();
+  const size_t size = affix.size();
+  const bool prefix = name == "removeprefix";
+  const bool found =
+      size <= view.size() &&
+      (prefix ? view.substr(0, size) : view.substr(view.size() - size)) == affix.text();
+  if (!found) return budget.MakeString(text);
+  return budget.MakeString(prefix ? text.Substring(size, text.size())
+                                  : text.Substring(0, text.size() - size));
 }
 
 StatusOr<Value> ReplaceMethod(Budget& budget, const MarkedString& text, std::string_view name,
@@ -187,6 +192,7 @@ StatusOr<Value> ZeroFillMethod(Budget& budget, const MarkedString& text, std::st
                                const Arguments& arguments) {
   INFERD_ASSIGN_OR_RETURN(const BoundArguments bound, Bind(budget, name, arguments, {"width"}, 1));
   INFERD_ASSIGN_OR_RETURN(const int64_t width, bound.Int(budget, 0, 0));
+  if (width <= 0) return budget.MakeString(text);
   const bool sign = !text.empty() && (text.text()[0] == '-' || text.text()[0] == '+');
   const size_t skip = sign ? 1 : 0;
   INFERD_ASSIGN_OR_RETURN(const Value padded, Pad(budget, text.Substring(skip, text.size()),
