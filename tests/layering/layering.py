@@ -91,6 +91,8 @@ def resolve(root, including, name):
         candidate = base / name
         if candidate.is_file():
             return candidate.resolve().relative_to(root.resolve())
+        if candidate.with_name(candidate.name + ".in").is_file():  # made by CMake
+            return candidate.relative_to(root)
     return None
 
 

@@ -59,6 +59,12 @@ class Seeded(unittest.TestCase):
     def test_an_include_that_leads_nowhere(self):
         self.assert_one({"src/base/a.cc": '#include "inferd/base/none.h"\n'}, "does not exist")
 
+    def test_a_header_made_by_cmake(self):
+        files = {"src/app/version.h.in": "", "src/app/a.cc": '#include "app/version.h"\n'}
+        self.assertEqual(self.problems(files), [])
+        files["src/server/s.cc"] = '#include "app/version.h"\n'
+        self.assert_one(files, "server must not include app")
+
     def test_nobody_may_include_app(self):
         self.assert_one({"src/app/a.h": "", "src/server/s.cc": '#include "app/a.h"\n'},
                         "server must not include app")
