@@ -12,7 +12,6 @@ ChoiceDecoder::ChoiceDecoder(int32_t choice, const Tokenizer& tokenizer, DecodeO
   if (!options_.stop_strings.empty()) {
     matcher_.emplace(options_.stop_strings, options_.include_stop_in_output);
   }
-  ready_.choice = choice_;
 }
 
 void ChoiceDecoder::Hold(TokenEvent&& event) {
@@ -82,27 +81,28 @@ void ChoiceDecoder::Release() {
     HeldToken& held = held_.front();
     const bool out = held.text_end >= 0 && held.text_end <= emitted_bytes_;
     if (!out && !finished()) return;
-    ++ready_.num_tokens;
-    if (options_.keep_pieces) ready_.pieces.push_back(std::move(held.piece));
+    // Tokens without text in the output, such as the stop token, go with the end.
+    ChoiceDelta& delta = out ? ready_ : tail_;
+    ++delta.num_tokens;
+    if (options_.keep_pieces) delta.pieces.push_back(std::move(held.piece));
     held_.pop_front();
   }
 }
 
 std::optional<ChoiceDelta> ChoiceDecoder::Take() {
-  const bool ending = finished() && !end_taken_;
-  const bool enough =
-      !ready_.text.empty() && (first_ || ready_.num_tokens >= options_.tokens_per_delta);
-  if (!ending && !enough) return std::nullopt;
-  ChoiceDelta delta = std::exchange(ready_, ChoiceDelta{});
-  ready_.choice = choice_;
-  first_ = false;
-  if (ending) {
-    delta.end = end_;
-    delta.matched_stop = matched_stop_;
-    delta.matched_token = matched_token_;
-    end_taken_ = true;
+  if (!ready_.text.empty() &&
+      (first_ || finished() || ready_.num_tokens >= options_.tokens_per_delta)) {
+    first_ = false;
+    ready_.choice = choice_;
+    return std::exchange(ready_, ChoiceDelta{});
   }
-  return delta;
+  if (!finished() || end_taken_) return std::nullopt;
+  end_taken_ = true;
+  tail_.choice = choice_;
+  tail_.end = end_;
+  tail_.matched_stop = matched_stop_;
+  tail_.matched_token = matched_token_;
+  return std::exchange(tail_, ChoiceDelta{});
 }
 
 }  // namespace inferd

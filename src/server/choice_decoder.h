@@ -35,7 +35,8 @@ class ChoiceDecoder {
   // Ends the choice without a token.
   void Finish(ChoiceEnd end);
 
-  // What is ready to go out; nothing while less than a whole delta is.
+  // What is ready to go out, to be called until there is nothing: text, then the
+  // end with an empty text. Nothing while less than a whole delta is there.
   std::optional<ChoiceDelta> Take();
 
   bool finished() const { return end_ != ChoiceEnd::kNone; }
@@ -67,7 +68,8 @@ class ChoiceDecoder {
   std::optional<std::string> matched_stop_;
   TokenId matched_token_ = -1;
 
-  ChoiceDelta ready_;
+  ChoiceDelta ready_;  // text that is out, and its tokens
+  ChoiceDelta tail_;   // tokens without text, and the end
   bool first_ = true;  // no delta taken yet
   bool end_taken_ = false;
 };

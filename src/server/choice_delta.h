@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -32,6 +33,14 @@ struct ChoiceDelta {
   std::optional<std::string> matched_stop;  // the stop string that fired
   TokenId matched_token = -1;               // or the stop token
 };
+
+// Adds the text and tokens of `from`; the end of `to` stays as it is.
+inline void AppendDelta(ChoiceDelta&& from, ChoiceDelta* to) {
+  to->text += from.text;
+  to->num_tokens += from.num_tokens;
+  to->pieces.insert(to->pieces.end(), std::make_move_iterator(from.pieces.begin()),
+                    std::make_move_iterator(from.pieces.end()));
+}
 
 // Counts of one request so far.
 struct CallUsage {

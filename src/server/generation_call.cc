@@ -169,7 +169,17 @@ Status GenerationCall::HandleEvent(TokenEvent&& event) {
 }
 
 void GenerationCall::CollectDeltas(ChoiceDecoder& decoder) {
-  if (auto delta = decoder.Take()) deltas_.push_back(std::move(*delta));
+  while (auto delta = decoder.Take()) {
+    // A batch holds many tokens when this thread lags: one delta for them all.
+    const auto same = std::find_if(deltas_.begin(), deltas_.end(), [&](const ChoiceDelta& d) {
+      return d.choice == delta->choice && d.end == ChoiceEnd::kNone;
+    });
+    if (same == deltas_.end() || delta->end != ChoiceEnd::kNone) {
+      deltas_.push_back(std::move(*delta));
+    } else {
+      AppendDelta(std::move(*delta), &*same);
+    }
+  }
 }
 
 void GenerationCall::OnBatchEnd() {
@@ -207,14 +217,24 @@ void GenerationCall::Flush() {
     }
   }
   if (first) front_.metrics().ObserveFirstToken(now_us - arrival_.arrival_us);
-  for (const ChoiceDelta& delta : deltas) {
-    if (delta.num_tokens == 0) continue;
-    int64_t& last_us = last_delta_us_[static_cast<size_t>(delta.choice)];
-    if (last_us >= 0) front_.metrics().ObserveTokens(now_us - last_us, delta.num_tokens);
-    last_us = now_us;
-  }
+  ObserveLatency(deltas, now_us);
   const Status status = client_->Deliver(std::move(deltas), usage);
   if (!status.ok()) End(status);
+}
+
+void GenerationCall::ObserveLatency(const std::vector<ChoiceDelta>& deltas, int64_t now_us) {
+  // Deltas of one choice that go out together are one hand-over.
+  std::vector<int32_t> tokens(decoders_.size(), 0);
+  for (const ChoiceDelta& delta : deltas) {
+    tokens[static_cast<size_t>(delta.choice)] += delta.num_tokens;
+  }
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] == 0) continue;
+    if (last_delta_us_[i] >= 0) {
+      front_.metrics().ObserveTokens(now_us - last_delta_us_[i], tokens[i]);
+    }
+    last_delta_us_[i] = now_us;
+  }
 }
 
 void GenerationCall::Cancel() {

@@ -50,6 +50,7 @@ class GenerationCall final : public EventTarget,
   Status StatusOf(FinishReason reason) const;
   void CollectDeltas(ChoiceDecoder& decoder);
   void Flush();
+  void ObserveLatency(const std::vector<ChoiceDelta>& deltas, int64_t now_us);
   void End(const Status& status);
   void Report(const Status& status, const CallSummary& summary);
   std::string_view FinishReasonName(const Status& status) const;

@@ -1,6 +1,5 @@
 #include "server/pending_output.h"
 
-#include <iterator>
 #include <utility>
 
 namespace inferd {
@@ -14,13 +13,6 @@ size_t WireBytes(const ChoiceDelta& delta) {
   size_t bytes = delta.text.size() + 16;
   for (const TokenPiece& piece : delta.pieces) bytes += kPieceBytes + piece.top.size() * kTopBytes;
   return bytes;
-}
-
-void Append(ChoiceDelta&& from, ChoiceDelta* to) {
-  to->text += from.text;
-  to->num_tokens += from.num_tokens;
-  to->pieces.insert(to->pieces.end(), std::make_move_iterator(from.pieces.begin()),
-                    std::make_move_iterator(from.pieces.end()));
 }
 
 }  // namespace
@@ -49,7 +41,7 @@ void PendingOutput::Add(ChoiceDelta&& delta) {
   if (!delta.text.empty() || !ends) {
     choice.has_content = true;
     choice.content.choice = delta.choice;
-    Append(std::move(delta), &choice.content);
+    AppendDelta(std::move(delta), &choice.content);
     return;
   }
   // An answer without any text still opens with a message that has the role.
@@ -57,7 +49,7 @@ void PendingOutput::Add(ChoiceDelta&& delta) {
     choice.has_content = true;
     choice.content.choice = delta.choice;
   }
-  Append(std::move(delta), &choice.end);
+  AppendDelta(std::move(delta), &choice.end);
 }
 
 std::vector<PendingOutput::Item> PendingOutput::TakeNext() {

@@ -2,7 +2,6 @@
 
 #include <grpcpp/support/server_callback.h>
 
-#include <iterator>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -46,12 +45,12 @@ class UnaryReactor final : public grpc::ServerUnaryReactor, public ClientStream 
     if (ended_) return OkStatus();
     for (ChoiceDelta& delta : deltas) {
       ChoiceDelta& choice = choices_[static_cast<size_t>(delta.choice)];
-      choice.text += delta.text;
-      choice.pieces.insert(choice.pieces.end(), std::make_move_iterator(delta.pieces.begin()),
-                           std::make_move_iterator(delta.pieces.end()));
-      choice.end = delta.end;
-      choice.matched_stop = std::move(delta.matched_stop);
-      choice.matched_token = delta.matched_token;
+      if (delta.end != ChoiceEnd::kNone) {
+        choice.end = delta.end;
+        choice.matched_stop = std::move(delta.matched_stop);
+        choice.matched_token = delta.matched_token;
+      }
+      AppendDelta(std::move(delta), &choice);
     }
     return OkStatus();
   }

@@ -1,0 +1,207 @@
+// What /metrics says, and the access log.
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <thread>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "harness.h"
+#include "nlohmann/json.hpp"
+
+namespace inferd {
+namespace {
+
+EngineStats SomeStats() {
+  static const double kBounds[] = {1, 10, 100};
+  EngineStats stats;
+  stats.blocks_total = 100;
+  stats.blocks_used = 25;
+  stats.blocks_cached = 5;
+  stats.prompt_tokens = 70;
+  stats.prompt_tokens_cached = 20;
+  stats.iteration_tokens = Histogram(kBounds);
+  stats.iteration_tokens.Observe(5);
+  stats.iteration_tokens.Observe(500);
+  stats.step_seconds_prefill = stats.step_seconds_decode = stats.step_seconds_mixed =
+      Histogram(kBounds);
+  return stats;
+}
+
+TEST(MetricsTest, SeriesExistBeforeAnyRequest) {
+  Harness h;
+  h.engine->SetStats(SomeStats());
+  const std::string l = "{model_name=\"test-model\",engine=\"0\"";
+  EXPECT_EQ(h.Metric("inferd_requests_total{code=\"OK\",method=\"ChatService/"
+                     "StreamChatCompletion\"}"),
+            0);
+  EXPECT_EQ(h.Metric("inferd_requests_rejected_total{reason=\"queue_full\"}"), 0);
+  EXPECT_EQ(h.Metric("inferd_requests_accepted_total"), 0);
+  EXPECT_EQ(h.Metric("inferd_kv_cache_usage_ratio" + l + "}"), 0.25);
+  EXPECT_EQ(h.Metric("inferd_kv_cache_blocks" + l + ",state=\"free\"}"), 70);
+  EXPECT_EQ(h.Metric("inferd_prompt_tokens_by_source_total" + l + ",source=\"local_compute\"}"),
+            50);
+  EXPECT_EQ(h.Metric("inferd_iteration_tokens_bucket" + l + ",le=\"10\"}"), 1);
+  EXPECT_EQ(h.Metric("inferd_iteration_tokens_count" + l + "}"), 2);
+  EXPECT_EQ(h.Metric("inferd_server_state{state=\"ready\"}"), 1);
+  EXPECT_GT(h.Metric("process_resident_memory_bytes"), 1e6);
+  EXPECT_EQ(h.Metric("inferd_request_success_total{engine=\"0\",finished_reason=\"stop\","
+                     "model_name=\"test-model\"}"),
+            0);
+}
+
+TEST(MetricsTest, PromtoolFindsNothingToComplainOf) {
+  if (std::system("command -v promtool > /dev/null") != 0) GTEST_SKIP() << "promtool is missing";
+  Harness h;
+  h.engine->SetStats(SomeStats());
+  h.engine->Play(
+      [](const RequestSpec& spec) { return TextEvents(spec.id, "text", FinishReason::kLength); });
+  ASSERT_TRUE(StreamChat(h, Ask("hi")).status.ok());
+  const std::string path = testing::TempDir() + "/inferd_metrics.txt";
+  std::ofstream(path) << h.HttpGet("/metrics");
+  EXPECT_EQ(std::system(("promtool check metrics < " + path).c_str()), 0);
+  std::remove(path.c_str());
+}
+
+TEST(MetricsTest, NamesHaveNoColonAndOneHelpEach) {
+  Harness h;
+  std::istringstream lines(h.HttpGet("/metrics"));
+  std::string line;
+  std::set<std::string> names;
+  while (std::getline(lines, line)) {
+    if (line.rfind("# HELP ", 0) != 0) continue;
+    const std::string name = line.substr(7, line.find(' ', 7) - 7);
+    EXPECT_TRUE(names.insert(name).second) << name;
+    EXPECT_EQ(name.find(':'), std::string::npos);
+  }
+  EXPECT_GT(names.size(), 40U);
+}
+
+TEST(MetricsTest, CountsConserveWhateverHappens) {
+  Harness h;
+  std::atomic<int> round{0};
+  h.engine->Play([&](const RequestSpec& spec) {
+    switch (round++ % 3) {
+      case 0:
+        return TextEvents(spec.id, "done", FinishReason::kLength);
+      case 1:
+        return std::vector<TokenEvent>{End(spec.id, FinishReason::kCorrupted)};
+      default:
+        return std::vector<TokenEvent>{Token(spec.id, 'x')};  // and then nothing
+    }
+  });
+  std::atomic<bool> stop{false};
+  std::thread scraper([&] {
+    while (!stop) {
+      std::istringstream lines(h.HttpGet("/metrics"));
+      std::string line;
+      std::map<std::string, double> values;
+      while (std::getline(lines, line)) {
+        if (line.empty() || line[0] == '#') continue;
+        const size_t space = line.rfind(' ');
+        values[line.substr(0, space)] = std::stod(line.substr(space + 1));
+      }
+      EXPECT_EQ(values["inferd_requests_accepted_total"],
+                values["inferd_requests_ended_total{outcome=\"finished\"}"] +
+                    values["inferd_requests_ended_total{outcome=\"failed\"}"] +
+                    values["inferd_requests_ended_total{outcome=\"cancelled\"}"] +
+                    values["inferd_requests_live"]);
+    }
+  });
+  std::vector<std::thread> clients;
+  for (int t = 0; t < 3; ++t) {
+    clients.emplace_back([&] {
+      for (int i = 0; i < 20; ++i) {
+        grpc::ClientContext context;
+        context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
+        auto reader = h.chat->StreamChatCompletion(&context, Ask("hi"));
+        v1::ChatCompletionChunk chunk;
+        bool only_x = true;
+        while (reader->Read(&chunk)) {
+          only_x = chunk.choices_size() == 1 && chunk.choices(0).delta().content() == "x";
+          if (only_x) context.TryCancel();
+        }
+        reader->Finish();
+      }
+    });
+  }
+  for (auto& client : clients) client.join();
+  EXPECT_TRUE(h.WaitForMetric("inferd_requests_live", 0));
+  stop = true;
+  scraper.join();
+  EXPECT_EQ(h.Metric("inferd_requests_accepted_total"), 60);
+  EXPECT_EQ(h.Metric("inferd_requests_ended_total{outcome=\"finished\"}"), 20);
+  EXPECT_EQ(h.Metric("inferd_requests_ended_total{outcome=\"failed\"}"), 20);
+  EXPECT_EQ(h.Metric("inferd_requests_ended_total{outcome=\"cancelled\"}"), 20);
+}
+
+TEST(MetricsTest, LatenciesAreObservedAtTheHandOver) {
+  Harness h;
+  grpc::ClientContext context;
+  auto reader = h.chat->StreamChatCompletion(&context, Ask("hi"));
+  const auto spec = h.engine->WaitForRequest();
+  ASSERT_TRUE(spec.has_value());
+  h.engine->Post({Token(spec->id, 'a')});
+  v1::ChatCompletionChunk chunk;
+  ASSERT_TRUE(reader->Read(&chunk));
+  const std::string l = "{engine=\"0\",model_name=\"test-model\"}";
+  EXPECT_EQ(h.Metric("inferd_time_to_first_token_seconds_count" + l), 1);
+  EXPECT_EQ(h.Metric("inferd_inter_token_latency_seconds_count" + l), 0);
+  h.engine->Post({Token(spec->id, 'b'), Token(spec->id, 'c')});
+  h.engine->Post({End(spec->id, FinishReason::kLength)});
+  ASSERT_TRUE(ReadAll(*reader).status.ok());
+  // Two tokens came together: two observations of half the time.
+  EXPECT_EQ(h.Metric("inferd_inter_token_latency_seconds_count" + l), 2);
+  EXPECT_EQ(h.Metric("inferd_e2e_request_latency_seconds_count" + l), 1);
+  EXPECT_EQ(h.Metric("inferd_request_generation_tokens_sum" + l), 3);
+  EXPECT_EQ(h.Metric("inferd_request_params_n_sum" + l), 1);
+  EXPECT_EQ(h.Metric("inferd_chat_template_duration_seconds_count" + l), 1);
+}
+
+TEST(MetricsTest, ConfiguredBucketsAreUsed) {
+  ServerOptions options = TestOptions();
+  options.ttft_buckets = {0.123, 4};
+  Harness h(options);
+  EXPECT_EQ(h.Metric("inferd_time_to_first_token_seconds_bucket{engine=\"0\",model_name="
+                     "\"test-model\",le=\"0.123\"}"),
+            0);
+}
+
+TEST(AccessLogTest, OneLinePerRequestWithoutPrompt) {
+  ServerOptions options = TestOptions();
+  options.json_logs = true;
+  Harness h(options);
+  h.engine->Play([](const RequestSpec& spec) {
+    return TextEvents(spec.id, "SECRET-ANSWER", FinishReason::kLength);
+  });
+  auto request = Ask("SECRET-PROMPT");
+  grpc::ClientContext context;
+  context.AddMetadata("x-request-id", "req\"1");
+  context.AddMetadata("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+  auto reader = h.chat->StreamChatCompletion(&context, request);
+  ASSERT_TRUE(ReadAll(*reader).status.ok());
+  request.set_n(0);
+  StreamChat(h, request);
+  std::istringstream lines(h.Log());
+  std::vector<nlohmann::json> records;
+  std::string line;
+  while (std::getline(lines, line)) {
+    if (line.rfind("{", 0) == 0) records.push_back(nlohmann::json::parse(line));
+  }
+  ASSERT_EQ(records.size(), 2U);
+  EXPECT_EQ(records[0]["request_id"], "req\"1");
+  EXPECT_EQ(records[0]["trace_id"], "0af7651916cd43dd8448eb211c80319c");
+  EXPECT_EQ(records[0]["model"], "test-model");
+  EXPECT_EQ(records[0]["code"], "OK");
+  EXPECT_EQ(records[0]["completion_tokens"], 13);
+  EXPECT_EQ(records[0]["finish_reason"], "length");
+  EXPECT_TRUE(records[0].contains("ttft_ms"));
+  EXPECT_EQ(records[1]["code"], "INVALID_ARGUMENT");
+  EXPECT_EQ(records[1]["reason"], "INVALID_PARAMETER");
+  EXPECT_EQ(h.Log().find("SECRET"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace inferd
