@@ -20,11 +20,11 @@ def make_jobs(seed):
     jobs = []
     for i in range(STREAMS):
         words = " ".join(rng.choice(TOPICS) for _ in range(rng.choice([1, 4, 16, 60])))
-        fields = {"max_tokens": rng.choice([1, 8, 24, 64]), "seed": rng.randrange(2**40)}
+        fields = {"max_tokens": rng.choice([1, 8, 24, 64, 120]), "seed": rng.randrange(2**40)}
         fields["temperature"] = 0.0 if i % 3 == 0 else rng.choice([0.7, 1.0, 1.3])
         if i % 5 == 0:
             fields.update(top_k=20, min_p=0.02, frequency_penalty=0.5)
-        if i % 7 == 0:
+        if i % 2 == 0:
             fields["ignore_eos"] = True
         cancel_after = rng.randrange(0, 6) if i % 4 == 1 else None
         jobs.append((f"Tell me about {words}.", fields, cancel_after))
@@ -48,13 +48,14 @@ def run_job(client, job, barrier):
     return None
 
 
-@pytest.mark.parametrize("flags", [
-    (),
+@pytest.mark.parametrize("flags, preempts", [
+    ((), False),
     # So few blocks and slots that requests queue and are preempted.
-    ("--kv-cache-size=2MiB", "--max-running=12", "--max-batched-tokens=64", "--max-model-len=512"),
-    ("--depth=1", "--prefix-caching=false", "--max-batched-tokens=96"),
+    (("--kv-cache-size=1680KiB", "--max-running=12", "--max-batched-tokens=64", "--max-model-len=448",
+      "--engine.max_preemptions=1000"), True),
+    (("--depth=1", "--prefix-caching=false", "--max-batched-tokens=96"), False),
 ], ids=["default", "crowded", "depth-1-no-cache"])
-def test_64_streams(flags):
+def test_64_streams(flags, preempts):
     jobs = make_jobs(seed=11)
     with Daemon(*flags) as daemon, daemon.channel() as channel:
         client = Client(channel)
@@ -65,6 +66,7 @@ def test_64_streams(flags):
             if result is not None:
                 alone = streamed_text(client.stream(job[0], **job[1]))
                 assert result == alone, job
+        assert (daemon.metric("inferd_preemptions_total") > 0) == preempts
         completed = sum(result is not None for result in together)
         end = time.monotonic() + 20
         while True:
