@@ -13,7 +13,7 @@ namespace {
 constexpr std::string_view kHex = "0123456789ABCDEF";
 
 std::string ByteToken(size_t byte) {
-  return std::string("<0x") + kHex[byte >> 4] + kHex[byte & 15] + ">";
+  return {'<', '0', 'x', kHex[byte >> 4], kHex[byte & 15], '>'};
 }
 
 // "model.merges[3]"

@@ -158,7 +158,7 @@ class Translator {
             Copy(2);  // differs from the set above in U+180E only
             return OkStatus();
           }
-          return Error(std::string("\\") + c + " within a set is not supported");
+          return Error("\\W and \\H within a set are not supported");
         }
         return put(c == 'S' ? kSpaceSet : c == 'W' ? kWordSet : kHexSet, true);
       case 'p':

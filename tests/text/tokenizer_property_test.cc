@@ -1,5 +1,5 @@
 // What holds for any text and any file: round trips, time, threads, no crash.
-#include <chrono>
+#include <ctime>
 #include <thread>
 
 #include "tokenizer_fixture.h"
@@ -38,7 +38,7 @@ TEST(TokenizerPropertyTest, UntrustedTextMayBeCutAnywhere) {
 }
 
 // 256 KiB of anything take some ten milliseconds; a quadratic step would take
-// minutes. The bound leaves room for sanitizers and a busy machine.
+// minutes. The bound is on processor time and leaves room for sanitizers.
 TEST(TokenizerPropertyTest, LongTextsTakeLinearTime) {
   constexpr size_t kBytes = 1 << 18;
   std::mt19937_64 random(23);
@@ -60,10 +60,10 @@ TEST(TokenizerPropertyTest, LongTextsTakeLinearTime) {
     ASSERT_NE(tokenizer, nullptr);
     for (const std::string& text : texts) {
       const bool trusted = random() % 2 == 0;
-      const auto start = std::chrono::steady_clock::now();
+      const std::clock_t start = std::clock();
       EXPECT_FALSE(MustEncode(*tokenizer, {{text, trusted}}).empty());
-      const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-      EXPECT_LT(seconds.count(), 30) << name << ": " << text.substr(0, 20);
+      const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
+      EXPECT_LT(seconds, 10) << name << ": " << text.substr(0, 20);
     }
   }
 }
