@@ -52,7 +52,7 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(c.hidden_size, c.num_kv_heads * c.head_dim, bias=False)
         self.o_proj = nn.Linear(c.num_heads * c.head_dim, c.hidden_size, bias=False)
 
-    def forward(self, x, cos, sin):
+    def forward(self, x, cos, sin, mask):
         c = self.c
         batch, length, _ = x.shape
         q = self.q_proj(x).view(batch, length, c.num_heads, c.head_dim).transpose(1, 2)
@@ -62,7 +62,9 @@ class Attention(nn.Module):
         group = c.num_heads // c.num_kv_heads
         k = k.repeat_interleave(group, dim=1)
         v = v.repeat_interleave(group, dim=1)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        # Short sequences: plain products train about twice as fast on a CPU as the tiled attention.
+        scores = (q * c.head_dim ** -0.5) @ k.transpose(2, 3) + mask
+        y = scores.float().softmax(-1).to(v.dtype) @ v
         return self.o_proj(y.transpose(1, 2).reshape(batch, length, -1))
 
 
@@ -85,8 +87,8 @@ class Layer(nn.Module):
         self.post_attention_layernorm = RmsNorm(c.hidden_size, c.rms_norm_eps)
         self.mlp = Mlp(c)
 
-    def forward(self, x, cos, sin):
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin)
+    def forward(self, x, cos, sin, mask):
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin, mask)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -124,8 +126,9 @@ class Net(nn.Module):
         dtype = torch.bfloat16 if torch.is_autocast_enabled("cpu") else x.dtype
         x = x.to(dtype)
         cos, sin = self.cos[:length].to(dtype), self.sin[:length].to(dtype)
+        mask = torch.full((length, length), float("-inf"), dtype=dtype).triu(1)
         for layer in self.model.layers:
-            x = layer(x, cos, sin)
+            x = layer(x, cos, sin, mask)
         return self.model.norm(x)
 
     def logits(self, ids):
