@@ -99,7 +99,7 @@ constexpr std::array kKeys{
     ConfigKey{"kv_cache.fraction", "", kNumber, FIELD(kv_cache.fraction), 0.01, 0.95, "",
               "Share of the memory left beside the model; never more than what "
               "`engine.max_running` sequences of full length need."},
-    ConfigKey{"kv_cache.dtype", "kv-cache-dtype", kChoice, FIELD(kv_cache.dtype), 0, 0, "bf16|f32",
+    ConfigKey{"kv_cache.dtype", "kv-cache-dtype", kChoice, FIELD(kv_cache.dtype), 0, 0, "f32|bf16",
               "Number format of cached keys and values."},
     // ---- cpu ----
     ConfigKey{"cpu.threads", "threads", kInteger, FIELD(cpu.threads), 0, 1024, "",

@@ -1,27 +1,47 @@
 """The demo model answers as recorded, question by question."""
 
+import collections
 import concurrent.futures
 import json
 
 import pytest
-from daemon import ROOT
+from client import Client
+from daemon import ROOT, Daemon
 
+# {"messages", "answer": the right one, "transformers": the recorded greedy one, "token_ids"}
 EXPECTED = ROOT / "tests" / "e2e" / "heldout_expected.jsonl"
+CATEGORIES = ROOT / "tools" / "demo_model" / "heldout.jsonl"
 
 
-def test_answers_agree(client):
-    """Greedy answers equal those that transformers gave for the same weights."""
-    if not EXPECTED.exists():
-        pytest.skip("tests/e2e/heldout_expected.jsonl does not exist")
-    cases = [json.loads(line) for line in EXPECTED.read_text().splitlines() if line.strip()]
-    assert cases
+def read_lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("kv_dtype, may_differ", [("f32", 0), ("bf16", 5)])
+def test_answers_agree(kv_dtype, may_differ):
+    """Greedy answers equal those that transformers gave in float32 for the same
+    weights, and are as often right. A KV cache in BF16 rounds keys and values, which
+    turns a near tie now and then (measured: 2 of 570)."""
+    cases = read_lines(EXPECTED)
+    categories = [line["category"] for line in read_lines(CATEGORIES)]
+    assert len(cases) == len(categories) >= 300
 
     def ask(case):
         messages = [(m["role"], m["content"]) for m in case["messages"]]
-        return client.text(messages, temperature=0, max_tokens=case.get("max_tokens", 64))
+        return client.text(messages, temperature=0, max_tokens=64).strip()
 
-    with concurrent.futures.ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(ask, cases))
-    wrong = [(case["messages"][-1]["content"], case["expected"], answer)
-             for case, answer in zip(cases, answers) if answer != case["expected"]]
-    assert not wrong, f"{len(wrong)} of {len(cases)} differ, first: {wrong[:3]}"
+    with Daemon(f"--kv-cache-dtype={kv_dtype}") as daemon, daemon.channel() as channel:
+        client = Client(channel)
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            answers = list(pool.map(ask, cases))
+    wrong = [(case["messages"][-1]["content"], case["transformers"], answer)
+             for case, answer in zip(cases, answers) if answer != case["transformers"].strip()]
+
+    right, asked = collections.Counter(), collections.Counter(categories)
+    for case, category, answer in zip(cases, categories, answers):
+        right[category] += answer == case["answer"]
+    scores = ", ".join(f"{name} {right[name]}/{asked[name]}" for name in asked)
+    print(f"KV cache {kv_dtype}: {len(wrong)} differ; score {sum(right.values())}/{len(cases)}: {scores}")
+
+    assert len(wrong) <= may_differ, f"{len(wrong)} of {len(cases)} differ, first: {wrong[:3]}"
+    assert sum(right.values()) >= 0.85 * len(cases)

@@ -51,7 +51,7 @@ struct ServerConfig {
   struct KvCache {
     int64_t size_bytes = 0;  // 0: by `fraction`
     double fraction = 0.5;   // of the memory left beside the model
-    std::string dtype = "bf16";
+    std::string dtype = "f32";
   };
   struct Cpu {
     int32_t threads = 0;  // 0: one per core
