@@ -1,13 +1,11 @@
 // The table itself. Keep it in the order of ServerConfig.
 #include <array>
-#include <limits>
 
 #include "inferd/config/config_key.h"
 
 namespace inferd {
 namespace {
 
-constexpr double kMaxInt = std::numeric_limits<int32_t>::max();
 constexpr double kHourMs = 3'600'000;
 constexpr double kDayMs = 24 * kHourMs;
 constexpr double kMiB = 1 << 20;
