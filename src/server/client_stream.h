@@ -16,13 +16,14 @@ struct CallSummary {
 };
 
 // The protocol's end of one generation request. Thread-safe; no call waits. The
-// order is Begin, any number of Deliver, End; or End alone.
+// order is Begin, any number of Deliver, End. End may come at any time from
+// another thread; what comes after it is to be ignored.
 class ClientStream {
  public:
   virtual ~ClientStream() = default;
   virtual void Begin(PromptFacts facts) = 0;
   // `usage` after these deltas. Not OK when the client does not keep up: the
-  // request is to be ended with that status. Ignored after End.
+  // request is to be ended with that status.
   virtual Status Deliver(std::vector<ChoiceDelta>&& deltas, const CallUsage& usage) = 0;
   // Exactly once: the rpc's status.
   virtual void End(const Status& status, const CallSummary& summary) = 0;

@@ -45,7 +45,7 @@ class StreamReactor final : public grpc::ServerWriteReactor<Chunk>,
   // --- ClientStream
   void Begin(PromptFacts facts) override {
     std::lock_guard lock(mutex_);
-    answer_.prompt = std::move(facts);
+    if (!ended_) answer_.prompt = std::move(facts);
   }
 
   Status Deliver(std::vector<ChoiceDelta>&& deltas, const CallUsage& usage) override {

@@ -37,7 +37,7 @@ class UnaryReactor final : public grpc::ServerUnaryReactor, public ClientStream 
 
   void Begin(PromptFacts facts) override {
     std::lock_guard lock(mutex_);
-    answer_.prompt = std::move(facts);
+    if (!ended_) answer_.prompt = std::move(facts);
   }
 
   Status Deliver(std::vector<ChoiceDelta>&& deltas, const CallUsage&) override {

@@ -44,6 +44,10 @@ std::string_view ByteTokenizer::TokenBytes(TokenId id) const {
   if (id == kBos) return kBosText;
   if (id == kEos) return kEosText;
   if (id == kHello) return kHelloText;
+  if (id == kLong) {
+    static const std::string text(1000, 'y');
+    return text;
+  }
   return {};
 }
 

@@ -22,12 +22,13 @@
 namespace inferd {
 
 // Ids below 256 are bytes; 256 "<bos>" and 257 "<eos>" are special, 258 is the
-// word "hello". Trusted text may contain the specials by name.
+// word "hello", 259 is 1000 bytes long. Trusted text may contain the specials by name.
 class ByteTokenizer final : public Tokenizer {
  public:
   static constexpr TokenId kBos = 256;
   static constexpr TokenId kEos = 257;
   static constexpr TokenId kHello = 258;
+  static constexpr TokenId kLong = 259;
   static constexpr int32_t kVocab = 300;
 
   StatusOr<std::vector<TokenId>> Encode(std::span<const TextSegment> segments,
