@@ -103,8 +103,9 @@ Status SeqTable::Enter(const BatchPlan& plan, const StepEntry& entry) {
   if (!Within(entry.first_new_block, entry.num_new_blocks, plan.new_blocks.size())) {
     return Broken("has bad new blocks", entry.slot);
   }
-  for (int32_t i = 0; i < entry.num_new_blocks; ++i) {
-    const BlockId block = plan.new_blocks[static_cast<size_t>(entry.first_new_block + i)];
+  const auto first_new_block = static_cast<size_t>(entry.first_new_block);
+  for (size_t i = 0; i < entry.num_new_blocks; ++i) {
+    const BlockId block = plan.new_blocks[first_new_block + i];
     if (block <= kPaddingBlock || block >= limits_.num_blocks) {
       return Broken("gets a block that does not exist", entry.slot);
     }
