@@ -85,9 +85,9 @@ void ReadHeads(JsonFields& fields, const Family& family, ModelConfig* config) {
     }
     derived = config->hidden_size / config->num_heads;
   }
-  config->head_dim = fields.IntOr("head_dim", derived, 2, 1024);
-  if (config->head_dim < 2 || config->head_dim > 1024 || config->head_dim % 2 != 0) {
-    fields.Malformed("head_dim", "must be an even number in [2, 1024]");
+  config->head_dim = fields.IntOr("head_dim", derived, 2, 512);
+  if (config->head_dim < 2 || config->head_dim > 512 || config->head_dim % 2 != 0) {
+    fields.Malformed("head_dim", "must be an even number in [2, 512]");
   }
 }
 

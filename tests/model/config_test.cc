@@ -50,6 +50,14 @@ TEST(ConfigTest, ReadsEachFamily) {
   EXPECT_FALSE(mistral->qkv_bias);
 }
 
+TEST(ConfigTest, TheWidestHeadIsAccepted) {
+  json c = Good();
+  c["head_dim"] = 512;
+  const auto config = ParseModelConfig(c.dump());
+  ASSERT_TRUE(config.ok()) << config.status().ToString();
+  EXPECT_EQ(config->head_dim, 512);
+}
+
 TEST(ConfigTest, AbsentKeysGetTheFamilysDefaults) {
   json c = Good();
   for (const char* key : {"num_key_value_heads", "head_dim", "rms_norm_eps", "rope_theta",
@@ -161,6 +169,7 @@ TEST(ConfigTest, RefusesBadValuesByName) {
       {"num_key_value_heads", 3, kBad, "num_key_value_heads"},
       {"num_key_value_heads", 8, kBad, "num_key_value_heads"},
       {"head_dim", 7, kBad, "head_dim"},
+      {"head_dim", 514, kBad, "head_dim"},
       {"head_dim", 1 << 20, kBad, "head_dim"},
       {"vocab_size", 0, kBad, "vocab_size"},
       {"vocab_size", 2147483648LL, kBad, "vocab_size"},
