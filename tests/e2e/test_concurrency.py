@@ -51,7 +51,7 @@ def run_job(client, job, barrier):
 @pytest.mark.parametrize("flags, preempts", [
     ((), False),
     # So few blocks and slots that requests queue and are preempted.
-    (("--kv-cache-size=1680KiB", "--max-running=12", "--max-batched-tokens=64", "--max-model-len=448",
+    (("--kv-cache-size=3360KiB", "--max-running=12", "--max-batched-tokens=64", "--max-model-len=448",
       "--engine.max_preemptions=1000"), True),
     (("--depth=1", "--prefix-caching=false", "--max-batched-tokens=96"), False),
 ], ids=["default", "crowded", "depth-1-no-cache"])
