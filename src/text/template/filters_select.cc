@@ -18,9 +18,9 @@ StatusOr<Value> Map(Budget& budget, const Value& input, const Arguments& argumen
     INFERD_ASSIGN_OR_RETURN(const BoundArguments bound,
                             Bind(budget, "map", arguments, {"attribute", "default"}, 1));
     for (const Value& item : list.items()) {
-      INFERD_ASSIGN_OR_RETURN(Value value, GetPath(budget, item, *bound.Get(0)));
+      INFERD_ASSIGN_OR_RETURN(const Value value, GetPath(budget, item, *bound.Get(0)));
       const bool use_default = value.IsUndefined() && bound.Get(1) != nullptr;
-      items.push_back(use_default ? *bound.Get(1) : std::move(value));
+      items.push_back(use_default ? *bound.Get(1) : value);
     }
     return budget.MakeList(std::move(items), Flavor::kIterator, input.trusted());
   }

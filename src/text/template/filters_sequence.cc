@@ -102,6 +102,7 @@ StatusOr<Value> Sort(Budget& budget, const Value& input, const Arguments& argume
   INFERD_ASSIGN_OR_RETURN(const std::vector<size_t> order,
                           SortedOrder(budget, keys, bound.Truthy(0, false)));
   std::vector<Value> items;
+  items.reserve(order.size());
   for (const size_t i : order) items.push_back(list.items()[i]);
   return budget.MakeList(std::move(items), Flavor::kList, input.trusted());
 }
@@ -124,6 +125,7 @@ StatusOr<Value> DictSort(Budget& budget, const Value& input, const Arguments& ar
   INFERD_ASSIGN_OR_RETURN(const std::vector<size_t> order,
                           SortedOrder(budget, keys, bound.Truthy(2, false)));
   std::vector<Value> items;
+  items.reserve(order.size());
   for (const size_t i : order) {
     const auto& [key, value] = input.dict().entries[i];
     INFERD_ASSIGN_OR_RETURN(Value pair,
