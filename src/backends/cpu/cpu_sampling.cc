@@ -106,7 +106,8 @@ TokenId DrawFromAll(std::span<const float> logits, const SampleRow& row, float m
   const bool vector_pass = row.min_p <= 0 && row.temperature >= 1e-6F;
   BestToken best(logits, row, max, cutoff);
   // The likeliest token first: its score sets a high bar at once.
-  best.Try(static_cast<TokenId>(kernels::FindFirst(logits.data(), n, max)));
+  const int64_t first = kernels::FindFirst(logits.data(), n, max);
+  if (first < n) best.Try(static_cast<TokenId>(first));
   for (int64_t begin = 0; begin < n; begin += kChunk) {
     const int64_t end = std::min(begin + kChunk, n);
     const int64_t count =
