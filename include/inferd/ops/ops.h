@@ -61,6 +61,11 @@ class Ops {
   // x += y                                                    [T, n]
   virtual void Add(TensorView x, TensorView y) = 0;
   // out = x W^T + bias                                        x [T, in], out [T, out]
+  // With integer weights x is rounded to 8 bits as well, a row at a time (kInt8)
+  // or a row's group at a time (kInt4): m = max|x|, q = nearest-even(x * (127 / m)),
+  // x ~ q * (m / 127), all zero for m = 0. The products of q and w are summed in
+  // integers, exactly, and then scaled; groups are added in their order in f32.
+  // A NaN or an infinity in a row gives NaN in all of the row's outputs.
   virtual void Linear(TensorView x, const LinearWeight& weight, TensorView out) = 0;
   // out = silu(gate) * up, gate_up = [gate | up]              gate_up [T, 2n], out [T, n]
   virtual void SiluMul(TensorView gate_up, TensorView out) = 0;

@@ -38,8 +38,10 @@ class StepPlan {
 struct KvLayerSpec {
   int32_t num_kv_heads = 0;
   int32_t head_dim = 0;
-  int32_t block_size = 16;     // tokens
-  DType dtype = DType::kBF16;  // kF32 or kBF16
+  int32_t block_size = 16;  // tokens
+  // kF32, kBF16, or kI8: a key or value of one token and head is 8-bit integers
+  // with one f32 scale, max|x| / 127, rounded as in Ops::Linear.
+  DType dtype = DType::kBF16;
 };
 
 // One layer's keys and values: num_blocks x Ops::KvBytesPerBlock bytes.

@@ -7,12 +7,21 @@
 
 namespace inferd {
 
-enum class WeightFormat : uint8_t { kF32, kF16, kBF16 };
+// kInt8: one scale per output row. kInt4: one scale and zero point per row and
+// group of consecutive inputs.
+enum class WeightFormat : uint8_t { kF32, kF16, kBF16, kInt8, kInt4 };
 
-// A matrix as the checkpoint has it: row-major [out_features, in_features].
+// A matrix as the checkpoint has it: row-major [out_features, in_features]. The
+// memory stays the caller's.
+//   kInt8: w[o][i] = data[o][i] * scales[o]
+//   kInt4: w[o][i] = (data[o][i] - zeros[o][g]) * scales[o][g], g = i / group_size,
+//          data two values a byte, the even input in the low half
 struct RawLinear {
   WeightFormat format = WeightFormat::kF32;
-  TensorView data;  // [out, in]; memory stays the caller's
+  TensorView data;         // [out, in] of the float type, or i8; kInt4: u8 [out, in / 2]
+  TensorView scales;       // f32: kInt8 [out]; kInt4 [out, in / group_size]
+  TensorView zeros;        // kInt4: u8 [out, in / group_size], each 0 to 15
+  int32_t group_size = 0;  // kInt4: a multiple of 32 that divides in
 };
 
 // A linear layer in the backend's own form. The model never looks inside.
@@ -20,8 +29,9 @@ struct LinearWeight {
   WeightFormat format = WeightFormat::kF32;
   int64_t out_features = 0;
   int64_t in_features = 0;
-  Buffer packed;  // layout is the backend's
-  Buffer bias;    // [out] f32 on the device, or empty
+  int32_t group_size = 0;  // kInt4
+  Buffer packed;           // layout is the backend's, scales included
+  Buffer bias;             // [out] f32 on the device, or empty
 };
 
 // A small vector on the device (norm weights).

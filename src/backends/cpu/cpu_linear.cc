@@ -16,6 +16,9 @@ kernels::Element ElementOf(WeightFormat format) {
       return kernels::Element::kF16;
     case WeightFormat::kBF16:
       return kernels::Element::kBF16;
+    case WeightFormat::kInt8:
+    case WeightFormat::kInt4:
+      break;
   }
   INFERD_CHECK(false);
 }

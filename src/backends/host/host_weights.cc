@@ -20,6 +20,9 @@ DType FormatDType(WeightFormat format) {
       return DType::kF16;
     case WeightFormat::kBF16:
       return DType::kBF16;
+    case WeightFormat::kInt8:
+    case WeightFormat::kInt4:
+      break;
   }
   INFERD_CHECK(false);
 }
