@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,6 +15,12 @@
 #include "text/template/lexer.h"
 
 namespace inferd::chat_template {
+
+// An operator and how it is written.
+struct OperatorSymbol {
+  std::string_view text;
+  Operator op;
+};
 
 // Parses one token sequence once. Methods return node numbers. One thread.
 class Parser {
@@ -66,7 +73,7 @@ class Parser {
   int NameId(std::string_view name);
   StatusOr<int> NameToken();  // the number of the name at hand
 
-  // Statements (parser.cc).
+  // Statements (parser_statement.cc).
   StatusOr<int> ParseBlock(std::span<const std::string_view> ends);
   StatusOr<int> ParseBody(std::span<const std::string_view> ends);
   StatusOr<int> ParseStatement();
@@ -83,6 +90,12 @@ class Parser {
   StatusOr<int> ParseTargetName(bool with_namespace);
 
   // Expressions (parser_expression.cc).
+  using Operand = StatusOr<int> (Parser::*)();
+  template <typename Skip>
+  StatusOr<int> ParseJoined(NodeType type, Operand operand, Skip skip);
+  template <typename NextOperator>
+  StatusOr<int> ParseOperators(NodeType type, Operand operand, NextOperator next_operator);
+  std::optional<Operator> Take(std::span<const OperatorSymbol> table);
   StatusOr<int> ParseExpression();  // with inline if
   StatusOr<int> ParseTuple(bool with_conditional, bool parentheses);
   StatusOr<int> ParseOr();
@@ -93,12 +106,18 @@ class Parser {
   StatusOr<int> ParseConcat();
   StatusOr<int> ParseProduct();
   StatusOr<int> ParsePower();
+  StatusOr<int> ParseFiltered();
   StatusOr<int> ParseUnary(bool with_filter);
+  bool IsTupleEnd() const;
+
+  // Names, literals and what stands in brackets (parser_primary.cc).
   StatusOr<int> ParsePrimary();
   StatusOr<int> ParseString();
   StatusOr<int> ParseNumber();
   StatusOr<int> ParseListLiteral();
   StatusOr<int> ParseDictLiteral();
+
+  // What follows an operand: attributes, calls, filters, tests (parser_postfix.cc).
   StatusOr<int> ParsePostfix(int node);
   StatusOr<int> ParseFilterChain(int node);
   StatusOr<int> ParseSubscript(int node);
@@ -107,7 +126,7 @@ class Parser {
   StatusOr<int> ParseFilter(int input);
   StatusOr<int> ParseTest(int input);
   StatusOr<std::string_view> DottedName();
-  bool IsTupleEnd() const;
+
   Status CheckCalledNames() const;
 
   std::span<const Token> tokens_;
