@@ -26,7 +26,7 @@ void GenerationCall::Start(std::shared_ptr<const AttachedModel> model, Generatio
   {
     std::lock_guard lock(mutex_);
     accepted_ = true;
-    num_choices_ = request.num_choices;
+    record_.num_choices = request.num_choices;
   }
   front_.router().Register(id_, shared_from_this());
   auto job = [self = shared_from_this(), shared = std::make_shared<GenerationRequest>(
@@ -65,7 +65,7 @@ Status GenerationCall::PrepareAndSubmit(GenerationRequest& request) {
   }
   {
     std::lock_guard lock(mutex_);
-    summary_.usage.prompt_tokens = facts.num_tokens;
+    record_.summary.usage.prompt_tokens = facts.num_tokens;
   }
   INFERD_ASSIGN_OR_RETURN(RequestSpec spec,
                           BuildSpec(request, std::move(rendered.tokens), model_->model,
@@ -84,7 +84,7 @@ Status GenerationCall::PrepareAndSubmit(GenerationRequest& request) {
   // after it, and reaches the engine in the second case.
   std::lock_guard lock(mutex_);
   if (ended_) return OkStatus();
-  max_new_tokens_ = spec.stop.max_new_tokens;
+  record_.max_new_tokens = spec.stop.max_new_tokens;
   INFERD_RETURN_IF_ERROR(model_->engine.Submit(std::move(spec)));
   submitted_ = true;
   return OkStatus();
@@ -143,8 +143,8 @@ Status GenerationCall::HandleEvent(TokenEvent&& event) {
     if (ended_) return OkStatus();
     if (!saw_first_event_) {
       saw_first_event_ = true;
-      summary_.usage.cached_tokens = event.cached_tokens;
-      summary_.queue_us = event.queue_us;
+      record_.summary.usage.cached_tokens = event.cached_tokens;
+      record_.summary.queue_us = event.queue_us;
     }
   }
   if (event.choice < 0 || static_cast<size_t>(event.choice) >= decoders_.size()) {
@@ -203,18 +203,8 @@ void GenerationCall::Flush() {
   {
     std::lock_guard lock(mutex_);
     if (ended_) return;
-    first = first_token_us_ < 0;
-    if (first) {
-      first_token_us_ = now_us;
-      summary_.ttft_us = now_us - arrival_.arrival_us;
-    }
-    last_token_us_ = now_us;
-    summary_.usage.completion_tokens = num_tokens;
-    usage = summary_.usage;
-    for (const ChoiceDelta& delta : deltas) {
-      any_length_ |= delta.end == ChoiceEnd::kLength;
-      any_time_limit_ |= delta.end == ChoiceEnd::kTimeLimit;
-    }
+    first = record_.NoteDeltas(deltas, num_tokens, arrival_.arrival_us, now_us);
+    usage = record_.summary.usage;
   }
   if (first) front_.metrics().ObserveFirstToken(now_us - arrival_.arrival_us);
   ObserveLatency(deltas, now_us);
@@ -243,7 +233,7 @@ void GenerationCall::Cancel() {
 }
 
 void GenerationCall::End(const Status& status) {
-  CallSummary summary;
+  CallRecord record;
   bool submitted = false;
   bool accepted = false;
   {
@@ -252,48 +242,25 @@ void GenerationCall::End(const Status& status) {
     ended_ = true;
     submitted = submitted_;
     accepted = accepted_;
-    summary = summary_;
+    record = record_;
   }
   if (submitted && !status.ok()) model_->engine.CancelRequest(id_);
   if (accepted) front_.router().Unregister(id_);
-  Report(status, summary);
+  Report(status, record, accepted);
   if (status.detail() != nullptr && status.detail()->reason == "ENGINE_DEAD") front_.EngineDied();
-  client_->End(status, summary);
+  client_->End(status, record.summary);
 }
 
-std::string_view GenerationCall::FinishReasonName(const Status& status) const {
-  if (status.code() == StatusCode::kCancelled) return "abort";
-  if (!status.ok()) return "error";
-  std::lock_guard lock(mutex_);
-  if (any_length_) return "length";
-  return any_time_limit_ ? "time_limit" : "stop";
-}
-
-void GenerationCall::Report(const Status& status, const CallSummary& summary) {
-  const int64_t e2e_us = front_.clock().NowUs() - arrival_.arrival_us;
+void GenerationCall::Report(const Status& status, const CallRecord& record, bool accepted) {
+  const EndedRequest ended = record.Ended(status, front_.clock().NowUs() - arrival_.arrival_us);
   front_.metrics().RpcEnded(arrival_.caller.method, status);
-  EndedRequest ended;
-  ended.finish_reason = FinishReasonName(status);
-  bool accepted = false;
-  {
-    std::lock_guard lock(mutex_);
-    accepted = accepted_;
-    ended.num_choices = num_choices_;
-    ended.max_new_tokens = max_new_tokens_;
-    if (last_token_us_ > first_token_us_) ended.decode_us = last_token_us_ - first_token_us_;
-  }
-  ended.summary = summary;
-  ended.e2e_us = e2e_us;
-  ended.outcome = CallOutcome::kFailed;
-  if (status.ok()) ended.outcome = CallOutcome::kFinished;
-  if (status.code() == StatusCode::kCancelled) ended.outcome = CallOutcome::kCancelled;
-  AccessRecord record{arrival_.caller, model_ ? std::string_view(model_->model.id) : ""};
-  record.code = status.code();
-  if (status.detail() != nullptr) record.reason = status.detail()->reason;
-  record.summary = summary;
-  record.e2e_us = e2e_us;
-  record.finish_reason = ended.finish_reason;
-  front_.LogAccess(record);
+  AccessRecord access{arrival_.caller, model_ ? std::string_view(model_->model.id) : ""};
+  access.code = status.code();
+  if (status.detail() != nullptr) access.reason = status.detail()->reason;
+  access.summary = ended.summary;
+  access.e2e_us = ended.e2e_us;
+  access.finish_reason = ended.finish_reason;
+  front_.LogAccess(access);
   if (!accepted) return;
   front_.metrics().RequestEnded(ended);
   front_.accounting().End(ended.outcome);

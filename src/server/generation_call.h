@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "server/call_record.h"
 #include "server/choice_decoder.h"
 #include "server/client_stream.h"
 #include "server/front_end.h"
@@ -52,8 +53,8 @@ class GenerationCall final : public EventTarget,
   void Flush();
   void ObserveLatency(const std::vector<ChoiceDelta>& deltas, int64_t now_us);
   void End(const Status& status);
-  void Report(const Status& status, const CallSummary& summary);
-  std::string_view FinishReasonName(const Status& status) const;
+  // To the metrics, the access log and the accounting.
+  void Report(const Status& status, const CallRecord& record, bool accepted);
 
   FrontEnd& front_;
   const Arrival arrival_;
@@ -63,16 +64,10 @@ class GenerationCall final : public EventTarget,
   bool time_limited_ = false;                   // the deadline means a partial answer; as above
 
   mutable std::mutex mutex_;
-  bool accepted_ = false;        // guarded by mutex_
-  bool submitted_ = false;       // guarded by mutex_
-  bool ended_ = false;           // guarded by mutex_
-  CallSummary summary_;          // guarded by mutex_
-  int32_t num_choices_ = 0;      // guarded by mutex_
-  int32_t max_new_tokens_ = 0;   // guarded by mutex_
-  int64_t first_token_us_ = -1;  // guarded by mutex_
-  int64_t last_token_us_ = -1;   // guarded by mutex_
-  bool any_length_ = false;      // guarded by mutex_
-  bool any_time_limit_ = false;  // guarded by mutex_
+  bool accepted_ = false;   // guarded by mutex_
+  bool submitted_ = false;  // guarded by mutex_
+  bool ended_ = false;      // guarded by mutex_
+  CallRecord record_;       // guarded by mutex_
 
   // Written before the request is submitted, then of the detokenizer thread only.
   std::vector<std::unique_ptr<ChoiceDecoder>> decoders_;

@@ -3,25 +3,13 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <string_view>
 
 #include "inferd/server/server.h"
 #include "server/accounting.h"
-#include "server/client_stream.h"
+#include "server/ended_request.h"
 #include "server/rpc_method.h"
 
 namespace inferd {
-
-// One generation request at its end.
-struct EndedRequest {
-  CallOutcome outcome = CallOutcome::kFinished;
-  std::string_view finish_reason;  // stop, length, time_limit, abort, error
-  CallSummary summary;
-  int32_t num_choices = 1;
-  int32_t max_new_tokens = 0;  // 0: never prepared
-  int64_t e2e_us = 0;
-  int64_t decode_us = -1;  // first to last token; -1: fewer than two
-};
 
 // The server's Prometheus metrics; each HELP text defines its metric. Labels come
 // from closed sets, and every labelled series exists from the start. Thread-safe.
@@ -33,7 +21,7 @@ class Metrics {
   Metrics(const Metrics&) = delete;
   Metrics& operator=(const Metrics&) = delete;
 
-  // Creates the series of the model; the engine's numbers are read at each
+  // Once. Creates the series of the model; the engine's numbers are read at each
   // scrape until DetachEngine returns.
   void AttachModel(const ServedModel& model, const Engine& engine);
   void DetachEngine();
