@@ -71,6 +71,8 @@ EngineOptions MakeEngineOptions(const ServerConfig& config, int32_t num_blocks,
   options.max_queue_time_us =
       config.engine.max_queue_time_ms == 0 ? -1 : config.engine.max_queue_time_ms * 1000;
   options.max_preemptions = config.engine.max_preemptions;
+  options.priority_step_us = config.engine.priority_step_ms * 1000;
+  options.priority_limit_us = config.engine.priority_limit_ms * 1000;
   options.depth = config.engine.depth;
   options.prefix_caching = config.engine.prefix_caching;
   return options;

@@ -84,6 +84,13 @@ constexpr std::array kKeys{
               "", "A request that waits longer is refused. 0: no limit."},
     ConfigKey{"engine.max_preemptions", "", kInteger, FIELD(engine.max_preemptions), 0, 1000, "",
               "How often one sequence may lose its place before it is ended."},
+    ConfigKey{"engine.priority_step", "", kDuration, FIELD(engine.priority_step_ms), 0, kDayMs, "",
+              "Waiting this long makes up for one step of `priority`, so that low priority is "
+              "served late but not never. 0: strict order; low priority may wait for ever."},
+    ConfigKey{"engine.priority_limit", "", kDuration, FIELD(engine.priority_limit_ms), 0, kDayMs,
+              "",
+              "Most waiting that `priority` can make up for, whatever its value: nobody is "
+              "overtaken by a request that arrives more than twice this later."},
     ConfigKey{"engine.depth", "depth", kInteger, FIELD(engine.depth), 1, 8, "",
               "Steps in flight: 1 is simplest to debug, 2 hides the scheduler behind the "
               "computation."},
@@ -150,6 +157,9 @@ constexpr std::array kKeys{
               "NOT_SERVING."},
     ConfigKey{"drain.timeout", "drain-timeout", kDuration, FIELD(drain.timeout_ms), 0, kDayMs, "",
               "Then: how long running requests may take to finish."},
+    ConfigKey{"drain.grace", "", kDuration, FIELD(drain.grace_ms), 1, kHourMs, "",
+              "At last, and after any other end: how long the engine may take to stop. A step "
+              "that hangs for longer does not keep the process: it exits with code 70."},
 };
 
 #undef FIELD

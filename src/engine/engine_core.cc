@@ -32,6 +32,7 @@ SchedulerOptions ToSchedulerOptions(const EngineOptions& o) {
   s.max_model_len = o.max_model_len;
   s.max_queue_time_us = o.max_queue_time_us;
   s.max_preemptions = o.max_preemptions;
+  s.ageing = {o.priority_step_us, o.priority_limit_us};
   s.prefix_caching = o.prefix_caching;
   return s;
 }
@@ -149,14 +150,14 @@ void EngineCore::MaybeCheckIntegrity() {
 }
 
 void EngineCore::Announce(std::span<const TokenLogprob> top) {
-  const SchedulerChanges& changes = scheduler_.changes();
-  inbox_.Settle(changes.dequeued_requests, changes.dequeued_tokens, changes.ended,
-                tokens_per_second_);
+  const bool backlog = scheduler_.num_waiting() > scheduler_.num_held();
+  inbox_.Settle(scheduler_.changes(), backlog, tokens_per_second_);
   scheduler_.ClearChanges();
 
   const SchedulerCounters& c = scheduler_.counters();
   stats_.running = scheduler_.num_running();
   stats_.waiting = scheduler_.num_waiting();
+  stats_.waiting_deferred = scheduler_.num_held();
   stats_.waiting_prompt_tokens = scheduler_.waiting_prompt_tokens();
   stats_.blocks_used = scheduler_.kv().num_used();
   stats_.blocks_cached = scheduler_.kv().num_cached();

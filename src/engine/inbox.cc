@@ -3,18 +3,22 @@
 #include <algorithm>
 #include <string>
 
+#include "inferd/base/check.h"
+
 namespace inferd {
 
 Inbox::Inbox(const EngineOptions& options, int32_t max_len, const Clock& clock)
     : max_queued_requests_(options.max_queued_requests),
       max_queued_tokens_(options.max_queued_tokens),
       max_len_(max_len),
+      ageing_{options.priority_step_us, options.priority_limit_us},
       clock_(clock) {}
 
 Status Inbox::Submit(RequestSpec spec) {
   INFERD_RETURN_IF_ERROR(CheckSpec(spec));
   const auto prompt_tokens = static_cast<int64_t>(spec.prompt.size());
   const int64_t now_us = clock_.NowUs();
+  const int64_t rank = RankOf(spec.priority, now_us, ageing_);
   {
     std::lock_guard lock(mutex_);
     if (dead_ || stopped_) {
@@ -24,9 +28,12 @@ Status Inbox::Submit(RequestSpec spec) {
                     dead_ ? "the engine has failed" : "the engine is stopping", detail);
     }
     INFERD_RETURN_IF_ERROR(CheckQueueLocked(prompt_tokens));
-    if (!live_.try_emplace(spec.id).second) {
+    INFERD_RETURN_IF_ERROR(CheckDeadlineLocked(spec, rank, now_us));
+    if (!live_.try_emplace(spec.id, Live{rank, prompt_tokens}).second) {
       return Status(StatusCode::kAlreadyExists, "a request with this id is live");
     }
+    pace_.Advance(now_us, queued_requests_ > 0);
+    ++queued_by_rank_[rank];
     ++accepted_;
     ++queued_requests_;
     queued_tokens_ += prompt_tokens;
@@ -73,6 +80,37 @@ Status Inbox::CheckQueueLocked(int64_t prompt_tokens) const {
                      {"queued_tokens", std::to_string(queued_tokens_)}};
   return Status(StatusCode::kResourceExhausted,
                 too_many ? "the queue is full" : "the queue holds too many prompt tokens", detail);
+}
+
+int64_t Inbox::CountAheadLocked(int64_t rank) const {
+  int64_t ahead = 0;
+  for (auto it = queued_by_rank_.begin(); it != queued_by_rank_.end() && it->first <= rank; ++it) {
+    ahead += it->second;
+  }
+  return ahead;
+}
+
+Status Inbox::CheckDeadlineLocked(const RequestSpec& spec, int64_t rank, int64_t now_us) const {
+  if (spec.deadline_us < 0 || spec.deadline_is_soft) return OkStatus();
+  const auto left_us = static_cast<double>(spec.deadline_us - now_us);
+  double wait_us = 0;
+  if (left_us > 0) {
+    // Who finds no backlog is scheduled with the next plan, whatever the pace was before.
+    if (!backlog_) return OkStatus();
+    const double pace_us = pace_.UsPerRequest(now_us);
+    // Most requests need no closer look at who comes before them.
+    if (queued_requests_ * pace_us < left_us) return OkStatus();
+    wait_us = static_cast<double>(CountAheadLocked(rank)) * pace_us;
+    if (wait_us < left_us) return OkStatus();
+  }
+  ErrorDetail detail;
+  detail.reason = "DEADLINE";
+  detail.metadata = {{"estimated_wait_ms", std::to_string(static_cast<int64_t>(wait_us / 1000))},
+                     {"queued_requests", std::to_string(queued_requests_)}};
+  return Status(StatusCode::kDeadlineExceeded,
+                left_us > 0 ? "the deadline is nearer than the estimated wait in the queue"
+                            : "the deadline passed before the request was queued",
+                detail);
 }
 
 void Inbox::Cancel(RequestId id) {
@@ -125,13 +163,23 @@ bool Inbox::Drain(bool wait, InboxBatch& batch) {
   return !stopped_;
 }
 
-void Inbox::Settle(int32_t dequeued_requests, int64_t dequeued_tokens,
-                   const std::vector<RequestId>& ended, double tokens_per_second) {
+void Inbox::Settle(const SchedulerChanges& changes, bool backlog, double tokens_per_second) {
+  const int64_t now_us = clock_.NowUs();
   std::lock_guard lock(mutex_);
-  queued_requests_ -= dequeued_requests;
-  queued_tokens_ -= dequeued_tokens;
+  pace_.Advance(now_us, queued_requests_ > 0);
+  for (const SchedulerChanges::Dequeued& dequeued : changes.dequeued) {
+    const auto request = live_.find(dequeued.id);
+    INFERD_CHECK(request != live_.end());
+    --queued_requests_;
+    queued_tokens_ -= request->second.prompt_tokens;
+    const auto place = queued_by_rank_.find(request->second.rank);
+    INFERD_CHECK(place != queued_by_rank_.end());
+    if (--place->second == 0) queued_by_rank_.erase(place);
+    if (dequeued.scheduled) pace_.Depart();
+  }
+  backlog_ = backlog;
   tokens_per_second_ = tokens_per_second;
-  for (const RequestId id : ended) live_.erase(id);
+  for (const RequestId id : changes.ended) live_.erase(id);
 }
 
 void Inbox::MarkDead() {

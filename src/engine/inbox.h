@@ -2,15 +2,18 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <map>
 #include <mutex>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "engine/queue_pace.h"
 #include "inferd/base/clock.h"
 #include "inferd/base/status.h"
 #include "inferd/engine/engine.h"
 #include "inferd/plan/request_spec.h"
+#include "sched/scheduler.h"
 
 namespace inferd {
 
@@ -60,26 +63,30 @@ class Inbox {
   // Engine thread. Moves what came in to `batch`; waits for something when `wait`.
   // False once stopped; `batch` is filled all the same.
   bool Drain(bool wait, InboxBatch& batch);
-  // Engine thread. Requests that left the queue (with their prompt tokens), those
-  // that ended, and how many tokens the engine computes per second of late.
-  void Settle(int32_t dequeued_requests, int64_t dequeued_tokens,
-              const std::vector<RequestId>& ended, double tokens_per_second);
+  // Engine thread. Requests that left the queue and those that ended; whether the last
+  // plan left somebody waiting; how many tokens the engine computes per second of late.
+  void Settle(const SchedulerChanges& changes, bool backlog, double tokens_per_second);
   // Engine thread. From now on Submit answers UNAVAILABLE/ENGINE_DEAD.
   void MarkDead();
 
  private:
   // A live request, and what was asked of it already.
   struct Live {
+    int64_t rank = 0;  // its place in the queue, see RankOf
+    int64_t prompt_tokens = 0;
     bool cancelled = false;
     uint64_t finished_choices = 0;  // bit per choice
   };
 
   Status CheckSpec(const RequestSpec& spec) const;
   Status CheckQueueLocked(int64_t prompt_tokens) const;
+  Status CheckDeadlineLocked(const RequestSpec& spec, int64_t rank, int64_t now_us) const;
+  int64_t CountAheadLocked(int64_t rank) const;
 
   const int32_t max_queued_requests_;
   const int64_t max_queued_tokens_;
   const int32_t max_len_;
+  const PriorityAgeing ageing_;
   const Clock& clock_;
 
   mutable std::mutex mutex_;  // guards everything below
@@ -89,6 +96,9 @@ class Inbox {
   uint64_t accepted_ = 0;
   int32_t queued_requests_ = 0;  // accepted, no choice ever scheduled
   int64_t queued_tokens_ = 0;    // their prompts
+  std::map<int64_t, int32_t> queued_by_rank_;
+  QueuePace pace_;
+  bool backlog_ = false;  // the last plan left somebody waiting
   double tokens_per_second_ = 0;
   bool stopped_ = false;
   bool dead_ = false;

@@ -18,6 +18,14 @@ int32_t MaxSequenceLen(const SchedulerOptions& options) {
   return static_cast<int32_t>(std::min<int64_t>(options.max_model_len, kv_tokens));
 }
 
+int64_t RankOf(int32_t priority, int64_t submitted_us, const PriorityAgeing& ageing) {
+  if (ageing.step_us == 0) return priority;
+  // Saturates before the product can overflow.
+  const int64_t max_steps = ageing.limit_us / ageing.step_us + 1;
+  const int64_t steps = std::clamp<int64_t>(priority, -max_steps, max_steps);
+  return submitted_us + std::clamp(steps * ageing.step_us, -ageing.limit_us, ageing.limit_us);
+}
+
 Scheduler::Scheduler(const SchedulerOptions& options, const HashKey& key,
                      const FaultInjection& faults)
     : options_(options),
@@ -45,10 +53,11 @@ void Scheduler::Add(RequestSpec spec, int64_t submitted_us) {
   request.choices[0].tokens = std::move(spec.prompt);
   request.spec = std::move(spec);
   const uint64_t arrival = next_arrival_++;
+  const int64_t rank = RankOf(request.spec.priority, submitted_us, options_.ageing);
   for (int32_t i = 0; i < request.spec.num_choices; ++i) {
     Sequence& s = request.choices[static_cast<size_t>(i)];
     s.request = &request;
-    s.key = {request.spec.priority, arrival, i};
+    s.key = {rank, arrival, i};
     s.num_prompt = static_cast<int32_t>(request.prompt_tokens);
   }
   num_held_ += request.spec.num_choices;
@@ -150,7 +159,7 @@ bool Scheduler::TryAdmit(Sequence& s, int64_t now_us) {
     s.queue_us = std::max<int64_t>(0, now_us - request.submitted_us);
     counters_.prompt_tokens += static_cast<uint64_t>(s.num_prompt);
     counters_.prompt_tokens_cached += static_cast<uint64_t>(cached);
-    Dequeued(request);
+    Dequeue(request, /*scheduled=*/true);
   }
   builder_.Admit(s, ChoiceSeed(request.spec.sampling.seed, s.key.choice));
   GiveEntry(s, std::min(budget_, num_tokens - cached));

@@ -17,6 +17,19 @@
 
 namespace inferd {
 
+// How priority and waiting weigh against each other. Each step of priority counts as
+// `step_us` of waiting, but all of it as at most `limit_us`; so who waits is overtaken
+// by nobody who arrives more than twice that later. With step_us == 0 priority is
+// strict, and a low one may wait for ever.
+struct PriorityAgeing {
+  int64_t step_us = 10'000'000;
+  int64_t limit_us = 60'000'000;
+};
+
+// The QueueKey::rank of a request: the time at which one of priority 0 would have to
+// come for the same place in the queue, or the priority itself where that is strict.
+int64_t RankOf(int32_t priority, int64_t submitted_us, const PriorityAgeing& ageing);
+
 struct SchedulerOptions {
   int32_t num_blocks = 0;  // the padding block included
   int32_t block_size = 16;
@@ -25,6 +38,7 @@ struct SchedulerOptions {
   int32_t max_model_len = 2048;
   int64_t max_queue_time_us = -1;  // -1: no limit
   int32_t max_preemptions = 8;
+  PriorityAgeing ageing;
   bool prefix_caching = true;
 };
 
@@ -46,11 +60,14 @@ enum class StepKind : uint8_t { kPrefill, kDecode, kMixed };
 
 // What left the queue or ended since it was last taken; the inbox counts with it.
 struct SchedulerChanges {
-  int32_t dequeued_requests = 0;  // first scheduled, or ended before
-  int64_t dequeued_tokens = 0;    // their prompts
-  std::vector<RequestId> ended;   // all choices finished
+  struct Dequeued {
+    RequestId id = 0;
+    bool scheduled = false;  // else it ended before its turn
+  };
+  std::vector<Dequeued> dequeued;
+  std::vector<RequestId> ended;  // all choices finished
 
-  bool any() const { return dequeued_requests != 0 || !ended.empty(); }
+  bool any() const { return !dequeued.empty() || !ended.empty(); }
 };
 
 // Decides what each step computes: a state machine without threads, clocks or
@@ -59,7 +76,8 @@ struct SchedulerChanges {
 //
 // One budget of tokens per step goes first to running sequences that need their
 // next token, then to running prompts, then to waiting ones in order of
-// (priority, arrival). Blocks for a whole history are reserved at admission.
+// rank (priority and age, see PriorityAgeing). The head of the queue is never skipped.
+// Blocks for a whole history are reserved at admission.
 // When a running sequence lacks a block, the last in order gives way:
 //   R1 slot and blocks leave a sequence only when in_flight == 0.
 //   R2 reaping never waits for a result when nothing is in flight.
@@ -103,6 +121,8 @@ class Scheduler {
   int32_t num_requests() const { return static_cast<int32_t>(requests_.size()); }
   int32_t num_running() const { return static_cast<int32_t>(running_.size()); }
   int32_t num_waiting() const { return static_cast<int32_t>(waiting_.size()) + num_held_; }
+  // Of these, choices that wait for a sibling to publish their common prompt.
+  int32_t num_held() const { return num_held_; }
   int64_t waiting_prompt_tokens() const { return waiting_prompt_tokens_; }
   const KvManager& kv() const { return kv_; }
   const SchedulerCounters& counters() const { return counters_; }
@@ -143,7 +163,7 @@ class Scheduler {
   void ForgetInFlight(const Sequence& sequence);
   void Enqueue(Sequence& sequence);
   void Unhold(Request& request, bool all);
-  void Dequeued(Request& request);
+  void Dequeue(Request& request, bool scheduled);
   void PublishUpTo(Sequence& sequence, int32_t num_computed);
 
   int32_t Remaining(const Sequence& s) const { return s.NumKnown() - s.num_computed; }

@@ -111,7 +111,7 @@ void Scheduler::EndSequence(Sequence& s, FinishReason reason, const StepOutput* 
   ++counters_.choices_finished[static_cast<size_t>(reason)];
   Emit(s, last, reason);
   if (--request.live_choices == 0) {
-    if (request.queued) Dequeued(request);
+    if (request.queued) Dequeue(request, /*scheduled=*/false);
     if (request.spec.deadline_us >= 0) deadlines_.Remove(request.spec.deadline_us, request.spec.id);
   } else if (!was_held && !faults_.strand_siblings) {
     // It led its siblings and published nothing: the next one leads.
@@ -204,12 +204,11 @@ void Scheduler::Unhold(Request& request, bool all) {
   }
 }
 
-void Scheduler::Dequeued(Request& request) {
+void Scheduler::Dequeue(Request& request, bool scheduled) {
   if (!request.queued) return;
   request.queued = false;
   waiting_prompt_tokens_ -= request.prompt_tokens;
-  ++changes_.dequeued_requests;
-  changes_.dequeued_tokens += request.prompt_tokens;
+  changes_.dequeued.push_back({request.spec.id, scheduled});
   if (options_.max_queue_time_us >= 0) {
     queue_limits_.Remove(request.submitted_us + options_.max_queue_time_us, request.spec.id);
   }
@@ -255,8 +254,7 @@ void Scheduler::Expire(int64_t now_us) {
 }
 
 void Scheduler::ClearChanges() {
-  changes_.dequeued_requests = 0;
-  changes_.dequeued_tokens = 0;
+  changes_.dequeued.clear();
   changes_.ended.clear();
 }
 

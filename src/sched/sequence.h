@@ -13,10 +13,11 @@ namespace inferd {
 
 struct Request;
 
-// Who goes first: lower priority values, then earlier arrivals, then the first
-// choice of a request. A preempted sequence keeps its place.
+// Who goes first: lower ranks, then earlier arrivals, then the first choice of a
+// request. Keys never change: a preempted sequence keeps its place, and so does one
+// that grows old (see PriorityAgeing).
 struct QueueKey {
-  int32_t priority = 0;
+  int64_t rank = 0;
   uint64_t arrival = 0;
   int32_t choice = 0;
   friend auto operator<=>(const QueueKey&, const QueueKey&) = default;

@@ -399,6 +399,8 @@ TEST(EngineOptionsTest, EachOptionHasLimits) {
   EXPECT_TRUE(broken([](EngineOptions& o) { o.max_queued_tokens = 0; }));
   EXPECT_TRUE(broken([](EngineOptions& o) { o.max_queue_time_us = -2; }));
   EXPECT_TRUE(broken([](EngineOptions& o) { o.max_preemptions = -1; }));
+  EXPECT_TRUE(broken([](EngineOptions& o) { o.priority_step_us = -1; }));
+  EXPECT_TRUE(broken([](EngineOptions& o) { o.priority_limit_us = -1; }));
   EXPECT_TRUE(broken([](EngineOptions& o) { o.depth = 0; }));
   EXPECT_TRUE(broken([](EngineOptions& o) {
     o.block_size = 1;

@@ -82,6 +82,10 @@ Workload MakeWorkload(uint64_t seed, int depth) {
   }
   const int32_t max_len = std::min(o.max_model_len, (o.num_blocks - 1) * o.block_size);
   const bool priorities = dice.OneIn(3), deadlines = dice.OneIn(3), cancels = dice.OneIn(2);
+  if (priorities) {
+    o.priority_step_us = dice.OneIn(2) ? dice.Between(1, 2000) : 0;
+    o.priority_limit_us = dice.Between(0, 4000);
+  }
   const int64_t num_scopes = dice.OneIn(3) ? 2 : 1;
   const int64_t spread = dice.OneIn(3) ? 0 : dice.Between(1, 60);
   w.clients.resize(static_cast<size_t>(dice.Between(2, 12)));
@@ -103,7 +107,10 @@ Workload MakeWorkload(uint64_t seed, int depth) {
       spec.stop.stop_tokens.push_back(static_cast<TokenId>(dice.Between(0, w.model.vocab - 1)));
     }
     if (priorities) spec.priority = static_cast<int32_t>(dice.Between(-1, 1));
-    if (deadlines && dice.OneIn(3)) spec.deadline_us = dice.Between(0, 8000);
+    if (deadlines && dice.OneIn(3)) {
+      spec.deadline_us = dice.Between(0, 8000);
+      spec.deadline_is_soft = dice.OneIn(2);
+    }
     spec.cache_scope = {static_cast<uint64_t>(dice.Between(1, num_scopes)), 7};
     c.arrives = dice.Between(0, spread);
     if (cancels && dice.OneIn(3)) {
@@ -256,7 +263,11 @@ Status RunSimulation(const SimulationOptions& sim, SimulationTotals& totals) {
         const Status status = core.inbox().Submit(c.spec);
         c.accepted = status.ok();
         if (!status.ok()) ++totals.refused;
-        if (!status.ok() && status.code() != StatusCode::kResourceExhausted) return status;
+        const bool too_late = status.code() == StatusCode::kDeadlineExceeded &&
+                              c.spec.deadline_us >= 0 && !c.spec.deadline_is_soft;
+        if (!status.ok() && !too_late && status.code() != StatusCode::kResourceExhausted) {
+          return status;
+        }
       }
       if (c.cancels == turn) {
         c.was_cancelled = true;

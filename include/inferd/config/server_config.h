@@ -44,6 +44,8 @@ struct ServerConfig {
     int64_t max_queued_tokens = 1 << 20;
     int64_t max_queue_time_ms = 0;  // 0: no limit
     int32_t max_preemptions = 8;
+    int64_t priority_step_ms = 10'000;
+    int64_t priority_limit_ms = 60'000;
     int32_t depth = 2;
     int32_t block_size = 16;  // tokens
     bool prefix_caching = true;
@@ -84,6 +86,7 @@ struct ServerConfig {
   struct Drain {
     int64_t delay_ms = 5'000;
     int64_t timeout_ms = 30'000;
+    int64_t grace_ms = 10'000;
   };
 
   Server server;

@@ -52,7 +52,11 @@ struct EngineOptions {
   int64_t max_queued_tokens = 1 << 20;  // prompt tokens waiting
   int64_t max_queue_time_us = -1;       // waiting longer is refused; -1: no limit
   int32_t max_preemptions = 8;          // per sequence; then it is finished with kPreempted
-  int depth = 2;                        // plans in flight
+  // One step of priority counts as `priority_step_us` of waiting, all of it as at most
+  // `priority_limit_us`. Step 0: strict priority.
+  int64_t priority_step_us = 10'000'000;
+  int64_t priority_limit_us = 60'000'000;
+  int depth = 2;  // plans in flight
   bool prefix_caching = true;
 };
 
@@ -65,6 +69,7 @@ struct EngineStats {
   // Now.
   int32_t running = 0;
   int32_t waiting = 0;
+  int32_t waiting_deferred = 0;  // of these, for a sibling to publish their prompt
   int64_t waiting_prompt_tokens = 0;
   int32_t blocks_total = 0;   // without the padding block
   int32_t blocks_used = 0;    // referenced by a sequence
@@ -98,9 +103,11 @@ class Engine {
 
   // Accepts the request or refuses it at once, with nothing changed:
   // RESOURCE_EXHAUSTED/QUEUE_FULL with retry information when the queue is full
-  // in requests or tokens; INVALID_ARGUMENT when it cannot fit the context or
-  // the KV cache at all; UNAVAILABLE/ENGINE_DEAD after a failure. Counted at
-  // admission, before any other work.
+  // in requests or tokens; DEADLINE_EXCEEDED/DEADLINE when its deadline passed or,
+  // at the pace the queue has been moving lately, would pass before its turn;
+  // INVALID_ARGUMENT when it cannot fit the context or the KV cache at all;
+  // UNAVAILABLE/ENGINE_DEAD after a failure. Counted at admission, before any other
+  // work.
   virtual Status Submit(RequestSpec spec) = 0;
 
   // Ends all choices of the request; unknown and finished ids are ignored. Its

@@ -51,8 +51,10 @@ struct RequestSpec {
   int32_t num_choices = 1;      // `n`; choice i samples with ChoiceSeed(seed, i)
   SamplingParams sampling;
   StopRules stop;
-  int32_t priority = 0;      // lower runs first; ties by arrival
+  int32_t priority = 0;      // lower runs first; who waits catches up (EngineOptions)
   int64_t deadline_us = -1;  // Clock::NowUs; -1: none
+  // What there is at the deadline is of use: never refused because of it.
+  bool deadline_is_soft = false;
   Hash128 cache_scope;       // prefix blocks are shared only within equal scopes
 };
 
