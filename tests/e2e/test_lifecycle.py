@@ -2,9 +2,7 @@
 
 import json
 import signal
-import shutil
 import socket
-import struct
 import threading
 import time
 
@@ -22,17 +20,22 @@ def serving(channel):
 
 
 def test_start_and_idle_memory(record_property):
-    best = None
+    best = busy = 99
     for _ in range(3):
         with Daemon() as daemon:
-            best = min(best or 99, daemon.ready_seconds)
+            best = min(best, daemon.ready_seconds)
+            busy = min(busy, daemon.cpu_seconds())
             time.sleep(0.3)
             rss = daemon.rss_bytes()
             assert daemon.http("/readyz")[0] == 200
     record_property("ready_seconds", best)
     record_property("idle_rss_mib", rss / 2**20)
-    print(f"ready after {best:.3f} s, idle RSS {rss / 2**20:.1f} MiB")
-    assert best < 3.0  # the aim is 0.3; shared machines are noisy
+    record_property("cpu_seconds", busy)
+    print(f"ready after {best:.3f} s, {busy:.2f} s of processor time, idle RSS {rss / 2**20:.1f} MiB")
+    # The aim is 0.3 s from start to ready. A shared machine lets it wait, so the
+    # processor time is held to that, and the clock to ten times as much.
+    assert busy < 0.3
+    assert best < 3.0
     assert rss < 150 * 2**20
 
 
@@ -170,69 +173,6 @@ def test_dry_run():
     assert result.returncode == 0, result.stderr
     for word in ("weights", "KV cache", "workspace", "total", "context of 1024 tokens"):
         assert word in result.stdout
-
-
-def copy_model(tmp_path):
-    target = tmp_path / "model"
-    shutil.copytree(MODEL, target)
-    return target
-
-
-def damage_truncate(model):
-    weights = model / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-64])
-
-
-def damage_header(model):
-    weights = model / "model.safetensors"
-    data = weights.read_bytes()
-    weights.write_bytes(struct.pack("<Q", 2**62) + data[8:])
-
-
-def damage_config(model):
-    config = json.loads((model / "config.json").read_text())
-    config["num_attention_heads"] = 0
-    (model / "config.json").write_text(json.dumps(config))
-
-
-def damage_architecture(model):
-    config = json.loads((model / "config.json").read_text())
-    config["architectures"] = ["UnheardOfForCausalLM"]
-    config["model_type"] = "unheard_of"
-    (model / "config.json").write_text(json.dumps(config))
-
-
-def damage_tokenizer(model):
-    (model / "tokenizer.json").write_text("{")
-
-
-def damage_template(model):
-    config = json.loads((model / "tokenizer_config.json").read_text())
-    config["chat_template"] = "{% for %}"
-    (model / "tokenizer_config.json").write_text(json.dumps(config))
-
-
-def damage_missing(model):
-    (model / "model.safetensors").unlink()
-
-
-@pytest.mark.parametrize("damage", [damage_truncate, damage_header, damage_config, damage_architecture,
-                                    damage_tokenizer, damage_template, damage_missing],
-                         ids=lambda f: f.__name__)
-def test_a_damaged_checkpoint_is_one_clear_line(tmp_path, damage):
-    model = copy_model(tmp_path)
-    damage(model)
-    result = run("serve", "--model", model, "--port=0", "--http-port=0", "--log-format=text")
-    assert result.returncode == 1, result.stderr
-    critical = [line for line in result.stderr.splitlines() if " critical " in line]
-    assert len(critical) == 1, result.stderr
-    assert str(model) in critical[0]
-
-
-def test_a_missing_directory():
-    result = run("serve", "--model", "/nowhere/model", "--port=0", "--http-port=0")
-    assert result.returncode == 1
-    assert "/nowhere/model" in result.stderr
 
 
 def test_json_log():
