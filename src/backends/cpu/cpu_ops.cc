@@ -4,7 +4,6 @@
 #include <limits>
 
 #include "backends/cpu/cpu_sampling.h"
-#include "backends/host/host_weights.h"
 #include "backends/host/tensor_checks.h"
 #include "cpu/elementwise.h"
 #include "cpu/norm.h"
@@ -12,22 +11,10 @@
 
 namespace inferd {
 
-StatusOr<VectorWeight> CpuOps::PackVector(const TensorView& host) {
-  return VectorToF32(host, allocator_);
-}
-
-StatusOr<EmbeddingTable> CpuOps::PackEmbedding(const TensorView& host) {
-  return BorrowEmbedding(host);
-}
-
-StatusOr<Buffer> CpuOps::Upload(std::span<const float> host) {
-  return CopyFloats(host, allocator_);
-}
-
 std::unique_ptr<StepPlan> CpuOps::MakeStepPlan(int32_t max_tokens, int32_t max_sequences,
                                                int32_t max_blocks_per_sequence) {
   tile_start_.reserve(static_cast<size_t>(max_sequences) + 1);
-  return std::make_unique<HostStepPlan>(max_tokens, max_sequences, max_blocks_per_sequence);
+  return HostOps::MakeStepPlan(max_tokens, max_sequences, max_blocks_per_sequence);
 }
 
 // Linear keeps its rows in tile order there, Sample its candidates, Attention the
@@ -43,10 +30,6 @@ int64_t CpuOps::ScratchBytes(int32_t max_tokens, int32_t /*max_sequences*/, int6
 void CpuOps::SetScratch(TensorView scratch) {
   INFERD_CHECK(reinterpret_cast<uintptr_t>(scratch.data) % 64 == 0);
   scratch_ = scratch;
-}
-
-void CpuOps::PlanStep(const StepInputs& inputs, StepPlan* plan) {
-  static_cast<HostStepPlan*>(plan)->Set(inputs);
 }
 
 void CpuOps::Embed(const StepPlan& plan, const EmbeddingTable& table, TensorView out) {
@@ -97,9 +80,7 @@ void CpuOps::AddRmsNorm(TensorView x, TensorView y, const VectorWeight& weight, 
 
 void CpuOps::HeadRmsNorm(TensorView x, int32_t first_head, int32_t num_heads, int32_t head_dim,
                          const VectorWeight& weight, float eps) {
-  CheckRows(x, x.dim(0), x.dim(1));
-  INFERD_CHECK(weight.size == head_dim && first_head >= 0 && num_heads >= 0);
-  INFERD_CHECK(int64_t{first_head + num_heads} * head_dim <= x.dim(1));
+  CheckHeads(x, first_head, num_heads, head_dim, weight);
   Split(x.dim(0), int64_t{num_heads} * head_dim, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {
       float* heads = x.As<float>() + t * x.dim(1) + int64_t{first_head} * head_dim;
@@ -111,8 +92,7 @@ void CpuOps::HeadRmsNorm(TensorView x, int32_t first_head, int32_t num_heads, in
 }
 
 void CpuOps::Add(TensorView x, TensorView y) {
-  CheckRows(x, y.dim(0), y.dim(1));
-  CheckRows(y, x.dim(0), x.dim(1));
+  CheckSameRows(x, y);
   const int64_t n = x.dim(1);
   Split(x.dim(0), n / 4 + 1, [&](int64_t begin, int64_t end, int) {
     kernels::Add(x.As<float>(), y.As<float>(), begin * n, end * n);
@@ -121,8 +101,7 @@ void CpuOps::Add(TensorView x, TensorView y) {
 
 void CpuOps::SiluMul(TensorView gate_up, TensorView out) {
   const int64_t n = out.dim(1);
-  CheckRows(gate_up, out.dim(0), 2 * n);
-  CheckRows(out, out.dim(0), n);
+  CheckGateUp(gate_up, out);
   const kernels::SiluMulParams p{gate_up.As<float>(), out.As<float>(), n};
   Split(out.dim(0), 2 * n,
         [&](int64_t begin, int64_t end, int) { kernels::SiluMul(p, begin, end); });
@@ -131,7 +110,6 @@ void CpuOps::SiluMul(TensorView gate_up, TensorView out) {
 void CpuOps::Rope(const StepPlan& plan, const RopeTable& table, TensorView x, int32_t num_heads,
                   int32_t head_dim) {
   const auto& step = static_cast<const HostStepPlan&>(plan);
-  CheckRows(x, step.num_tokens(), x.dim(1));
   CheckRope(step, table, x, num_heads, head_dim);
   const int64_t half = table.rotary_dim / 2;
   Split(step.num_tokens(), int64_t{num_heads} * head_dim, [&](int64_t begin, int64_t end, int) {
@@ -143,21 +121,10 @@ void CpuOps::Rope(const StepPlan& plan, const RopeTable& table, TensorView x, in
   });
 }
 
-void CpuOps::GatherSampleRows(const StepPlan& plan, TensorView x, TensorView out) {
-  const auto& step = static_cast<const HostStepPlan&>(plan);
-  const int64_t n = x.dim(1);
-  CheckRows(x, step.num_tokens(), n);
-  CheckRows(out, step.num_sample_rows(), n);
-  for (int32_t i = 0; i < step.num_sample_rows(); ++i) {
-    std::copy_n(x.As<float>() + step.sample_row(i) * n, n, out.As<float>() + i * n);
-  }
-}
-
 void CpuOps::Sample(TensorView logits, std::span<const SampleRow> rows,
                     std::span<SampleOutput> out) {
   const int64_t vocab = logits.dim(1);
-  CheckRows(logits, static_cast<int64_t>(rows.size()), vocab);
-  INFERD_CHECK(out.size() == rows.size());
+  CheckSample(logits, rows, out);
   const int64_t memory_bytes = CpuSamplerMemory::Bytes(vocab);
   INFERD_CHECK(scratch_.data != nullptr && scratch_.NumBytes() >= memory_bytes * pool_.threads());
   pool_.ParallelFor(
@@ -169,16 +136,6 @@ void CpuOps::Sample(TensorView logits, std::span<const SampleRow> rows,
                        memory, &out[i]);
         }
       });
-}
-
-Status CpuOps::Finish() {
-  Status result = std::move(error_);
-  error_ = OkStatus();
-  return result;
-}
-
-void CpuOps::SetError(std::string_view message) {
-  if (error_.ok()) error_ = InternalError(message);
 }
 
 }  // namespace inferd

@@ -6,28 +6,23 @@
 #include <vector>
 
 #include "backends/cpu/thread_pool.h"
-#include "backends/host/host_step_plan.h"
+#include "backends/host/host_ops.h"
 #include "cpu/attention.h"
-#include "inferd/ops/ops.h"
 
 namespace inferd {
 
 // Used by one rank thread, which takes part in the pool's work.
-class CpuOps final : public Ops {
+class CpuOps final : public HostOps {
  public:
   explicit CpuOps(int threads) : pool_(threads) {}
 
   int threads() const { return pool_.threads(); }
 
   std::string_view name() const override { return "cpu"; }
-  Allocator& allocator() override { return allocator_; }
 
   bool Supports(WeightFormat format) const override;
   StatusOr<LinearWeight> Pack(std::span<const RawLinear> parts,
                               std::span<const TensorView> bias) override;
-  StatusOr<VectorWeight> PackVector(const TensorView& host) override;
-  StatusOr<EmbeddingTable> PackEmbedding(const TensorView& host) override;
-  StatusOr<Buffer> Upload(std::span<const float> host) override;
   int64_t KvBytesPerBlock(const KvLayerSpec& spec) const override;
   std::unique_ptr<StepPlan> MakeStepPlan(int32_t max_tokens, int32_t max_sequences,
                                          int32_t max_blocks_per_sequence) override;
@@ -35,7 +30,6 @@ class CpuOps final : public Ops {
                        int64_t vocab_size) const override;
   void SetScratch(TensorView scratch) override;
 
-  void PlanStep(const StepInputs& inputs, StepPlan* plan) override;
   void Embed(const StepPlan& plan, const EmbeddingTable& table, TensorView out) override;
   void RmsNorm(TensorView x, const VectorWeight& weight, float eps, TensorView out) override;
   void HeadRmsNorm(TensorView x, int32_t first_head, int32_t num_heads, int32_t head_dim,
@@ -49,10 +43,8 @@ class CpuOps final : public Ops {
                 const KvLayerView& kv) override;
   void Attention(const StepPlan& plan, TensorView qkv, int32_t num_q_heads, const KvLayerView& kv,
                  float scale, TensorView out) override;
-  void GatherSampleRows(const StepPlan& plan, TensorView x, TensorView out) override;
   void Sample(TensorView logits, std::span<const SampleRow> rows,
               std::span<SampleOutput> out) override;
-  Status Finish() override;
 
   void AddRmsNorm(TensorView x, TensorView y, const VectorWeight& weight, float eps,
                   TensorView out) override;
@@ -74,13 +66,10 @@ class CpuOps final : public Ops {
   // false when scratch cannot hold the partials or there is nothing to win.
   bool AttendSplits(const HostStepPlan& step, const kernels::AttentionParams& p,
                     int32_t num_q_heads);
-  void SetError(std::string_view message);
 
-  HostAllocator allocator_;
   ThreadPool pool_;
   TensorView scratch_;               // bytes
   std::vector<int32_t> tile_start_;  // [sequences + 1] first attention tile of each
-  Status error_;
 };
 
 template <class Body>

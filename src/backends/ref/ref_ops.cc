@@ -31,27 +31,6 @@ StatusOr<LinearWeight> RefOps::Pack(std::span<const RawLinear> parts,
   return weight;
 }
 
-StatusOr<VectorWeight> RefOps::PackVector(const TensorView& host) {
-  return VectorToF32(host, allocator_);
-}
-
-StatusOr<EmbeddingTable> RefOps::PackEmbedding(const TensorView& host) {
-  return BorrowEmbedding(host);
-}
-
-StatusOr<Buffer> RefOps::Upload(std::span<const float> host) {
-  return CopyFloats(host, allocator_);
-}
-
-std::unique_ptr<StepPlan> RefOps::MakeStepPlan(int32_t max_tokens, int32_t max_sequences,
-                                               int32_t max_blocks_per_sequence) {
-  return std::make_unique<HostStepPlan>(max_tokens, max_sequences, max_blocks_per_sequence);
-}
-
-void RefOps::PlanStep(const StepInputs& inputs, StepPlan* plan) {
-  static_cast<HostStepPlan*>(plan)->Set(inputs);
-}
-
 void RefOps::Embed(const StepPlan& plan, const EmbeddingTable& table, TensorView out) {
   const auto& step = static_cast<const HostStepPlan&>(plan);
   const int64_t n = table.view.dim(1);
@@ -91,9 +70,7 @@ void RefOps::RmsNorm(TensorView x, const VectorWeight& weight, float eps, Tensor
 
 void RefOps::HeadRmsNorm(TensorView x, int32_t first_head, int32_t num_heads, int32_t head_dim,
                          const VectorWeight& weight, float eps) {
-  CheckRows(x, x.dim(0), x.dim(1));
-  INFERD_CHECK(weight.size == head_dim && first_head >= 0 && num_heads >= 0);
-  INFERD_CHECK(int64_t{first_head + num_heads} * head_dim <= x.dim(1));
+  CheckHeads(x, first_head, num_heads, head_dim, weight);
   for (int64_t t = 0; t < x.dim(0); ++t) {
     for (int32_t h = first_head; h < first_head + num_heads; ++h) {
       float* head = x.As<float>() + t * x.dim(1) + int64_t{h} * head_dim;
@@ -103,8 +80,7 @@ void RefOps::HeadRmsNorm(TensorView x, int32_t first_head, int32_t num_heads, in
 }
 
 void RefOps::Add(TensorView x, TensorView y) {
-  CheckRows(x, y.dim(0), y.dim(1));
-  CheckRows(y, x.dim(0), x.dim(1));
+  CheckSameRows(x, y);
   for (int64_t i = 0; i < x.NumElements(); ++i) x.As<float>()[i] += y.As<float>()[i];
 }
 
@@ -128,8 +104,7 @@ void RefOps::Linear(TensorView x, const LinearWeight& weight, TensorView out) {
 
 void RefOps::SiluMul(TensorView gate_up, TensorView out) {
   const int64_t n = out.dim(1);
-  CheckRows(gate_up, out.dim(0), 2 * n);
-  CheckRows(out, out.dim(0), n);
+  CheckGateUp(gate_up, out);
   for (int64_t t = 0; t < out.dim(0); ++t) {
     const float* gate = gate_up.As<float>() + t * 2 * n;
     const float* up = gate + n;
@@ -143,7 +118,6 @@ void RefOps::SiluMul(TensorView gate_up, TensorView out) {
 void RefOps::Rope(const StepPlan& plan, const RopeTable& table, TensorView x, int32_t num_heads,
                   int32_t head_dim) {
   const auto& step = static_cast<const HostStepPlan&>(plan);
-  CheckRows(x, step.num_tokens(), x.dim(1));
   CheckRope(step, table, x, num_heads, head_dim);
   const int64_t half = table.rotary_dim / 2;
   for (int32_t t = 0; t < step.num_tokens(); ++t) {
@@ -161,35 +135,14 @@ void RefOps::Rope(const StepPlan& plan, const RopeTable& table, TensorView x, in
   }
 }
 
-void RefOps::GatherSampleRows(const StepPlan& plan, TensorView x, TensorView out) {
-  const auto& step = static_cast<const HostStepPlan&>(plan);
-  const int64_t n = x.dim(1);
-  CheckRows(x, step.num_tokens(), n);
-  CheckRows(out, step.num_sample_rows(), n);
-  for (int32_t i = 0; i < step.num_sample_rows(); ++i) {
-    std::copy_n(x.As<float>() + step.sample_row(i) * n, n, out.As<float>() + i * n);
-  }
-}
-
 void RefOps::Sample(TensorView logits, std::span<const SampleRow> rows,
                     std::span<SampleOutput> out) {
   const int64_t vocab = logits.dim(1);
-  CheckRows(logits, static_cast<int64_t>(rows.size()), vocab);
-  INFERD_CHECK(out.size() == rows.size());
+  CheckSample(logits, rows, out);
   for (size_t i = 0; i < rows.size(); ++i) {
     RefSampleRow({logits.As<float>() + static_cast<int64_t>(i) * vocab, static_cast<size_t>(vocab)},
                  rows[i], &sampler_, &out[i]);
   }
-}
-
-Status RefOps::Finish() {
-  Status result = std::move(error_);
-  error_ = OkStatus();
-  return result;
-}
-
-void RefOps::SetError(std::string_view message) {
-  if (error_.ok()) error_ = InternalError(message);
 }
 
 }  // namespace inferd

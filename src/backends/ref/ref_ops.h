@@ -4,32 +4,24 @@
 #include <memory>
 #include <string_view>
 
-#include "backends/host/host_step_plan.h"
+#include "backends/host/host_ops.h"
 #include "backends/ref/ref_sampling.h"
-#include "inferd/ops/ops.h"
 
 namespace inferd {
 
 // Used by one rank thread. Not final: tests derive backends with another cache
 // layout from it.
-class RefOps : public Ops {
+class RefOps : public HostOps {
  public:
   std::string_view name() const override { return "ref"; }
-  Allocator& allocator() override { return allocator_; }
 
   bool Supports(WeightFormat format) const override;
   StatusOr<LinearWeight> Pack(std::span<const RawLinear> parts,
                               std::span<const TensorView> bias) override;
-  StatusOr<VectorWeight> PackVector(const TensorView& host) override;
-  StatusOr<EmbeddingTable> PackEmbedding(const TensorView& host) override;
-  StatusOr<Buffer> Upload(std::span<const float> host) override;
   int64_t KvBytesPerBlock(const KvLayerSpec& spec) const override;
-  std::unique_ptr<StepPlan> MakeStepPlan(int32_t max_tokens, int32_t max_sequences,
-                                         int32_t max_blocks_per_sequence) override;
   int64_t ScratchBytes(int32_t, int32_t, int64_t, int64_t) const override { return 0; }
   void SetScratch(TensorView) override {}
 
-  void PlanStep(const StepInputs& inputs, StepPlan* plan) override;
   void Embed(const StepPlan& plan, const EmbeddingTable& table, TensorView out) override;
   void RmsNorm(TensorView x, const VectorWeight& weight, float eps, TensorView out) override;
   void HeadRmsNorm(TensorView x, int32_t first_head, int32_t num_heads, int32_t head_dim,
@@ -43,10 +35,8 @@ class RefOps : public Ops {
                 const KvLayerView& kv) override;
   void Attention(const StepPlan& plan, TensorView qkv, int32_t num_q_heads, const KvLayerView& kv,
                  float scale, TensorView out) override;
-  void GatherSampleRows(const StepPlan& plan, TensorView x, TensorView out) override;
   void Sample(TensorView logits, std::span<const SampleRow> rows,
               std::span<SampleOutput> out) override;
-  Status Finish() override;
 
  protected:
   // Where the head_dim values of one head of one cached token lie, in elements
@@ -60,14 +50,9 @@ class RefOps : public Ops {
                                int32_t head) const;
 
  private:
-  // Keeps the first.
-  void SetError(std::string_view message);
-
-  HostAllocator allocator_;
   RefSamplerMemory sampler_;
   std::vector<double> scores_;  // one query's, over its context
   std::vector<double> mixed_;   // [head_dim] weighted values of one query
-  Status error_;
 };
 
 }  // namespace inferd

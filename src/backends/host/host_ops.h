@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "backends/host/host_step_plan.h"
+#include "inferd/ops/ops.h"
+
+namespace inferd {
+
+// The part of the op set that is the same for every backend in host memory: small
+// weights, plans, the gathering of rows, the first error of a step. Used by one
+// rank thread.
+class HostOps : public Ops {
+ public:
+  Allocator& allocator() override { return allocator_; }
+
+  StatusOr<VectorWeight> PackVector(const TensorView& host) override;
+  StatusOr<EmbeddingTable> PackEmbedding(const TensorView& host) override;
+  StatusOr<Buffer> Upload(std::span<const float> host) override;
+  // The plans are HostStepPlan.
+  std::unique_ptr<StepPlan> MakeStepPlan(int32_t max_tokens, int32_t max_sequences,
+                                         int32_t max_blocks_per_sequence) override;
+
+  void PlanStep(const StepInputs& inputs, StepPlan* plan) override;
+  void GatherSampleRows(const StepPlan& plan, TensorView x, TensorView out) override;
+  Status Finish() override;
+
+ protected:
+  // What Finish will answer; the first one is kept.
+  void SetError(std::string_view message);
+
+  HostAllocator allocator_;
+
+ private:
+  Status error_;
+};
+
+}  // namespace inferd
