@@ -56,6 +56,24 @@ bool NodeText(const YAML::Node& node, std::string* text) {
   return true;
 }
 
+bool IsSection(std::string_view name) {
+  return std::any_of(ConfigKeys().begin(), ConfigKeys().end(),
+                     [&](const ConfigKey& key) { return key.section() == name; });
+}
+
+// What an unknown entry at the top of a file was meant to be: a section, or the
+// key of a section that was left out.
+std::string NearestOf(const std::string& name, const YAML::Node& value) {
+  if (value.IsMap() && value.size() > 0) {
+    const std::string first = name + "." + value.begin()->first.Scalar();
+    return std::string(NearestConfigKey(first).section());
+  }
+  for (const ConfigKey& key : ConfigKeys()) {
+    if (key.key() == name) return std::string(key.name);
+  }
+  return std::string(NearestConfigKey(name).name);
+}
+
 bool IsLoopback(std::string_view host) {
   return host == "localhost" || host == "::1" || host == "[::1]" || host.rfind("127.", 0) == 0 ||
          host.rfind("unix:", 0) == 0;
@@ -136,6 +154,12 @@ Status ConfigLoader::ApplyYaml(std::string_view text, std::string_view origin) {
     std::set<std::string> seen;
     for (const auto& section : root) {
       const std::string section_name = section.first.Scalar();
+      if (!IsSection(section_name)) {
+        // The nearest key may be one meant to stand in its section.
+        errors.Add(Where(origin, section.first) + ": unknown section " + section_name +
+                   "; did you mean " + NearestOf(section_name, section.second) + "?");
+        continue;
+      }
       if (section.second.IsNull()) continue;
       if (!section.second.IsMap()) {
         errors.Add(Where(origin, section.first) + ": section " + section_name +

@@ -48,6 +48,17 @@ TEST(ConfigLoader, UnknownKeysNameTheNearest) {
               HasSubstr("did you mean server.port?"));
 }
 
+TEST(ConfigLoader, UnknownSectionsNameTheNearest) {
+  const auto message = [](std::string_view yaml) {
+    return ConfigLoader().ApplyYaml(yaml, "f").message();
+  };
+  EXPECT_EQ(message("servre:\n  port: 1\n"), "f:1: unknown section servre; did you mean server?");
+  EXPECT_EQ(message("max_running: 8\n"),
+            "f:1: unknown section max_running; did you mean engine.max_running?");
+  EXPECT_THAT(message("foo:\n"), HasSubstr("f:1: unknown section foo; did you mean "));
+  EXPECT_EQ(message("engine:\n"), "");
+}
+
 TEST(ConfigLoader, OtherVariablesOfTheEnvironmentAreLeftAlone) {
   ConfigLoader loader;
   EXPECT_TRUE(loader
@@ -65,7 +76,7 @@ TEST(ConfigLoader, EveryErrorOfASourceIsReported) {
   EXPECT_THAT(status.message(), HasSubstr("c.yaml:2: engine.depth: must be between 1 and 8"));
   EXPECT_THAT(status.message(), HasSubstr("c.yaml:3: engine.max_running: expected an integer"));
   EXPECT_THAT(status.message(), HasSubstr("c.yaml:5: log.level"));
-  EXPECT_THAT(status.message(), HasSubstr("c.yaml:6: section extra: expected a map"));
+  EXPECT_THAT(status.message(), HasSubstr("c.yaml:6: unknown section extra"));
   EXPECT_THAT(status.message(), HasSubstr("c.yaml:7: section server: expected a map"));
 }
 
