@@ -56,7 +56,7 @@ void ChoiceDecoder::AddDecoded(const std::string& text) {
   for (auto it = held_.rbegin(); it != held_.rend() && it->text_end < 0; ++it) {
     it->text_end = decoded_bytes_;
   }
-  if (!matcher_) {
+  if (!matcher_ || num_tokens_ <= options_.min_tokens) {
     Emit(text);
     return;
   }

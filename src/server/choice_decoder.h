@@ -20,6 +20,7 @@ struct DecodeOptions {
   bool skip_special_tokens = true;
   bool keep_pieces = false;  // logprobs or token ids were asked for
   int32_t tokens_per_delta = 1;
+  int32_t min_tokens = 0;  // no stop string is looked for in the text of that many tokens
 };
 
 // Tokens of one choice in, deltas out: detokenizes, looks for stop strings, and

@@ -97,6 +97,7 @@ void GenerationCall::MakeDecoders(const GenerationRequest& request) {
   options.skip_special_tokens = request.skip_special_tokens;
   options.keep_pieces = request.sampling.logprobs >= 0 || request.return_token_ids;
   options.tokens_per_delta = request.stream_interval;
+  options.min_tokens = request.min_tokens;
   for (int32_t i = 0; i < request.num_choices; ++i) {
     decoders_.push_back(std::make_unique<ChoiceDecoder>(i, *model_->model.tokenizer, options));
   }

@@ -104,6 +104,18 @@ TEST(ChoiceDecoderTest, FindsAStopStringSplitOverTokens) {
   EXPECT_EQ(r.num_tokens, 14);  // the stop string's tokens count
 }
 
+TEST(ChoiceDecoderTest, LooksForStopStringsOnlyAfterTheLeastTokens) {
+  DecodeOptions options = Pieces();
+  options.stop_strings = {"EN"};
+  options.min_tokens = 3;  // the first EN lies within
+  const Decoded r = DecodeAll(options, TextEvents(1, "ENaENb", FinishReason::kStopToken));
+  EXPECT_EQ(r.text, "ENa");
+  EXPECT_EQ(r.matched_stop, "EN");
+  EXPECT_EQ(r.num_tokens, 5);
+  options.min_tokens = 4;  // and here the second begins within
+  EXPECT_EQ(DecodeAll(options, TextEvents(1, "ENaENb", FinishReason::kStopToken)).text, "ENaENb");
+}
+
 TEST(ChoiceDecoderTest, MayIncludeTheStopString) {
   DecodeOptions options;
   options.stop_strings = {"END"};
