@@ -48,7 +48,7 @@ void Report(const ChatSession::Answer& answer, bool stats) {
 ChatSession::Answer AskAndPrint(ChatSession& session, const std::string& text, bool stats) {
   const ChatSession::Answer answer =
       session.Ask(text, [](std::string_view piece) { Write(Printable(std::string(piece))); });
-  Write("\n");
+  if (answer.status.ok() || !answer.text.empty()) Write("\n");
   Report(answer, stats);
   return answer;
 }

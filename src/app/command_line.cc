@@ -103,7 +103,7 @@ std::string NearestFlag(const CLI::App& command, const std::string& unknown) {
 Status UnknownArguments(const CLI::App& command, const std::vector<std::string>& rest) {
   std::string message;
   for (const std::string& argument : rest) {
-    if (!message.empty()) message += '\n';
+    if (!message.empty()) message += "; ";
     message += (argument.rfind('-', 0) == 0 ? "unknown flag " : "unexpected argument ") + argument;
     const std::string nearest =
         argument.rfind('-', 0) == 0 ? NearestFlag(command, argument) : std::string();

@@ -74,7 +74,7 @@ TEST(CommandLine, UnknownFlagsNameTheNearest) {
   EXPECT_EQ(ErrorOf({"serve", "--engine.max_runing=1"}),
             "unknown flag --engine.max_runing=1; did you mean --engine.max_running?");
   EXPECT_EQ(ErrorOf({"chat", "--temprature", "1"}),
-            "unknown flag --temprature; did you mean --temperature?\nunexpected argument 1");
+            "unknown flag --temprature; did you mean --temperature?; unexpected argument 1");
   EXPECT_EQ(ErrorOf({"serve", "--zzzzzzzzzz"}), "unknown flag --zzzzzzzzzz");
   EXPECT_THAT(ErrorOf({"sevre"}), HasSubstr("unknown command sevre"));
   EXPECT_THAT(ErrorOf({"serve", "extra"}), HasSubstr("unexpected argument extra"));

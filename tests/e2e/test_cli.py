@@ -1,14 +1,17 @@
 """The client subcommands against the real daemon."""
 
+import json
 import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import time
 
-from daemon import BINARY, run
+import pytest
+from daemon import BINARY, MODEL, Daemon, run
 
 QUESTION = "What is the largest of 28, 74, 25, 41?"
 
@@ -40,6 +43,7 @@ def test_conversation_from_a_pipe(shared_daemon):
 def test_a_refused_question(shared_daemon):
     result = run("chat", "--addr", shared_daemon.address, "--once", "x", "--model", "other")
     assert result.returncode == 1
+    assert result.stdout == ""
     assert "NOT_FOUND" in result.stderr
 
 
@@ -90,26 +94,45 @@ class Terminal:
         return os.waitstatus_to_exitcode(status)
 
 
-def test_terminal(shared_daemon):
-    """Ctrl-C stops the answer, then only hints; Ctrl-D leaves."""
-    terminal = Terminal("--addr", shared_daemon.address, "--temperature", "1.8", "--max-tokens", "900",
-                        "--top-p", "1")
+@pytest.fixture
+def endless_daemon(tmp_path):
+    """The demo model without an end token, on the slow backend: answers last."""
+    model = tmp_path / "model"
+    shutil.copytree(MODEL, model)
+    for file in ("config.json", "generation_config.json"):
+        content = json.loads((model / file).read_text())
+        content["eos_token_id"] = 2047
+        (model / file).write_text(json.dumps(content))
+    with Daemon("--backend=ref", "--kv-cache-size=64MiB", model=model) as daemon:
+        yield daemon
+
+
+def test_terminal(endless_daemon):
+    """Ctrl-C stops the answer and not the program, then only hints; Ctrl-D leaves."""
+    terminal = Terminal("--addr", endless_daemon.address)
     terminal.read_until(r"> ")
-    terminal.write("Tell me a long story.\n")
-    terminal.read_until(r"story\.\r\n.")
-    terminal.write("\x03")
-    terminal.read_until(r"\[stopped\]|> ")
+    for _ in range(2):
+        terminal.write("What is the KV cache?\n")
+        terminal.read_until(r"cache\?\r\n.*\w")
+        terminal.write("\x03")
+        terminal.read_until(r"\[stopped\]")
+        terminal.read_until(r"> ")
+    end = time.monotonic() + 10  # the client knows before the daemon
+    while (cancelled := endless_daemon.metric("inferd_requests_total", code="CANCELLED",
+                                              method="ChatService/StreamChatCompletion")) < 2:
+        assert time.monotonic() < end, cancelled
+        time.sleep(0.02)
+    assert cancelled == 2
     terminal.write("\x03")
     terminal.read_until(r"Ctrl-D or /quit leaves")
     terminal.write("\x04")
     assert terminal.wait() == 0
 
 
-def test_ctrl_c_ends_once(shared_daemon):
-    child = subprocess.Popen([BINARY, "chat", "--addr", shared_daemon.address, "--once", "Tell me a story.",
-                              "--temperature", "2", "--max-tokens", "900"],
+def test_ctrl_c_ends_once(endless_daemon):
+    child = subprocess.Popen([BINARY, "chat", "--addr", endless_daemon.address, "--once", "What is the KV cache?"],
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     child.stdout.read(1)
     child.send_signal(signal.SIGINT)
-    child.communicate(timeout=20)
-    assert child.returncode in (0, 130)
+    _, errors = child.communicate(timeout=20)
+    assert (child.returncode, errors) == (130, b"[stopped]\n")
