@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdio>
 #include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "inferd/text/chat_template.h"
@@ -62,6 +63,8 @@ SamplingDefaults MakeDefaults(const GenerationDefaults& generation, spdlog::logg
 // Tokenizer and chat template, into `served`.
 Status LoadText(const ServerConfig& config, ServedModel* served, spdlog::logger& logger) {
   const fs::path directory = config.model.path;
+  std::error_code error;
+  if (!fs::is_directory(directory, error)) return NotFoundError("no such directory");
   INFERD_ASSIGN_OR_RETURN(const TokenizerConfig text, LoadTokenizerConfig(directory));
   INFERD_ASSIGN_OR_RETURN(served->tokenizer, Tokenizer::Load(directory, TokenizerLimits()));
   served->bos_token = text.bos_token;
