@@ -191,4 +191,4 @@ def test_a_damaged_checkpoint_is_one_clear_line(tmp_path, name):
 def test_not_a_directory(path):
     result = run("serve", "--model", path, "--port=0", "--http-port=0", "--log-format=text")
     assert result.returncode == 1
-    assert path in result.stderr.splitlines()[-1]
+    assert f"{path}: no such directory" in result.stderr.splitlines()[-1]
