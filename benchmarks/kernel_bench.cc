@@ -48,7 +48,8 @@ double Now(bool cpu_clock) {
 
 // Best of several: a ceiling is what the machine can do when nobody disturbs it.
 Ceilings MeasureCeilings(const Settings& settings) {
-  ThreadPool pool(settings.threads);
+  const SystemClock clock;
+  ThreadPool pool({settings.threads, {}}, clock);
   const auto seconds = [&](const auto& work) {
     const double start = Now(settings.cpu_clock);
     work();

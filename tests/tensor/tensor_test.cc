@@ -4,7 +4,11 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
 #include <limits>
+#include <string>
 #include <vector>
 
 namespace inferd {
@@ -57,6 +61,52 @@ class LimitedAllocator final : public Allocator {
  private:
   HostAllocator host_;
 };
+
+// The bytes of [begin, end) that lie on huge pages.
+int64_t HugeBytes(uintptr_t begin, uintptr_t end) {
+  std::ifstream maps("/proc/self/smaps");
+  std::string line;
+  bool inside = false;
+  int64_t bytes = 0;
+  while (std::getline(maps, line)) {
+    unsigned long from = 0;  // NOLINT(runtime/int): what sscanf takes
+    unsigned long to = 0;    // NOLINT(runtime/int)
+    long kibibytes = 0;      // NOLINT(runtime/int)
+    if (std::sscanf(line.c_str(), "%lx-%lx ", &from, &to) == 2) {
+      inside = from < end && to > begin;
+    } else if (inside && std::sscanf(line.c_str(), "AnonHugePages: %ld kB", &kibibytes) == 1) {
+      bytes += kibibytes * 1024;
+    }
+  }
+  return bytes;
+}
+
+TEST(HostAllocator, LargeBuffersLieOnHugePages) {
+  std::ifstream file("/sys/kernel/mm/transparent_hugepage/enabled");
+  std::string setting;
+  if (!std::getline(file, setting) || setting.find("[never]") != std::string::npos) {
+    GTEST_SKIP() << "the machine gives no transparent huge pages";
+  }
+  constexpr size_t kBytes = size_t{64} << 20;
+  HostAllocator allocator;
+  auto buffer = Buffer::Create(allocator, kBytes);
+  ASSERT_TRUE(buffer.ok());
+  const auto begin = reinterpret_cast<uintptr_t>(buffer->data());
+  EXPECT_EQ(begin % (size_t{2} << 20), 0u);
+  std::memset(buffer->data(), 1, kBytes);
+  // Not all of them, for memory may be fragmented.
+  EXPECT_GE(HugeBytes(begin, begin + kBytes), int64_t{2} << 20);
+}
+
+TEST(HostAllocator, SmallBuffersAreOnlyAligned) {
+  HostAllocator allocator;
+  for (const size_t alignment : {size_t{1}, size_t{64}, size_t{4096}}) {
+    void* pointer = allocator.Allocate(1000, alignment);
+    ASSERT_NE(pointer, nullptr);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(pointer) % alignment, 0u);
+    allocator.Free(pointer, 1000);
+  }
+}
 
 TEST(Buffer, ReturnsItsMemoryAndReportsRefusal) {
   LimitedAllocator allocator;

@@ -12,9 +12,13 @@
 
 namespace inferd {
 
+// Whether computing threads stay on the cores they are given.
+enum class ThreadPinning : uint8_t { kAuto, kOn, kOff };
+
 struct BackendOptions {
-  int threads = 0;  // 0: one per core
+  int threads = 0;  // 0: what the process may use of the machine's cores
   std::shared_ptr<spdlog::logger> logger;
+  ThreadPinning pinning = ThreadPinning::kAuto;
 };
 
 // A device and its ops. Created once per rank, used by its thread.

@@ -11,6 +11,8 @@ class Clock {
   virtual ~Clock() = default;
   // Monotonic microseconds since an arbitrary point.
   virtual int64_t NowUs() const = 0;
+  // The same in nanoseconds.
+  virtual int64_t NowNs() const { return NowUs() * 1000; }
   // Microseconds since the Unix epoch.
   virtual int64_t UnixUs() const = 0;
 };
@@ -19,6 +21,7 @@ class Clock {
 class SystemClock final : public Clock {
  public:
   int64_t NowUs() const override;
+  int64_t NowNs() const override;
   int64_t UnixUs() const override;
 };
 

@@ -4,6 +4,7 @@
 #include <system_error>
 #include <thread>
 
+#include "backends/cpu/cpu_budget.h"
 #include "backends/cpu/cpu_ops.h"
 #include "backends/host/host_memory.h"
 #include "cpu/common.h"
@@ -15,17 +16,20 @@ constexpr int kMaxThreads = 256;
 
 class CpuBackend final : public Backend {
  public:
-  explicit CpuBackend(int threads) : ops_(threads) {}
+  explicit CpuBackend(const CpuChoice& cpus)
+      : pinned_(!cpus.cores.empty()), ops_({cpus.threads, cpus.cores}, clock_) {}
   Ops& ops() override { return ops_; }
   std::string Description() const override {
     const int threads = ops_.threads();
     return std::string("cpu: ") + kernels::TargetName() + ", " + std::to_string(threads) +
-           (threads == 1 ? " thread" : " threads");
+           (threads == 1 ? " thread" : " threads") + (pinned_ ? ", pinned" : "");
   }
   int64_t TotalMemoryBytes() const override { return ReadHostMemory().total_bytes; }
   int64_t AvailableMemoryBytes() const override { return ReadHostMemory().available_bytes; }
 
  private:
+  const SystemClock clock_;
+  const bool pinned_;
   CpuOps ops_;
 };
 
@@ -35,10 +39,10 @@ StatusOr<std::unique_ptr<Backend>> CreateCpuBackend(const BackendOptions& option
   if (options.threads < 0 || options.threads > kMaxThreads) {
     return InvalidArgumentError("threads must be in [0, " + std::to_string(kMaxThreads) + "]");
   }
-  const int cores = static_cast<int>(std::thread::hardware_concurrency());
-  const int threads = std::clamp(options.threads > 0 ? options.threads : cores, 1, kMaxThreads);
+  CpuChoice cpus = ChooseCpus(ReadCpuBudget("/"), options.threads, options.pinning);
+  cpus.threads = std::min(cpus.threads, kMaxThreads);
   try {
-    return std::unique_ptr<Backend>(std::make_unique<CpuBackend>(threads));
+    return std::unique_ptr<Backend>(std::make_unique<CpuBackend>(cpus));
   } catch (const std::system_error& error) {
     return ResourceExhaustedError(std::string("cannot start threads: ") + error.what());
   }

@@ -1,6 +1,7 @@
 // The ops of the CPU backend: check shapes, cut the work into tasks, call kernels.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -14,7 +15,8 @@ namespace inferd {
 // Used by one rank thread, which takes part in the pool's work.
 class CpuOps final : public HostOps {
  public:
-  explicit CpuOps(int threads) : pool_(threads) {}
+  // `clock` must move on its own and outlive the ops.
+  CpuOps(const ThreadPoolOptions& threads, const Clock& clock) : pool_(threads, clock) {}
 
   int threads() const { return pool_.threads(); }
 
@@ -80,10 +82,10 @@ void CpuOps::Split(int64_t tasks, int64_t cost, const Body& body) {
     if (tasks > 0) body(int64_t{0}, tasks, 0);
     return;
   }
-  // A few chunks per thread: the last ones even out what a slow core left.
-  const int64_t chunks = int64_t{pool_.threads()} * 4;
-  const int64_t chunk = std::max<int64_t>(1, (tasks + chunks - 1) / chunks);
-  pool_.ParallelFor(tasks, chunk, body);
+  // The last ranges even out what a slow core left, so they are small, but not so
+  // small that claiming them costs anything.
+  constexpr int64_t kWorthClaiming = 4096;
+  pool_.ParallelFor(tasks, std::max<int64_t>(1, kWorthClaiming / cost), body);
 }
 
 }  // namespace inferd

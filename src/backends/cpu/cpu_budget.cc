@@ -1,0 +1,121 @@
+#include "backends/cpu/cpu_budget.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+namespace inferd {
+namespace {
+
+constexpr int kManyCores = 8;
+
+// The smaller limit; 0 is none.
+double Tighter(double a, double b) {
+  if (a <= 0 || b <= 0) return std::max(a, b);
+  return std::min(a, b);
+}
+
+// Version 2: "max 100000" or "150000 100000", in microseconds.
+double QuotaOfVersion2(const std::string& directory) {
+  std::ifstream file(directory + "/cpu.max");
+  double quota = 0;
+  double period = 0;
+  return file >> quota >> period && quota > 0 && period > 0 ? quota / period : 0;
+}
+
+// Version 1: -1 is no limit.
+double QuotaOfVersion1(const std::string& directory) {
+  std::ifstream quota_file(directory + "/cpu.cfs_quota_us");
+  std::ifstream period_file(directory + "/cpu.cfs_period_us");
+  double quota = 0;
+  double period = 0;
+  return quota_file >> quota && period_file >> period && quota > 0 && period > 0 ? quota / period
+                                                                                 : 0;
+}
+
+// Of the group at `path` and all above it. Inside a container the path may be that
+// of the host, with only the group itself mounted; then the walk ends there too.
+template <class QuotaOf>
+double QuotaOfPath(const std::string& mount, std::string path, const QuotaOf& quota_of) {
+  double quota = 0;
+  while (!path.empty() && path != "/") {
+    quota = Tighter(quota, quota_of(mount + path));
+    path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
+  }
+  return Tighter(quota, quota_of(mount));
+}
+
+bool HasController(const std::string& list, std::string_view name) {
+  std::stringstream controllers(list);
+  std::string controller;
+  while (std::getline(controllers, controller, ',')) {
+    if (controller == name) return true;
+  }
+  return false;
+}
+
+std::vector<int> AffinityMask() {
+  std::vector<int> cores;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) {
+    for (int core = 0; core < CPU_SETSIZE; ++core) {
+      if (CPU_ISSET(static_cast<size_t>(core), &set)) cores.push_back(core);
+    }
+  }
+  // More cores than a cpu_set_t names: take the first ones.
+  const int count = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  for (int core = 0; cores.empty() && core < count; ++core) cores.push_back(core);
+  return cores;
+}
+
+}  // namespace
+
+double ReadCpuQuota(const std::string& root) {
+  // Lines of "ID:CONTROLLERS:PATH"; version 2 has ID 0 and no controllers.
+  std::ifstream groups(root + "proc/self/cgroup");
+  double quota = 0;
+  std::string line;
+  while (std::getline(groups, line)) {
+    const size_t first = line.find(':');
+    const size_t second = line.find(':', first == std::string::npos ? first : first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    const std::string path = line.substr(second + 1);
+    if (controllers.empty()) {
+      quota = Tighter(quota, QuotaOfPath(root + "sys/fs/cgroup", path, QuotaOfVersion2));
+    } else if (HasController(controllers, "cpu")) {
+      for (const char* mount : {"sys/fs/cgroup/cpu", "sys/fs/cgroup/cpu,cpuacct"}) {
+        quota = Tighter(quota, QuotaOfPath(root + mount, path, QuotaOfVersion1));
+      }
+    }
+  }
+  return quota;
+}
+
+CpuBudget ReadCpuBudget(const std::string& root) { return {AffinityMask(), ReadCpuQuota(root)}; }
+
+CpuChoice ChooseCpus(const CpuBudget& budget, int threads, ThreadPinning pinning) {
+  const int cores = static_cast<int>(budget.cores.size());
+  CpuChoice choice;
+  if (threads > 0) {
+    choice.threads = threads;
+  } else {
+    const int whole = budget.quota > 0 ? std::max(1, static_cast<int>(budget.quota)) : cores;
+    const int room = std::min(cores, whole);
+    choice.threads = room >= kManyCores ? room - 1 : room;
+  }
+  // By itself only where every other thread of the process still finds a core: a
+  // pinned thread cannot get out of anybody's way.
+  const bool pin =
+      pinning == ThreadPinning::kOn || (pinning == ThreadPinning::kAuto && budget.quota <= 0 &&
+                                        cores >= kManyCores && choice.threads < cores);
+  // The caller is never pinned and likes the first core.
+  if (pin && cores > 1) choice.cores.assign(budget.cores.begin() + 1, budget.cores.end());
+  return choice;
+}
+
+}  // namespace inferd
