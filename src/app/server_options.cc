@@ -12,25 +12,6 @@ std::string Address(const std::string& host, int32_t port) {
   return (bare_v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
 }
 
-RequestLimits MakeLimits(const ServerConfig::Limits& limits) {
-  RequestLimits out;
-  out.max_n = limits.max_n;
-  out.max_top_logprobs = limits.max_top_logprobs;
-  out.max_logit_bias = limits.max_logit_bias;
-  out.max_stop_strings = limits.max_stop_strings;
-  out.max_stop_string_bytes = limits.max_stop_string_bytes;
-  out.max_stop_token_ids = limits.max_stop_token_ids;
-  out.max_messages = limits.max_messages;
-  out.max_parts = limits.max_parts;
-  out.max_tools = limits.max_tools;
-  out.max_tools_bytes = limits.max_tools_bytes;
-  out.max_text_bytes = limits.max_text_bytes;
-  out.max_kwargs_bytes = limits.max_kwargs_bytes;
-  out.default_deadline_ms = limits.default_deadline_ms;
-  out.max_deadline_ms = limits.max_deadline_ms;
-  return out;
-}
-
 }  // namespace
 
 ServerOptions MakeServerOptions(const ServerConfig& config) {
@@ -49,7 +30,7 @@ ServerOptions MakeServerOptions(const ServerConfig& config) {
   options.tokenizer_threads = config.server.tokenizer_threads;
   options.tokenizer_queue = config.server.tokenizer_queue;
   options.detokenizer_threads = config.server.detokenizer_threads;
-  options.limits = MakeLimits(config.limits);
+  options.limits = config.limits;
   options.ttft_buckets = config.metrics.ttft_buckets;
   options.itl_buckets = config.metrics.itl_buckets;
   options.e2e_buckets = config.metrics.e2e_buckets;

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "inferd/base/request_limits.h"
+
 namespace inferd {
 
 struct ServerConfig {
@@ -58,22 +60,6 @@ struct ServerConfig {
   struct Cpu {
     int32_t threads = 0;  // 0: one per core
   };
-  struct Limits {
-    int32_t max_n = 8;
-    int32_t max_top_logprobs = 20;
-    int32_t max_logit_bias = 300;
-    int32_t max_stop_strings = 4;
-    int32_t max_stop_string_bytes = 256;
-    int32_t max_stop_token_ids = 64;
-    int32_t max_messages = 2048;
-    int32_t max_parts = 256;
-    int32_t max_tools = 128;
-    int64_t max_tools_bytes = 256 << 10;
-    int64_t max_text_bytes = 8 << 20;
-    int64_t max_kwargs_bytes = 16 << 10;
-    int64_t default_deadline_ms = 600'000;
-    int64_t max_deadline_ms = 3'600'000;
-  };
   struct Metrics {
     std::vector<double> ttft_buckets;  // seconds; empty: the built-in ones
     std::vector<double> itl_buckets;
@@ -95,7 +81,7 @@ struct ServerConfig {
   Engine engine;
   KvCache kv_cache;
   Cpu cpu;
-  Limits limits;
+  RequestLimits limits;
   Metrics metrics;
   Log log;
   Drain drain;

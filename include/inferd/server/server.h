@@ -10,6 +10,7 @@
 #include "inferd/base/clock.h"
 #include "inferd/base/ids.h"
 #include "inferd/base/random.h"
+#include "inferd/base/request_limits.h"
 #include "inferd/base/status.h"
 #include "inferd/engine/engine.h"
 #include "inferd/text/chat_template.h"
@@ -17,24 +18,6 @@
 #include "spdlog/logger.h"
 
 namespace inferd {
-
-// Limits of one request; the defaults are those of docs/operations.md.
-struct RequestLimits {
-  int32_t max_n = 8;
-  int32_t max_top_logprobs = 20;
-  int32_t max_logit_bias = 300;
-  int32_t max_stop_strings = 4;
-  int32_t max_stop_string_bytes = 256;
-  int32_t max_stop_token_ids = 64;
-  int32_t max_messages = 2048;
-  int32_t max_parts = 256;
-  int32_t max_tools = 128;
-  int64_t max_tools_bytes = 256 << 10;
-  int64_t max_text_bytes = 8 << 20;
-  int64_t max_kwargs_bytes = 16 << 10;
-  int64_t default_deadline_ms = 600'000;  // when the client sets none
-  int64_t max_deadline_ms = 3'600'000;
-};
 
 struct ServerOptions {
   std::string grpc_address = "127.0.0.1:50051";  // port 0: any free one
