@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "inferd/text/utf8.h"
 #include "text/unicode.h"
-#include "text/utf8.h"
 
 namespace inferd::text {
 namespace {

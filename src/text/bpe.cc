@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "text/utf8.h"
+#include "inferd/text/utf8.h"
 
 namespace inferd::text {
 namespace {

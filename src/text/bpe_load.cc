@@ -4,8 +4,8 @@
 #include <limits>
 #include <string>
 
+#include "inferd/text/utf8.h"
 #include "text/bpe.h"
-#include "text/utf8.h"
 
 namespace inferd::text {
 namespace {

@@ -3,8 +3,8 @@
 #include <utility>
 
 #include "inferd/text/tokenizer_config.h"
+#include "inferd/text/utf8.h"
 #include "text/read_file.h"
-#include "text/utf8.h"
 
 namespace inferd::text {
 namespace {

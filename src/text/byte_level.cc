@@ -3,7 +3,7 @@
 #include <array>
 #include <cstdint>
 
-#include "text/utf8.h"
+#include "inferd/text/utf8.h"
 
 namespace inferd::text {
 namespace {

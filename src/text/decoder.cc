@@ -3,8 +3,8 @@
 #include <limits>
 #include <utility>
 
+#include "inferd/text/utf8.h"
 #include "text/byte_level.h"
-#include "text/utf8.h"
 
 namespace inferd::text {
 namespace {

@@ -1,6 +1,6 @@
 #include "inferd/text/detokenizer.h"
 
-#include "text/utf8.h"
+#include "inferd/text/utf8.h"
 
 namespace inferd {
 

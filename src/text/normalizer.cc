@@ -5,9 +5,9 @@
 #include <string_view>
 #include <utility>
 
+#include "inferd/text/utf8.h"
 #include "text/pattern.h"
 #include "text/unicode.h"
-#include "text/utf8.h"
 
 namespace inferd::text {
 namespace {

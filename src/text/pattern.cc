@@ -6,8 +6,8 @@
 #include <array>
 #include <utility>
 
+#include "inferd/text/utf8.h"
 #include "text/regex_syntax.h"
-#include "text/utf8.h"
 
 namespace inferd::text {
 namespace {

@@ -4,11 +4,11 @@
 #include <string_view>
 #include <utility>
 
+#include "inferd/text/utf8.h"
 #include "text/byte_level.h"
 #include "text/pattern.h"
 #include "text/splitter.h"
 #include "text/unicode.h"
-#include "text/utf8.h"
 
 namespace inferd::text {
 namespace {

@@ -1,8 +1,8 @@
 #include "inferd/text/tokenizer_config.h"
 
+#include "inferd/text/utf8.h"
 #include "text/json_view.h"
 #include "text/read_file.h"
-#include "text/utf8.h"
 
 namespace inferd {
 namespace {

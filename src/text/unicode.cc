@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "text/utf8.h"
+#include "inferd/text/utf8.h"
 
 namespace inferd::text {
 namespace {

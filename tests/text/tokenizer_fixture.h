@@ -16,10 +16,10 @@
 
 #include "gtest/gtest.h"
 #include "inferd/text/tokenizer.h"
+#include "inferd/text/utf8.h"
 #include "nlohmann/json.hpp"
 #include "text/bpe_tokenizer.h"
 #include "text/byte_level.h"
-#include "text/utf8.h"
 
 namespace inferd::text {
 

@@ -1,4 +1,4 @@
-#include "text/utf8.h"
+#include "inferd/text/utf8.h"
 
 #include "text/unicode.h"
 #include "tokenizer_fixture.h"
