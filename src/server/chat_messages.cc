@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "inferd/text/json_depth.h"
 #include "server/errors.h"
 
 namespace inferd {
@@ -89,27 +90,6 @@ StatusOr<std::string> ReadContent(const v1::ChatMessage& message, const std::str
   return text;
 }
 
-// Whether brackets outside strings nest at most `max_depth` deep; linear, before
-// anything is built.
-bool DepthWithin(std::string_view text, int max_depth) {
-  int depth = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > max_depth) return false;
-    } else if (c == '}' || c == ']') {
-      --depth;
-    }
-  }
-  return true;
-}
-
 }  // namespace
 
 StatusOr<Json> MessagesToJson(const v1::ChatCompletionRequest& request,
@@ -151,7 +131,7 @@ StatusOr<Json> ParseTemplateKwargs(std::string_view text, int64_t max_bytes) {
   if (static_cast<int64_t>(text.size()) > max_bytes) {
     return InvalidField(kField, "must have at most " + std::to_string(max_bytes) + " bytes");
   }
-  if (!DepthWithin(text, kMaxKwargsDepth)) {
+  if (!text::JsonDepthWithin(text, kMaxKwargsDepth)) {
     return InvalidField(kField, "must nest at most 32 deep");
   }
   // Names seen in each object that is open, to refuse a name given twice.

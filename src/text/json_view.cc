@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "inferd/text/json_depth.h"
+
 namespace inferd::text {
 
 Status JsonView::Error(std::string_view rule) const {
@@ -87,23 +89,9 @@ Status JsonView::OnlyMembers(std::initializer_list<std::string_view> known) cons
 }
 
 StatusOr<nlohmann::json> ParseJson(std::string_view text, std::string_view name, int max_depth) {
-  int depth = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > max_depth) {
-        return FailedPreconditionError(std::string(name) + ": nested deeper than " +
-                                       std::to_string(max_depth));
-      }
-    } else if (c == '}' || c == ']') {
-      --depth;
-    }
+  if (!JsonDepthWithin(text, max_depth)) {
+    return FailedPreconditionError(std::string(name) + ": nested deeper than " +
+                                   std::to_string(max_depth));
   }
   nlohmann::json json =
       nlohmann::json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
