@@ -48,31 +48,25 @@ constexpr char kLive[] = "inferd_requests_live";
 
 TEST(CancelTest, WhileTokensFlow) {
   Harness h;
-  grpc::ClientContext context;
-  auto reader = h.chat->StreamChatCompletion(&context, Ask("hi"));
-  const auto spec = h.engine->WaitForRequest();
-  ASSERT_TRUE(spec.has_value());
-  h.engine->Post({Token(spec->id, 'a')});
+  OpenChat call(h, Ask("hi"));
+  h.engine->Post({Token(call.spec.id, 'a')});
   v1::ChatCompletionChunk chunk;
-  ASSERT_TRUE(reader->Read(&chunk));
-  context.TryCancel();
-  EXPECT_TRUE(h.engine->WaitForCancel(spec->id));
-  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  ASSERT_TRUE(call.reader->Read(&chunk));
+  call.context.TryCancel();
+  EXPECT_TRUE(h.engine->WaitForCancel(call.spec.id));
+  EXPECT_EQ(call.reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
   EXPECT_TRUE(h.WaitForMetric(kCancelled, 1));
   EXPECT_EQ(h.Metric(kLive), 0);
   // Tokens that were under way do no harm.
-  h.engine->Post(TextEvents(spec->id, "late", FinishReason::kCancelled));
+  h.engine->Post(TextEvents(call.spec.id, "late", FinishReason::kCancelled));
 }
 
 TEST(CancelTest, BeforeTheFirstToken) {
   Harness h;
-  grpc::ClientContext context;
-  auto reader = h.chat->StreamChatCompletion(&context, Ask("hi"));
-  const auto spec = h.engine->WaitForRequest();
-  ASSERT_TRUE(spec.has_value());
-  context.TryCancel();
-  EXPECT_TRUE(h.engine->WaitForCancel(spec->id));
-  reader->Finish();
+  OpenChat call(h, Ask("hi"));
+  call.context.TryCancel();
+  EXPECT_TRUE(h.engine->WaitForCancel(call.spec.id));
+  call.reader->Finish();
 }
 
 TEST(CancelTest, UnaryCallsToo) {
@@ -180,25 +174,22 @@ TEST(CancelTest, SlowConsumerIsCutOff) {
   ServedModel model = TestModel();
   model.max_model_len = 4'000'000;
   h.server->Attach(model, *h.engine);
-  grpc::ClientContext context;
-  auto reader = h.chat->StreamChatCompletion(&context, Ask("hi"));
-  const auto spec = h.engine->WaitForRequest();
-  ASSERT_TRUE(spec.has_value());
+  OpenChat call(h, Ask("hi"));
   // Nobody reads; the connection's window fills, then the merged delta.
   std::atomic<bool> stop{false};
   std::thread producer([&] {
     while (!stop) {
       std::vector<TokenEvent> events;
-      for (int i = 0; i < 2000; ++i) events.push_back(Token(spec->id, ByteTokenizer::kHello));
+      for (int i = 0; i < 2000; ++i) events.push_back(Token(call.spec.id, ByteTokenizer::kHello));
       h.engine->Post(std::move(events));
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
   });
-  EXPECT_TRUE(h.engine->WaitForCancel(spec->id));
+  EXPECT_TRUE(h.engine->WaitForCancel(call.spec.id));
   stop = true;
   producer.join();
   EXPECT_TRUE(h.WaitForMetric(kFailed, 1));
-  const Streamed s = ReadAll(*reader);
+  const Streamed s = ReadAll(*call.reader);
   EXPECT_EQ(s.status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_EQ(ReasonOf(s.status), "SLOW_CONSUMER");
   // What did arrive is a prefix of the answer.
@@ -215,17 +206,14 @@ TEST(CancelTest, StalledWriteIsCancelled) {
   ServedModel model = TestModel();
   model.max_model_len = 4'000'000;
   h.server->Attach(model, *h.engine);
-  grpc::ClientContext context;
-  auto reader = h.chat->StreamChatCompletion(&context, Ask("hi"));
-  const auto spec = h.engine->WaitForRequest();
-  ASSERT_TRUE(spec.has_value());
+  OpenChat call(h, Ask("hi"));
   std::vector<TokenEvent> events;
-  for (int i = 0; i < 8'000; ++i) events.push_back(Token(spec->id, ByteTokenizer::kLong));
-  h.engine->Post({Token(spec->id, 'x')});
+  for (int i = 0; i < 8'000; ++i) events.push_back(Token(call.spec.id, ByteTokenizer::kLong));
+  h.engine->Post({Token(call.spec.id, 'x')});
   h.engine->Post(std::move(events));
-  EXPECT_TRUE(h.engine->WaitForCancel(spec->id));
+  EXPECT_TRUE(h.engine->WaitForCancel(call.spec.id));
   EXPECT_TRUE(h.WaitForMetric("inferd_grpc_streams_active", 0));
-  EXPECT_FALSE(ReadAll(*reader).status.ok());
+  EXPECT_FALSE(ReadAll(*call.reader).status.ok());
 }
 
 TEST(ErrorTest, EngineRefusalsReachTheClient) {

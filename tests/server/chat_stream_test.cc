@@ -87,15 +87,12 @@ TEST(ChatStreamTest, StopStringEndsTheChoiceInTheEngine) {
   Harness h;
   auto request = Ask("hi");
   request.add_stop("END");
-  grpc::ClientContext context;
-  auto reader = h.chat->StreamChatCompletion(&context, request);
-  const auto spec = h.engine->WaitForRequest();
-  ASSERT_TRUE(spec.has_value());
+  OpenChat call(h, request);
   std::vector<TokenEvent> events;
-  for (const char c : std::string("a EN b END tail")) events.push_back(Token(spec->id, c));
+  for (const char c : std::string("a EN b END tail")) events.push_back(Token(call.spec.id, c));
   h.engine->Post(std::move(events));
-  EXPECT_TRUE(h.engine->WaitForFinishChoice(spec->id, 0));
-  const Streamed s = ReadAll(*reader);
+  EXPECT_TRUE(h.engine->WaitForFinishChoice(call.spec.id, 0));
+  const Streamed s = ReadAll(*call.reader);
   ASSERT_TRUE(s.status.ok());
   EXPECT_EQ(s.text.at(0), "a EN b ");
   EXPECT_EQ(s.finish.at(0), v1::FINISH_REASON_STOP);
@@ -107,20 +104,17 @@ TEST(ChatStreamTest, ChoicesInterleave) {
   Harness h;
   auto request = Ask("hi");
   request.set_n(3);
-  grpc::ClientContext context;
-  auto reader = h.chat->StreamChatCompletion(&context, request);
-  const auto spec = h.engine->WaitForRequest();
-  ASSERT_TRUE(spec.has_value());
-  EXPECT_EQ(spec->num_choices, 3);
+  OpenChat call(h, request);
+  EXPECT_EQ(call.spec.num_choices, 3);
   for (int round = 0; round < 20; ++round) {
     std::vector<TokenEvent> events;
-    for (int32_t c = 0; c < 3; ++c) events.push_back(Token(spec->id, 'a' + c, c));
+    for (int32_t c = 0; c < 3; ++c) events.push_back(Token(call.spec.id, 'a' + c, c));
     h.engine->Post(std::move(events));
   }
-  h.engine->Post({End(spec->id, FinishReason::kLength, -1, 1),
-                  End(spec->id, FinishReason::kStopToken, ByteTokenizer::kEos, 0),
-                  End(spec->id, FinishReason::kLength, -1, 2)});
-  const Streamed s = ReadAll(*reader);
+  h.engine->Post({End(call.spec.id, FinishReason::kLength, -1, 1),
+                  End(call.spec.id, FinishReason::kStopToken, ByteTokenizer::kEos, 0),
+                  End(call.spec.id, FinishReason::kLength, -1, 2)});
+  const Streamed s = ReadAll(*call.reader);
   ASSERT_TRUE(s.status.ok());
   EXPECT_EQ(s.text.at(0), std::string(20, 'a'));
   EXPECT_EQ(s.text.at(1), std::string(20, 'b'));
@@ -175,14 +169,11 @@ TEST(ChatStreamTest, ASlowReaderGetsFewerAndLargerChunks) {
   Harness h;
   auto request = Ask("hi");
   request.set_max_completion_tokens(900);
-  grpc::ClientContext context;
-  auto reader = h.chat->StreamChatCompletion(&context, request);
-  const auto spec = h.engine->WaitForRequest();
-  ASSERT_TRUE(spec.has_value());
+  OpenChat call(h, request);
   // All at once: only one write can be out at a time, the rest merges.
-  for (int i = 0; i < 900; ++i) h.engine->Post({Token(spec->id, 'x')});
-  h.engine->Post({End(spec->id, FinishReason::kLength)});
-  const Streamed s = ReadAll(*reader);
+  for (int i = 0; i < 900; ++i) h.engine->Post({Token(call.spec.id, 'x')});
+  h.engine->Post({End(call.spec.id, FinishReason::kLength)});
+  const Streamed s = ReadAll(*call.reader);
   ASSERT_TRUE(s.status.ok());
   EXPECT_EQ(s.text.at(0), std::string(900, 'x'));
   EXPECT_LE(s.chunks.size(), 903U);
@@ -192,13 +183,10 @@ TEST(ChatStreamTest, TimeLimitGivesAPartialAnswer) {
   Harness h;
   auto request = Ask("hi");
   request.set_time_limit_ms(60'000);
-  grpc::ClientContext context;
-  auto reader = h.chat->StreamChatCompletion(&context, request);
-  const auto spec = h.engine->WaitForRequest();
-  ASSERT_TRUE(spec.has_value());
-  EXPECT_LT(spec->deadline_us, h.clock.NowUs() + 61'000'000);
-  h.engine->Post(TextEvents(spec->id, "part", FinishReason::kDeadline));
-  const Streamed s = ReadAll(*reader);
+  OpenChat call(h, request);
+  EXPECT_LT(call.spec.deadline_us, h.clock.NowUs() + 61'000'000);
+  h.engine->Post(TextEvents(call.spec.id, "part", FinishReason::kDeadline));
+  const Streamed s = ReadAll(*call.reader);
   ASSERT_TRUE(s.status.ok());
   EXPECT_EQ(s.text.at(0), "part");
   EXPECT_EQ(s.finish.at(0), v1::FINISH_REASON_TIME_LIMIT);

@@ -114,6 +114,13 @@ v1::ChatCompletionRequest Ask(const std::string& text) {
   return request;
 }
 
+OpenChat::OpenChat(Harness& harness, const v1::ChatCompletionRequest& request)
+    : reader(harness.chat->StreamChatCompletion(&context, request)) {
+  auto submitted = harness.engine->WaitForRequest();
+  if (!submitted) throw std::runtime_error("the request did not reach the engine");
+  spec = std::move(*submitted);
+}
+
 Streamed ReadAll(grpc::ClientReader<v1::ChatCompletionChunk>& reader) {
   Streamed result;
   v1::ChatCompletionChunk chunk;

@@ -48,6 +48,16 @@ class Harness {
 
 v1::ChatCompletionRequest Ask(const std::string& text);
 
+// A chat stream that is under way.
+struct OpenChat {
+  // Returns once the engine has the request; throws when it never gets it.
+  OpenChat(Harness& harness, const v1::ChatCompletionRequest& request);
+
+  grpc::ClientContext context;
+  std::unique_ptr<grpc::ClientReader<v1::ChatCompletionChunk>> reader;
+  RequestSpec spec;
+};
+
 // A finished stream, put together again.
 struct Streamed {
   grpc::Status status;

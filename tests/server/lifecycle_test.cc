@@ -106,10 +106,7 @@ TEST(LifecycleTest, WatchPushesEachChange) {
 
 TEST(LifecycleTest, ShutdownWaitsForRunningRequests) {
   Harness h;
-  grpc::ClientContext context;
-  auto reader = h.chat->StreamChatCompletion(&context, Ask("hi"));
-  const auto spec = h.engine->WaitForRequest();
-  ASSERT_TRUE(spec.has_value());
+  OpenChat call(h, Ask("hi"));
   auto done = std::async(std::launch::async, [&] { return h.server->Shutdown(30'000); });
   // New ones are refused while the old one goes on.
   Streamed refused;
@@ -124,8 +121,8 @@ TEST(LifecycleTest, ShutdownWaitsForRunningRequests) {
       ReadAll(*other);
     }
   } while (h.server->state() != ServerState::kDraining);
-  h.engine->Post(TextEvents(spec->id, "to the end", FinishReason::kLength));
-  const Streamed s = ReadAll(*reader);
+  h.engine->Post(TextEvents(call.spec.id, "to the end", FinishReason::kLength));
+  const Streamed s = ReadAll(*call.reader);
   EXPECT_TRUE(s.status.ok()) << s.status.error_message();
   EXPECT_EQ(s.text.at(0), "to the end");
   done.wait();
@@ -133,10 +130,7 @@ TEST(LifecycleTest, ShutdownWaitsForRunningRequests) {
 
 TEST(LifecycleTest, ShutdownRefusesWithDraining) {
   Harness h;
-  grpc::ClientContext context;
-  auto reader = h.chat->StreamChatCompletion(&context, Ask("hi"));
-  const auto spec = h.engine->WaitForRequest();
-  ASSERT_TRUE(spec.has_value());
+  OpenChat call(h, Ask("hi"));
   auto done = std::async(std::launch::async, [&] { return h.server->Shutdown(30'000); });
   std::string reason;
   while (reason != "DRAINING") {
@@ -146,23 +140,20 @@ TEST(LifecycleTest, ShutdownRefusesWithDraining) {
     auto other = h.chat->StreamChatCompletion(&probe, Ask("hi"));
     reason = ReasonOf(ReadAll(*other).status);
   }
-  h.engine->Post(TextEvents(spec->id, "x", FinishReason::kLength));
-  EXPECT_TRUE(ReadAll(*reader).status.ok());
+  h.engine->Post(TextEvents(call.spec.id, "x", FinishReason::kLength));
+  EXPECT_TRUE(ReadAll(*call.reader).status.ok());
   EXPECT_TRUE(done.get());
 }
 
 TEST(LifecycleTest, ShutdownEndsTheRestItself) {
   Harness h;
-  grpc::ClientContext context;
-  auto reader = h.chat->StreamChatCompletion(&context, Ask("hi"));
-  const auto spec = h.engine->WaitForRequest();
-  ASSERT_TRUE(spec.has_value());
-  h.engine->Post({Token(spec->id, 'a')});
+  OpenChat call(h, Ask("hi"));
+  h.engine->Post({Token(call.spec.id, 'a')});
   v1::ChatCompletionChunk chunk;
-  ASSERT_TRUE(reader->Read(&chunk));
+  ASSERT_TRUE(call.reader->Read(&chunk));
   EXPECT_FALSE(h.server->Shutdown(50));
-  EXPECT_TRUE(h.engine->WaitForCancel(spec->id));
-  const grpc::Status status = reader->Finish();
+  EXPECT_TRUE(h.engine->WaitForCancel(call.spec.id));
+  const grpc::Status status = call.reader->Finish();
   EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
   EXPECT_EQ(ReasonOf(status), "DRAINING");
   EXPECT_EQ(h.server->live_requests(), 0);

@@ -139,19 +139,16 @@ TEST(MetricsTest, CountsConserveWhateverHappens) {
 
 TEST(MetricsTest, LatenciesAreObservedAtTheHandOver) {
   Harness h;
-  grpc::ClientContext context;
-  auto reader = h.chat->StreamChatCompletion(&context, Ask("hi"));
-  const auto spec = h.engine->WaitForRequest();
-  ASSERT_TRUE(spec.has_value());
-  h.engine->Post({Token(spec->id, 'a')});
+  OpenChat call(h, Ask("hi"));
+  h.engine->Post({Token(call.spec.id, 'a')});
   v1::ChatCompletionChunk chunk;
-  ASSERT_TRUE(reader->Read(&chunk));
+  ASSERT_TRUE(call.reader->Read(&chunk));
   const std::string l = "{engine=\"0\",model_name=\"test-model\"}";
   EXPECT_EQ(h.Metric("inferd_time_to_first_token_seconds_count" + l), 1);
   EXPECT_EQ(h.Metric("inferd_inter_token_latency_seconds_count" + l), 0);
-  h.engine->Post({Token(spec->id, 'b'), Token(spec->id, 'c')});
-  h.engine->Post({End(spec->id, FinishReason::kLength)});
-  ASSERT_TRUE(ReadAll(*reader).status.ok());
+  h.engine->Post({Token(call.spec.id, 'b'), Token(call.spec.id, 'c')});
+  h.engine->Post({End(call.spec.id, FinishReason::kLength)});
+  ASSERT_TRUE(ReadAll(*call.reader).status.ok());
   // Two tokens came together: two observations of half the time.
   EXPECT_EQ(h.Metric("inferd_inter_token_latency_seconds_count" + l), 2);
   EXPECT_EQ(h.Metric("inferd_e2e_request_latency_seconds_count" + l), 1);
