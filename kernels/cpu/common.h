@@ -13,7 +13,8 @@ constexpr int64_t RoundUp(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-// The instruction set the kernels chose, e.g. "AVX3".
+// The instruction set the kernels chose, e.g. "AVX3". On x86 no kernel, this one
+// included, may be called on a processor without AVX2.
 const char* TargetName();
 // Multiply-adds on registers only. Returns the flops done; `sink` keeps the
 // result alive. With ReadStreams the ceilings that kernel_bench measures.

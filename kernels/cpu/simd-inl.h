@@ -21,8 +21,9 @@ using DI = hn::RebindToSigned<DF>;
 using DH = hn::Rebind<uint16_t, DF>;
 using VF = hn::Vec<DF>;
 
-// Registers for accumulators: 32 on AVX3 and NEON, else 16.
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_TARGET == HWY_NEON
+// Registers for accumulators: 32 on AVX3 and better (on x86, a lesser number is a
+// better target) and on NEON, else 16.
+#if (HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3) || HWY_TARGET == HWY_NEON
 inline constexpr bool kManyRegisters = true;
 #else
 inline constexpr bool kManyRegisters = false;

@@ -15,16 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-StatusOr<std::unique_ptr<Backend>> MakeBackend(const ServerConfig& config,
-                                               const std::shared_ptr<spdlog::logger>& logger) {
-  BackendOptions options;
-  options.threads = config.cpu.threads;
-  options.logger = logger;
-  const std::string_view name =
-      config.model.backend == "auto" ? BackendNames().front() : config.model.backend;
-  return CreateBackend(name, options);
-}
-
 RankOptions MakeRankOptions(const ServerConfig& config, const Backend& backend) {
   RankOptions options;
   options.model_dir = config.model.path;
@@ -120,18 +110,28 @@ std::string MiB(int64_t bytes) {
 
 }  // namespace
 
-StatusOr<LoadedModel> LoadServedModel(const ServerConfig& config, const Clock& clock,
+StatusOr<std::unique_ptr<Backend>> MakeBackend(const ServerConfig& config,
+                                               const std::shared_ptr<spdlog::logger>& logger) {
+  BackendOptions options;
+  options.threads = config.cpu.threads;
+  options.logger = logger;
+  const std::string_view name =
+      config.model.backend == "auto" ? BackendNames().front() : config.model.backend;
+  return CreateBackend(name, options);
+}
+
+StatusOr<LoadedModel> LoadServedModel(const ServerConfig& config, Backend& backend,
+                                      const Clock& clock,
                                       const std::shared_ptr<spdlog::logger>& logger) {
   LoadedModel loaded;
-  INFERD_ASSIGN_OR_RETURN(loaded.backend, MakeBackend(config, logger));
   const Status text = LoadText(config, &loaded.served, *logger);
   if (!text.ok()) return text.WithPrefix(config.model.path);
-  StatusOr<std::unique_ptr<LocalExecutor>> executor = StartLocalExecutor(
-      MakeRankOptions(config, *loaded.backend), loaded.backend->ops(), clock, logger);
+  StatusOr<std::unique_ptr<LocalExecutor>> executor =
+      StartLocalExecutor(MakeRankOptions(config, backend), backend.ops(), clock, logger);
   if (!executor.ok()) return executor.status().WithPrefix(config.model.path);
   loaded.executor = std::move(*executor);
   const Status described =
-      Describe(config, loaded.executor->info(), *loaded.backend, clock, *logger, &loaded.served);
+      Describe(config, loaded.executor->info(), backend, clock, *logger, &loaded.served);
   if (!described.ok()) return described.WithPrefix(config.model.path);
   return loaded;
 }

@@ -14,16 +14,21 @@
 
 namespace inferd::app {
 
+// The backend that `config` names. It takes no memory worth mention yet, so a
+// machine that cannot run it is found out first.
+StatusOr<std::unique_ptr<Backend>> MakeBackend(const ServerConfig& config,
+                                               const std::shared_ptr<spdlog::logger>& logger);
+
 // A model ready to run. The executor uses the backend until it is destroyed.
 struct LoadedModel {
   ServedModel served;
-  std::unique_ptr<Backend> backend;
   std::unique_ptr<LocalExecutor> executor;
 };
 
 // Reads the checkpoint that `config` names: tokenizer, chat template, weights.
 // One line that says what is wrong otherwise.
-StatusOr<LoadedModel> LoadServedModel(const ServerConfig& config, const Clock& clock,
+StatusOr<LoadedModel> LoadServedModel(const ServerConfig& config, Backend& backend,
+                                      const Clock& clock,
                                       const std::shared_ptr<spdlog::logger>& logger);
 
 // What `serve --dry-run` prints: where the memory would go. Reads the checkpoint's

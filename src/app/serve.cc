@@ -91,6 +91,10 @@ class Daemon {
     if (config().server.insecure_no_auth) {
       logger().warn("server.insecure_no_auth is set: whoever reaches the ports may use them");
     }
+    // Before ports and memory are taken: does this machine have what it takes?
+    StatusOr<std::unique_ptr<Backend>> backend = MakeBackend(config(), logging_.logger());
+    if (!backend.ok()) return Fail(backend.status());
+    backend_ = std::move(*backend);
     ServerOptions options = MakeServerOptions(config());
     options.json_logs = logging_.json();
     StatusOr<std::unique_ptr<Server>> server =
@@ -100,12 +104,11 @@ class Daemon {
     logger().info("gRPC port {}, HTTP port {}: loading {}", server_->grpc_port(),
                   server_->http_port(), config().model.path);
 
-    StatusOr<LoadedModel> model = LoadServedModel(config(), clock_, logging_.logger());
+    StatusOr<LoadedModel> model = LoadServedModel(config(), *backend_, clock_, logging_.logger());
     if (!model.ok()) {
       server_->Fail();
       return Fail(model.status());
     }
-    backend_ = std::move(model->backend);
     executor_ = std::move(model->executor);
     const MemoryPlan& plan = executor_->info().memory;
     const double load_seconds = static_cast<double>(clock_.NowUs() - start_us) * 1e-6;

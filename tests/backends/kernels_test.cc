@@ -1,11 +1,14 @@
-// The CPU kernels on every instruction set this machine has, against the
-// reference; and what they do at the edges.
+// The CPU kernels on every instruction set that they are compiled for and this
+// machine has, against the reference; and what they do at the edges.
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <limits>
+#include <set>
+#include <string>
 
 #include "backends/ref/ref_ops.h"
+#include "cpu/common.h"
 #include "cpu/elementwise.h"
 #include "cpu/sample.h"
 #include "hwy/targets.h"
@@ -26,13 +29,25 @@ class OnlyTarget {
   ~OnlyTarget() { hwy::SetSupportedTargetsForTest(0); }
 };
 
+// Those of this machine that lead to kernels of their own: for the others the
+// least one compiled is taken.
 std::vector<int64_t> Targets() {
   std::vector<int64_t> targets;
+  std::set<std::string> names;
   for (int64_t left = hwy::SupportedTargets(); left != 0; left &= left - 1) {
-    targets.push_back(left & -left);
+    const OnlyTarget only(left & -left);
+    if (names.insert(kernels::TargetName()).second) targets.push_back(left & -left);
   }
   return targets;
 }
+
+#if defined(__x86_64__)
+TEST(KernelsTest, NothingLessThanAvx2IsCompiled) {
+  // Asked for emulated vectors, the kernels take the least they have.
+  const OnlyTarget only(HWY_SCALAR | HWY_EMU128);
+  EXPECT_STREQ(kernels::TargetName(), "AVX2");
+}
+#endif
 
 std::vector<float> RunOnce(const OpCase& c, Ops& ops) {
   const auto prepared = c.prepare(ops);

@@ -36,6 +36,12 @@ class CpuBackend final : public Backend {
 }  // namespace
 
 StatusOr<std::unique_ptr<Backend>> CreateCpuBackend(const BackendOptions& options) {
+  return CreateCpuBackend(options, ReadCpuid());
+}
+
+StatusOr<std::unique_ptr<Backend>> CreateCpuBackend(const BackendOptions& options,
+                                                    const std::optional<CpuidRegisters>& cpu) {
+  INFERD_RETURN_IF_ERROR(CheckCpuFeatures(cpu));
   if (options.threads < 0 || options.threads > kMaxThreads) {
     return InvalidArgumentError("threads must be in [0, " + std::to_string(kMaxThreads) + "]");
   }

@@ -15,7 +15,8 @@ namespace {
 using Candidate = CpuSamplerMemory::Candidate;
 
 constexpr float kNegativeInfinity = -std::numeric_limits<float>::infinity();
-constexpr int64_t kChunk = 64;  // logits per maximum, and per look at the best score
+constexpr TokenId kNoToken = -1;  // nothing found; the row is then reported as corrupted
+constexpr int64_t kChunk = 64;    // logits per maximum, and per look at the best score
 
 bool Before(const Candidate& a, const Candidate& b) {
   return RanksBefore(a.logit, a.id, b.logit, b.id);
@@ -49,8 +50,10 @@ std::span<Candidate> CollectTopK(std::span<const float> logits, int64_t k,
     threshold = maxima[k - 1];
   }
   std::span<Candidate> all = Collect(logits, threshold, memory);
-  std::partial_sort(all.begin(), all.begin() + k, all.end(), Before);
-  return all.first(k);
+  const auto kept = std::min(static_cast<size_t>(k), all.size());
+  std::partial_sort(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(kept), all.end(),
+                    Before);
+  return all.first(kept);
 }
 
 // A logit below which the tempered one is surely below `tempered`; a little
@@ -91,7 +94,7 @@ class BestToken {
   const float max_;
   const double cutoff_;
   double score_ = -std::numeric_limits<double>::infinity();
-  TokenId token_ = -1;
+  TokenId token_ = kNoToken;
 };
 
 // Step 8 over every logit with a tempered value of at least `cutoff`. A token
@@ -132,6 +135,7 @@ TokenId DrawFromAll(std::span<const float> logits, const SampleRow& row, float m
 
 // Step 8 over candidates sorted by rank.
 TokenId DrawFrom(std::span<const Candidate> kept, const SampleRow& row) {
+  if (kept.empty()) return kNoToken;
   TokenId token = kept[0].id;
   double best = -std::numeric_limits<double>::infinity();
   for (const Candidate& candidate : kept) {
@@ -233,7 +237,7 @@ CpuSamplerMemory CpuSamplerMemory::Place(std::byte* memory, int64_t vocab) {
 void CpuSampleRow(std::span<const float> logits, const SampleRow& row, CpuSamplerMemory& memory,
                   SampleOutput* out) {
   const auto n = static_cast<int64_t>(logits.size());
-  out->token = -1;
+  out->token = kNoToken;
   out->corrupted = true;
   out->logprob = 0;
   out->top.clear();
@@ -260,11 +264,18 @@ void CpuSampleRow(std::span<const float> logits, const SampleRow& row, CpuSample
     out->top.clear();
     return;
   }
-  out->token = row.temperature > 0
-                   ? Draw(adjusted, row, scan.max, memory)
-                   : static_cast<TokenId>(kernels::FindFirst(adjusted.data(), n, scan.max));
+  const TokenId token =
+      row.temperature > 0 ? Draw(adjusted, row, scan.max, memory)
+                          : static_cast<TokenId>(kernels::FindFirst(adjusted.data(), n, scan.max));
+  // Kernels that contradict each other, as broken hardware or a miscompiled target
+  // make them, must not become an index.
+  if (token < 0 || token >= n) {
+    out->top.clear();
+    return;
+  }
+  out->token = token;
   out->corrupted = false;
-  if (row.logprobs >= 0) out->logprob = static_cast<float>(logits[out->token] - log_sum);
+  if (row.logprobs >= 0) out->logprob = static_cast<float>(logits[token] - log_sum);
 }
 
 }  // namespace inferd
