@@ -91,6 +91,8 @@ Status Describe(const ServerConfig& config, const RankInfo& info, const Backend&
   served->vocab_size = info.config.vocab_size;
   served->block_size = config.engine.block_size;
   served->num_blocks = info.memory.num_blocks;
+  served->cache_dtype = config.kv_cache.dtype;
+  served->prefix_caching = config.engine.prefix_caching;
   served->max_running = config.engine.max_running;
   served->max_queued_requests = config.engine.max_queued_requests;
   served->max_batched_tokens = config.engine.max_batched_tokens;
@@ -114,6 +116,9 @@ StatusOr<std::unique_ptr<Backend>> MakeBackend(const ServerConfig& config,
                                                const std::shared_ptr<spdlog::logger>& logger) {
   BackendOptions options;
   options.threads = config.cpu.threads;
+  options.pinning = config.cpu.pinning == "on"    ? ThreadPinning::kOn
+                    : config.cpu.pinning == "off" ? ThreadPinning::kOff
+                                                  : ThreadPinning::kAuto;
   options.logger = logger;
   const std::string_view name =
       config.model.backend == "auto" ? BackendNames().front() : config.model.backend;

@@ -108,7 +108,11 @@ constexpr std::array kKeys{
               "Number format of cached keys and values."},
     // ---- cpu ----
     ConfigKey{"cpu.threads", "threads", kInteger, FIELD(cpu.threads), 0, 1024, "",
-              "Computing threads of the CPU backends. 0: one per core."},
+              "Computing threads of the CPU backend. 0: one per core that the affinity mask and "
+              "the control group's quota leave to the process; of eight or more, one less."},
+    ConfigKey{"cpu.pinning", "", kChoice, FIELD(cpu.pinning), 0, 0, "auto|on|off",
+              "Keep each computing thread but the first on one core. auto: on eight cores or "
+              "more, without a quota, if a core is left over."},
     // ---- limits ----
     ConfigKey{"limits.max_n", "", kInteger, FIELD(limits.max_n), 1, 128, "",
               "Choices of one request."},

@@ -58,7 +58,8 @@ struct ServerConfig {
     std::string dtype = "f32";
   };
   struct Cpu {
-    int32_t threads = 0;  // 0: one per core
+    int32_t threads = 0;  // 0: what affinity and quota leave
+    std::string pinning = "auto";
   };
   struct Metrics {
     std::vector<double> ttft_buckets;  // seconds; empty: the built-in ones
