@@ -68,6 +68,57 @@ TEST_P(PackTest, WeightsThatDoNotFitTogetherAreRefused) {
   EXPECT_FALSE(ops.PackEmbedding({data.data(), DType::kF32, {8}}).ok());
 }
 
+TEST_P(PackTest, IntegerWeightsAreChecked) {
+  auto backend = CreateBackend(GetParam(), {2, nullptr});
+  ASSERT_TRUE(backend.ok());
+  Ops& ops = (*backend)->ops();
+  std::vector<std::byte> data(4096);
+  std::vector<float> scales(4096);
+  std::vector<uint8_t> zeros(4096, 15);
+  const RawLinear eight{WeightFormat::kInt8,
+                        {data.data(), DType::kI8, {4, 10}},
+                        {scales.data(), DType::kF32, {4}},
+                        {},
+                        0};
+  const RawLinear four{WeightFormat::kInt4,
+                       {data.data(), DType::kU8, {4, 64}},
+                       {scales.data(), DType::kF32, {4, 2}},
+                       {zeros.data(), DType::kU8, {4, 2}},
+                       64};
+  const auto code = [&](std::vector<RawLinear> parts) {
+    return ops.Pack(parts, {}).status().code();
+  };
+  // `change` makes of a good part a bad one.
+  const auto refused = [&](const RawLinear& good, const auto& change) {
+    RawLinear part = good;
+    change(part);
+    return code({part}) == StatusCode::kInvalidArgument;
+  };
+  EXPECT_EQ(code({eight, eight}), StatusCode::kOk);
+  EXPECT_EQ(code({four, four}), StatusCode::kOk);
+  EXPECT_EQ(code({eight, four}), StatusCode::kInvalidArgument);
+  EXPECT_TRUE(refused(eight, [](RawLinear& p) { p.data.dtype = DType::kU8; }));
+  EXPECT_TRUE(refused(eight, [](RawLinear& p) { p.scales = {}; }));
+  EXPECT_TRUE(refused(eight, [](RawLinear& p) { p.scales.dtype = DType::kBF16; }));
+  EXPECT_TRUE(refused(eight, [](RawLinear& p) { p.scales.shape[0] = 3; }));
+  EXPECT_TRUE(refused(eight, [](RawLinear& p) { p.data.shape[1] = (1 << 17) + 1; }));
+  EXPECT_TRUE(refused(four, [](RawLinear& p) { p.data.dtype = DType::kI8; }));
+  EXPECT_TRUE(refused(four, [](RawLinear& p) { p.scales.shape[1] = 1; }));
+  EXPECT_TRUE(refused(four, [](RawLinear& p) { p.zeros = {}; }));
+  EXPECT_TRUE(refused(four, [](RawLinear& p) { p.zeros.dtype = DType::kI8; }));
+  EXPECT_TRUE(refused(four, [](RawLinear& p) { p.zeros.shape[0] = 3; }));
+  for (const int32_t size : {-64, 0, 1, 16, 48, 256}) {
+    EXPECT_TRUE(refused(four, [&](RawLinear& p) { p.group_size = size; })) << size;
+  }
+  RawLinear half_groups = four;
+  half_groups.group_size = 32;
+  half_groups.scales.shape[1] = half_groups.zeros.shape[1] = 4;
+  EXPECT_EQ(code({half_groups}), StatusCode::kOk);
+  EXPECT_EQ(code({four, half_groups}), StatusCode::kInvalidArgument);
+  zeros[7] = 16;
+  EXPECT_EQ(code({four}), StatusCode::kInvalidArgument);
+}
+
 TEST_P(PackTest, ATokenOutsideTheTableIsAnErrorOnce) {
   auto backend = CreateBackend(GetParam(), {2, nullptr});
   ASSERT_TRUE(backend.ok());

@@ -1,6 +1,35 @@
 #include "ops/cases.h"
 
 namespace inferd::testing {
+namespace {
+
+void AddIntLinearCases(std::vector<OpCase>* cases) {
+  using WF = WeightFormat;
+  for (const int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 16, 25, 33, 64}) {
+    cases->push_back(LinearCase({rows, 33, 70, WF::kInt8, 2, true}));
+    cases->push_back(LinearCase({rows, 96, 70, WF::kInt4, 2, true, 32}));
+  }
+  for (const int64_t rows : {1, 3, 12, 29}) {
+    cases->push_back(LinearCase({rows, 1, 1, WF::kInt8}));
+    cases->push_back(LinearCase({rows, 6, 17, WF::kInt8, 1, true}));
+    cases->push_back(LinearCase({rows, 64, 128, WF::kInt8, 3}));
+    cases->push_back(LinearCase({rows, 288, 864, WF::kInt8, 3, true}));
+    cases->push_back(LinearCase({rows, 1031, 513, WF::kInt8, 2}));
+    for (const bool half : {false, true}) {
+      for (const bool zeros : {false, true}) {
+        cases->push_back(LinearCase({rows, 32, 1, WF::kInt4, 1, false, 32, half, zeros}));
+        cases->push_back(LinearCase({rows, 288, 208, WF::kInt4, 3, true, 32, half, zeros}));
+        cases->push_back(LinearCase({rows, 256, 129, WF::kInt4, 1, false, 64, half, zeros}));
+        cases->push_back(LinearCase({rows, 512, 70, WF::kInt4, 1, true, 128, half, zeros}));
+        cases->push_back(LinearCase({rows, 1120, 50, WF::kInt4, 2, false, 1120, half, zeros}));
+      }
+    }
+  }
+  cases->push_back(LinearCase({130, 1100, 300, WF::kInt8, 1, true}));
+  cases->push_back(LinearCase({130, 1152, 300, WF::kInt4, 1, true, 128}));
+}
+
+}  // namespace
 
 std::vector<OpCase> AllCases(int32_t block_size) {
   std::vector<OpCase> cases;
@@ -18,6 +47,7 @@ std::vector<OpCase> AllCases(int32_t block_size) {
     }
     cases.push_back(LinearCase({130, 1100, 300, format, 1, true}));
   }
+  AddIntLinearCases(&cases);
   for (const int64_t rows : {1, 3, 40}) {
     for (const int64_t n : {1, 7, 16, 63, 100, 288, 2049}) {
       cases.push_back(RmsNormCase(rows, n, /*in_place=*/false));

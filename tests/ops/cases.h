@@ -85,8 +85,13 @@ struct LinearShape {
   WeightFormat format = WeightFormat::kF32;
   int parts = 1;
   bool bias = false;
+  int32_t group_size = 0;      // kInt4
+  bool half_scales = true;     // kInt4: every scale is an f16
+  bool zero_per_group = true;  // kInt4: else 8 throughout
 };
 OpCase LinearCase(const LinearShape& shape);
+// The case's weight alone.
+StatusOr<LinearWeight> PackLinear(const LinearShape& shape, Ops& ops);
 
 // A sequence in a step: its last `rows` of `context` tokens are this step's.
 struct SequenceShape {

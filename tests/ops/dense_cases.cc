@@ -10,12 +10,6 @@ namespace {
 constexpr const char* kF32Sums = "f32 sums against double: a few ulp";
 constexpr const char* kExact = "copies and single additions are exact";
 
-DType DTypeOf(WeightFormat format) {
-  return format == WeightFormat::kF32   ? DType::kF32
-         : format == WeightFormat::kF16 ? DType::kF16
-                                        : DType::kBF16;
-}
-
 VectorWeight MakeVector(Ops& ops, uint32_t seed, int64_t n) {
   std::vector<float> values = Normal(seed, n, 0.3F);
   for (float& v : values) v += 1.0F;
@@ -31,42 +25,6 @@ std::string Dims(std::initializer_list<int64_t> dims) {
 }
 
 }  // namespace
-
-OpCase LinearCase(const LinearShape& s) {
-  const DType dtype = DTypeOf(s.format);
-  OpCase c;
-  c.name = "Linear_" + std::string(DTypeName(dtype)) + Dims({s.rows, s.in, s.out}) +
-           (s.parts > 1 ? "_parts" + std::to_string(s.parts) : "") + (s.bias ? "_bias" : "");
-  c.tolerance = 2e-7 * std::sqrt(static_cast<double>(s.in)) + 1e-6;
-  c.reason = "one f32 chain over the inputs: error grows with its root";
-  c.bytes = static_cast<double>(s.in * s.out * DTypeSize(dtype) + 4 * s.rows * (s.in + s.out));
-  c.flops = 2.0 * static_cast<double>(s.rows * s.in * s.out);
-  c.prepare = [s, dtype](Ops& ops) {
-    auto prepared = std::make_unique<PreparedCase>(ops);
-    const float deviation = 1.0F / std::sqrt(static_cast<float>(s.in));
-    const auto host = Encode(Normal(11, s.in * s.out, deviation), dtype);
-    const std::vector<float> bias = Normal(12, s.out);
-    std::vector<RawLinear> parts;
-    std::vector<TensorView> biases;
-    int64_t first = 0;
-    for (int i = 0; i < s.parts; ++i) {
-      const int64_t rows = i + 1 < s.parts ? s.out / s.parts : s.out - first;
-      auto* data = const_cast<std::byte*>(host.data()) + first * s.in * DTypeSize(dtype);
-      parts.push_back({s.format, {data, dtype, {rows, s.in}}});
-      if (s.bias) biases.push_back({const_cast<float*>(bias.data()) + first, DType::kF32, {rows}});
-      first += rows;
-    }
-    auto packed = ops.Pack(parts, biases);
-    INFERD_CHECK(packed.ok());
-    const LinearWeight& weight = prepared->Keep(std::move(*packed));
-    prepared->UseScratch(static_cast<int32_t>(s.rows), 1, std::max(s.in, s.out), 1);
-    GuardedRows& x = prepared->AddRows(s.rows, s.in, Normal(13, s.rows * s.in), false);
-    GuardedRows& out = prepared->AddRows(s.rows, s.out, {}, true);
-    prepared->SetRun([&ops, &weight, &x, &out] { ops.Linear(x.view(), weight, out.view()); });
-    return prepared;
-  };
-  return c;
-}
 
 OpCase RmsNormCase(int64_t rows, int64_t n, bool in_place) {
   OpCase c{"RmsNorm" + Dims({rows, n}) + (in_place ? "_in_place" : ""),

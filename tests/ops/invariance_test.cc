@@ -39,6 +39,9 @@ class InvarianceTest : public ::testing::TestWithParam<std::string_view> {
     ops().SetScratch({scratch_.data(), DType::kU8, {bytes}});
   }
   Ops& ops() { return backend_->ops(); }
+  TensorView scratch() {
+    return {scratch_.data(), DType::kU8, {static_cast<int64_t>(scratch_.size())}};
+  }
 
   // `run` maps [rows, in] to [rows, out]. Compares all rows at once with each
   // alone, in other orders and in pieces.
@@ -94,22 +97,88 @@ TEST_P(InvarianceTest, Linear) {
   }
 }
 
+// Integer weights of every kind; see LinearShape.
+TEST_P(InvarianceTest, IntegerLinear) {
+  using WF = WeightFormat;
+  const std::vector<LinearShape> shapes = {
+      {1, 33, 70, WF::kInt8},
+      {1, 1100, 161, WF::kInt8, 2, true},
+      {1, 96, 70, WF::kInt4, 1, false, 32},
+      {1, 768, 161, WF::kInt4, 2, true, 128, /*half_scales=*/false, /*zero_per_group=*/true},
+      {1, 320, 100, WF::kInt4, 1, true, 64, /*half_scales=*/true, /*zero_per_group=*/false},
+  };
+  for (const LinearShape& s : shapes) {
+    SCOPED_TRACE(LinearCase(s).name);
+    auto weight = PackLinear(s, ops());
+    ASSERT_TRUE(weight.ok());
+    ExpectRowsIndependent(64, s.in, s.out, [&](const Rows& x, int64_t rows) {
+      Rows out(static_cast<size_t>(rows * s.out));
+      ops().Linear(View(x, rows, s.in), *weight, View(out, rows, s.out));
+      return out;
+    });
+  }
+}
+
 TEST_P(InvarianceTest, LinearWithLittleScratch) {
-  constexpr int64_t kIn = 100;
-  constexpr int64_t kOut = 70;
-  auto host = Encode(Normal(8, kIn * kOut), DType::kF32);
-  const RawLinear part{WeightFormat::kF32, {host.data(), DType::kF32, {kOut, kIn}}};
-  auto weight = ops().Pack({&part, 1}, {});
-  ASSERT_TRUE(weight.ok());
-  const Rows x = Normal(6, 50 * kIn);
-  Rows whole(50 * kOut);
-  ops().Linear(View(x, 50, kIn), *weight, View(whole, 50, kOut));
-  auto little = Buffer::Create(ops().allocator(), 7 * kIn * sizeof(float));
-  ASSERT_TRUE(little.ok());
-  ops().SetScratch({little->data(), DType::kU8, {static_cast<int64_t>(little->size())}});
-  Rows pieces(50 * kOut);
-  ops().Linear(View(x, 50, kIn), *weight, View(pieces, 50, kOut));
-  EXPECT_TRUE(SameBits(whole, pieces));
+  const std::vector<LinearShape> shapes = {
+      {1, 100, 70},
+      {1, 100, 70, WeightFormat::kInt8},
+      {1, 96, 70, WeightFormat::kInt4, 1, false, 32},
+  };
+  for (const LinearShape& s : shapes) {
+    SCOPED_TRACE(LinearCase(s).name);
+    auto weight = PackLinear(s, ops());
+    ASSERT_TRUE(weight.ok());
+    const Rows x = Normal(6, 50 * s.in);
+    Rows whole(50 * s.out);
+    ops().Linear(View(x, 50, s.in), *weight, View(whole, 50, s.out));
+    auto little = Buffer::Create(ops().allocator(), 7 * s.in * sizeof(float));
+    ASSERT_TRUE(little.ok());
+    const TensorView all = scratch();
+    ops().SetScratch({little->data(), DType::kU8, {static_cast<int64_t>(little->size())}});
+    Rows pieces(50 * s.out);
+    ops().Linear(View(x, 50, s.in), *weight, View(pieces, 50, s.out));
+    ops().SetScratch(all);
+    EXPECT_TRUE(SameBits(whole, pieces));
+  }
+}
+
+TEST_P(InvarianceTest, ARowThatIsNotFiniteSpoilsNoOther) {
+  const std::vector<LinearShape> shapes = {
+      {1, 100, 70, WeightFormat::kInt8},
+      {1, 96, 70, WeightFormat::kInt4, 1, true, 32},
+  };
+  constexpr int64_t kRows = 5;
+  for (const LinearShape& s : shapes) {
+    SCOPED_TRACE(LinearCase(s).name);
+    auto weight = PackLinear(s, ops());
+    ASSERT_TRUE(weight.ok());
+    Rows x = Normal(6, kRows * s.in);
+    Rows before(kRows * s.out);
+    ops().Linear(View(x, kRows, s.in), *weight, View(before, kRows, s.out));
+    for (const float bad : {NAN, INFINITY, -INFINITY}) {
+      Rows spoilt = x;
+      spoilt[2 * s.in + s.in / 2] = bad;
+      Rows after(kRows * s.out);
+      ops().Linear(View(spoilt, kRows, s.in), *weight, View(after, kRows, s.out));
+      for (int64_t i = 0; i < kRows * s.out; ++i) {
+        if (i / s.out == 2) {
+          ASSERT_TRUE(std::isnan(after[i])) << "output " << i % s.out;
+        } else {
+          ASSERT_EQ(after[i], before[i]);
+        }
+      }
+    }
+    // Rows of nothing, and of next to nothing, give the bias.
+    Rows bias(s.out);
+    std::fill(x.begin(), x.begin() + s.in, 0.0F);
+    ops().Linear(View(x, 1, s.in), *weight, View(bias, 1, s.out));
+    EXPECT_TRUE(s.bias || bias == Rows(s.out, 0.0F));
+    std::fill(x.begin(), x.begin() + s.in, 1e-42F);
+    Rows tiny(s.out);
+    ops().Linear(View(x, 1, s.in), *weight, View(tiny, 1, s.out));
+    EXPECT_EQ(tiny, bias);
+  }
 }
 
 TEST_P(InvarianceTest, RowOps) {

@@ -18,9 +18,9 @@ enum class WeightFormat : uint8_t { kF32, kF16, kBF16, kInt8, kInt4 };
 //          data two values a byte, the even input in the low half
 struct RawLinear {
   WeightFormat format = WeightFormat::kF32;
-  TensorView data;         // [out, in] of the float type, or i8; kInt4: u8 [out, in / 2]
-  TensorView scales;       // f32: kInt8 [out]; kInt4 [out, in / group_size]
-  TensorView zeros;        // kInt4: u8 [out, in / group_size], each 0 to 15
+  TensorView data = {};    // [out, in] of the float type, or i8; kInt4: u8 [out, in / 2]
+  TensorView scales = {};  // f32: kInt8 [out]; kInt4 [out, in / group_size]
+  TensorView zeros = {};   // kInt4: u8 [out, in / group_size], each 0 to 15
   int32_t group_size = 0;  // kInt4: a multiple of 32 that divides in
 };
 

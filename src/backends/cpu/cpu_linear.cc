@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "backends/cpu/cpu_linear_int.h"
 #include "backends/cpu/cpu_ops.h"
 #include "backends/host/host_weights.h"
 #include "backends/host/tensor_checks.h"
@@ -32,14 +33,16 @@ constexpr int64_t kMaxPanelWidth = 32;
 
 }  // namespace
 
-bool CpuOps::Supports(WeightFormat format) const {
-  return format == WeightFormat::kF32 || format == WeightFormat::kF16 ||
-         format == WeightFormat::kBF16;
-}
+bool CpuOps::Supports(WeightFormat /*format*/) const { return true; }
 
 StatusOr<LinearWeight> CpuOps::Pack(std::span<const RawLinear> parts,
                                     std::span<const TensorView> bias) {
   INFERD_ASSIGN_OR_RETURN(LinearWeight weight, DescribeLinear(parts, bias));
+  INFERD_ASSIGN_OR_RETURN(weight.bias, JoinBias(bias, allocator_));
+  if (IsInteger(weight.format)) {
+    INFERD_RETURN_IF_ERROR(PackIntLinear(parts, allocator_, pool_, &weight));
+    return weight;
+  }
   const int64_t in = weight.in_features;
   const kernels::Element packed = PackedElement(weight.format);
   const int64_t width = kernels::LinearPanelWidth();
@@ -47,7 +50,6 @@ StatusOr<LinearWeight> CpuOps::Pack(std::span<const RawLinear> parts,
   const int64_t bytes = kernels::LinearPackedBytes(packed, weight.out_features, in);
   INFERD_CHECK(width <= kMaxPanelWidth);
   INFERD_ASSIGN_OR_RETURN(weight.packed, Buffer::Create(allocator_, bytes));
-  INFERD_ASSIGN_OR_RETURN(weight.bias, JoinBias(bias, allocator_));
   const int64_t row_bytes = in * DTypeSize(parts[0].data.dtype);
   const auto pack = [&](int64_t begin, int64_t end, int /*thread*/) {
     for (int64_t panel = begin; panel < end; ++panel) {
@@ -74,6 +76,10 @@ void CpuOps::Linear(TensorView x, const LinearWeight& weight, TensorView out) {
   CheckRows(x, rows, in);
   CheckRows(out, rows, weight.out_features);
   if (rows == 0) return;
+  if (IsInteger(weight.format)) {
+    RunIntLinear(x, weight, kernels::BestDotUnit(), scratch_, pool_, out);
+    return;
+  }
   const int64_t width = kernels::LinearPanelWidth();
   const int64_t panels = (weight.out_features + width - 1) / width;
   const int64_t max_tile = kernels::LinearMaxTileRows();

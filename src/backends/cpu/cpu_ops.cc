@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "backends/cpu/cpu_linear_int.h"
 #include "backends/cpu/cpu_sampling.h"
 #include "backends/host/tensor_checks.h"
 #include "cpu/elementwise.h"
@@ -17,11 +18,13 @@ std::unique_ptr<StepPlan> CpuOps::MakeStepPlan(int32_t max_tokens, int32_t max_s
   return HostOps::MakeStepPlan(max_tokens, max_sequences, max_blocks_per_sequence);
 }
 
-// Linear keeps its rows in tile order there, Sample its candidates, Attention the
-// partials of its splits; never two at a time.
+// Linear keeps its rows in tile order there, as floats or in 8 bits, Sample its
+// candidates, Attention the partials of its splits; never two at a time.
 int64_t CpuOps::ScratchBytes(int32_t max_tokens, int32_t /*max_sequences*/, int64_t max_features,
                              int64_t vocab_size) const {
-  const int64_t rows = int64_t{max_tokens} * max_features * static_cast<int64_t>(sizeof(float));
+  const int64_t row = std::max(max_features * static_cast<int64_t>(sizeof(float)),
+                               IntLinearRowBytes(max_features));
+  const int64_t rows = max_tokens * row;
   const int64_t sampling = CpuSamplerMemory::Bytes(vocab_size) * pool_.threads();
   constexpr int64_t kSplits = int64_t{1} << 20;
   return std::max({rows, sampling, kSplits}) + 64;

@@ -1,5 +1,6 @@
 #include "backends/host/host_weights.h"
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 
@@ -8,6 +9,52 @@ namespace {
 
 bool IsFloat(DType dtype) {
   return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
+}
+
+bool HasShape(const TensorView& view, DType dtype, std::initializer_list<int64_t> dims) {
+  return !view.empty() && view.dtype == dtype && view.rank == static_cast<int>(dims.size()) &&
+         std::equal(dims.begin(), dims.end(), view.shape.begin());
+}
+
+// Sums of products must fit 32 bits: 128 * 127 * inputs.
+constexpr int64_t kMaxIntInputs = int64_t{1} << 17;
+
+// The scales and zero points of a part of `weight`.
+Status CheckIntLinear(const RawLinear& part, const LinearWeight& weight) {
+  const int64_t out = part.data.dim(0);
+  const int64_t in = weight.in_features;
+  if (in > kMaxIntInputs) {
+    return InvalidArgumentError("integer weights take at most " + std::to_string(kMaxIntInputs) +
+                                " inputs");
+  }
+  if (weight.format == WeightFormat::kInt8) {
+    if (!HasShape(part.scales, DType::kF32, {out})) {
+      return InvalidArgumentError("8-bit weights need an f32 scale per output");
+    }
+    return OkStatus();
+  }
+  const int32_t group_size = part.group_size;
+  if (group_size < 32 || group_size % 32 != 0 || in % group_size != 0) {
+    return InvalidArgumentError(
+        "the group size of 4-bit weights must be a multiple of 32 that "
+        "divides " +
+        std::to_string(in) + ", not " + std::to_string(group_size));
+  }
+  if (group_size != weight.group_size) {
+    return InvalidArgumentError("the parts of a linear weight must have one group size");
+  }
+  const int64_t groups = in / group_size;
+  if (!HasShape(part.scales, DType::kF32, {out, groups}) ||
+      !HasShape(part.zeros, DType::kU8, {out, groups})) {
+    return InvalidArgumentError(
+        "4-bit weights need an f32 scale and a u8 zero point per output "
+        "and group");
+  }
+  const auto* zeros = part.zeros.As<uint8_t>();
+  if (std::any_of(zeros, zeros + out * groups, [](uint8_t zero) { return zero > 15; })) {
+    return InvalidArgumentError("the zero points of 4-bit weights must be at most 15");
+  }
+  return OkStatus();
 }
 
 }  // namespace
@@ -21,8 +68,9 @@ DType FormatDType(WeightFormat format) {
     case WeightFormat::kBF16:
       return DType::kBF16;
     case WeightFormat::kInt8:
+      return DType::kI8;
     case WeightFormat::kInt4:
-      break;
+      return DType::kU8;
   }
   INFERD_CHECK(false);
 }
@@ -61,10 +109,15 @@ StatusOr<LinearWeight> DescribeLinear(std::span<const RawLinear> parts,
     if (parts[i].format != weight.format || data.dtype != FormatDType(weight.format)) {
       return InvalidArgumentError("the parts of a linear weight must have one format");
     }
-    if (i == 0) weight.in_features = data.dim(1);
-    if (data.dim(1) != weight.in_features) {
+    const int64_t in = weight.format == WeightFormat::kInt4 ? data.dim(1) * 2 : data.dim(1);
+    if (i == 0) {
+      weight.in_features = in;
+      weight.group_size = weight.format == WeightFormat::kInt4 ? parts[0].group_size : 0;
+    }
+    if (in != weight.in_features) {
       return InvalidArgumentError("the parts of a linear weight must have one input size");
     }
+    if (IsInteger(weight.format)) INFERD_RETURN_IF_ERROR(CheckIntLinear(parts[i], weight));
     if (!bias.empty() && (bias[i].NumElements() != data.dim(0) || !IsFloat(bias[i].dtype))) {
       return InvalidArgumentError("a bias must be a float vector of its part's output size, " +
                                   std::to_string(data.dim(0)));

@@ -9,14 +9,18 @@
 
 namespace inferd {
 
-// The element type of a weight format.
+constexpr bool IsInteger(WeightFormat format) {
+  return format == WeightFormat::kInt8 || format == WeightFormat::kInt4;
+}
+
+// The element type of a weight format; of kInt4, of two values.
 DType FormatDType(WeightFormat format);
 
 // Element i of f32, f16 or bf16 values.
 float LoadFloat(const void* data, DType dtype, int64_t i);
 
-// Checks the parts of one joined matrix against each other; returns the matrix
-// with its sizes set and nothing packed yet.
+// Checks the parts of one joined matrix, each by itself and against the others;
+// returns the matrix with its sizes set and nothing packed yet.
 StatusOr<LinearWeight> DescribeLinear(std::span<const RawLinear> parts,
                                       std::span<const TensorView> bias);
 

@@ -9,28 +9,6 @@
 
 namespace inferd {
 
-bool RefOps::Supports(WeightFormat format) const {
-  return format == WeightFormat::kF32 || format == WeightFormat::kF16 ||
-         format == WeightFormat::kBF16;
-}
-
-// Packed form: the parts' rows one after another, as they came.
-StatusOr<LinearWeight> RefOps::Pack(std::span<const RawLinear> parts,
-                                    std::span<const TensorView> bias) {
-  INFERD_ASSIGN_OR_RETURN(LinearWeight weight, DescribeLinear(parts, bias));
-  const int64_t element = DTypeSize(FormatDType(weight.format));
-  INFERD_ASSIGN_OR_RETURN(
-      weight.packed,
-      Buffer::Create(allocator_, weight.out_features * weight.in_features * element));
-  std::byte* to = weight.packed.data();
-  for (const RawLinear& part : parts) {
-    std::memcpy(to, part.data.data, part.data.NumBytes());
-    to += part.data.NumBytes();
-  }
-  INFERD_ASSIGN_OR_RETURN(weight.bias, JoinBias(bias, allocator_));
-  return weight;
-}
-
 void RefOps::Embed(const StepPlan& plan, const EmbeddingTable& table, TensorView out) {
   const auto& step = static_cast<const HostStepPlan&>(plan);
   const int64_t n = table.view.dim(1);
@@ -82,24 +60,6 @@ void RefOps::HeadRmsNorm(TensorView x, int32_t first_head, int32_t num_heads, in
 void RefOps::Add(TensorView x, TensorView y) {
   CheckSameRows(x, y);
   for (int64_t i = 0; i < x.NumElements(); ++i) x.As<float>()[i] += y.As<float>()[i];
-}
-
-void RefOps::Linear(TensorView x, const LinearWeight& weight, TensorView out) {
-  const int64_t k = weight.in_features;
-  const int64_t n = weight.out_features;
-  CheckRows(x, x.dim(0), k);
-  CheckRows(out, x.dim(0), n);
-  const DType dtype = FormatDType(weight.format);
-  for (int64_t t = 0; t < x.dim(0); ++t) {
-    const float* row = x.As<float>() + t * k;
-    for (int64_t j = 0; j < n; ++j) {
-      double sum = weight.bias.size() > 0 ? Floats(weight.bias)[j] : 0.0;
-      for (int64_t i = 0; i < k; ++i) {
-        sum += static_cast<double>(row[i]) * LoadFloat(weight.packed.data(), dtype, j * k + i);
-      }
-      out.As<float>()[t * n + j] = static_cast<float>(sum);
-    }
-  }
 }
 
 void RefOps::SiluMul(TensorView gate_up, TensorView out) {

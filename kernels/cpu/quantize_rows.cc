@@ -1,0 +1,113 @@
+// q[k] = nearest-even(x[k] * (127 / max|x|)), row by row or group by group.
+//
+// Layout: x row-major, q in tiles of rows with four inputs side by side, the
+// order in which a product with integer weights reads them.
+// Bound: two passes over x in cache; some hundred nanoseconds per thousand inputs.
+#include "cpu/quantize_rows.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "cpu/quantize_rows.cc"
+#include "hwy/foreach_target.h"
+// After foreach_target.h
+#include "cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace inferd::kernels::HWY_NAMESPACE {
+
+// The bits of max|x|: as integers they are in the order of the magnitudes, with
+// infinity and the NaNs above everything finite.
+uint32_t MaxMagnitude(const float* x, int64_t n) {
+  const DF d;
+  const DU du;
+  const auto lanes = static_cast<int64_t>(LaneCount());
+  const auto magnitude = hn::Set(du, 0x7fffffffu);
+  auto max = hn::Zero(du);
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    max = hn::Max(max, hn::And(hn::BitCast(du, hn::LoadU(d, x + i)), magnitude));
+  }
+  if (i < n) {
+    const VF rest = LoadPartial(x + i, static_cast<size_t>(n - i));
+    max = hn::Max(max, hn::And(hn::BitCast(du, rest), magnitude));
+  }
+  return hn::GetLane(hn::MaxOfLanes(du, max));
+}
+
+// Writes the quads of n inputs `stride` bytes apart; returns the sum of q.
+int32_t RoundGroup(const float* x, int64_t n, float inverse, int8_t* q, int64_t stride) {
+  const DF d;
+  const DI di;
+  const hn::Rebind<int8_t, DF> db;
+  const auto lanes = static_cast<int64_t>(LaneCount());
+  const VF factor = hn::Set(d, inverse);
+  auto sum = hn::Zero(di);
+  alignas(16) int8_t bytes[16];
+  for (int64_t i = 0; i < n; i += lanes) {
+    const int64_t count = std::min(lanes, n - i);
+    const VF values =
+        count == lanes ? hn::LoadU(d, x + i) : LoadPartial(x + i, static_cast<size_t>(count));
+    const auto rounded = hn::NearestInt(hn::Mul(values, factor));
+    sum = hn::Add(sum, rounded);
+    hn::StoreU(hn::DemoteTo(db, rounded), db, bytes);
+    for (int64_t k = 0; k < count; k += 4) {
+      std::memcpy(q, bytes + k, 4);
+      q += stride;
+    }
+  }
+  return hn::GetLane(hn::SumOfLanes(di, sum));
+}
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+void QuantizeRowsTarget(const QuantizeRowsParams& p, int64_t row_begin, int64_t row_end) {
+  const int64_t groups = p.in_features / p.group_size;
+  const int64_t padded = (p.in_features + 3) / 4 * 4;
+  for (int64_t row = row_begin; row < row_end; ++row) {
+    const int64_t tile_first = row / p.tile_rows * p.tile_rows;
+    const int64_t height = std::min(p.tile_rows, p.rows - tile_first);
+    const int64_t place = row - tile_first;
+    int8_t* q = p.q + tile_first * padded + place * 4;
+    RowScale* scales = p.scales + tile_first * groups + place;
+    for (int64_t g = 0; g < groups; ++g) {
+      const float* x = p.x + row * p.in_features + g * p.group_size;
+      const uint32_t bits = MaxMagnitude(x, p.group_size);
+      const bool finite = bits < 0x7f800000u;
+      const float max = finite ? std::bit_cast<float>(bits) : 0.0F;
+      const float inverse = max > 0 ? 127.0F / max : kInfinity;
+      const bool vanishes = inverse == kInfinity;
+      int8_t* to = q + g * (p.group_size / 4) * height * 4;
+      int32_t sum = 0;
+      if (finite) {
+        sum = RoundGroup(x, p.group_size, vanishes ? 0.0F : inverse, to, height * 4);
+      } else {
+        for (int64_t k = 0; k < p.group_size; k += 4) std::memset(to + k * height, 0, 4);
+      }
+      scales[g * height] = {!finite    ? std::numeric_limits<float>::quiet_NaN()
+                            : vanishes ? 0.0F
+                                       : max / 127.0F,
+                            -p.zero * sum};
+    }
+  }
+}
+
+}  // namespace inferd::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace inferd::kernels {
+namespace {
+HWY_EXPORT(QuantizeRowsTarget);
+}  // namespace
+
+void QuantizeRows(const QuantizeRowsParams& p, int64_t row_begin, int64_t row_end) {
+  HWY_DYNAMIC_DISPATCH(QuantizeRowsTarget)(p, row_begin, row_end);
+}
+
+}  // namespace inferd::kernels
+#endif  // HWY_ONCE

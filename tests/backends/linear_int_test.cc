@@ -1,0 +1,232 @@
+// The integer product on every instruction set and dot unit of this machine, bit
+// for bit against the same steps one at a time.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <set>
+
+#include "cpu/common.h"
+#include "cpu/linear_int.h"
+#include "hwy/targets.h"
+#include "ops/cases.h"
+
+namespace inferd::kernels {
+namespace {
+
+using inferd::testing::GuardedRows;
+
+// Allows one instruction set only, until destroyed.
+class OnlyTarget {
+ public:
+  explicit OnlyTarget(int64_t target) { hwy::SetSupportedTargetsForTest(target); }
+  ~OnlyTarget() { hwy::SetSupportedTargetsForTest(0); }
+};
+
+struct Target {
+  int64_t target;
+  DotUnit unit;
+};
+
+// Every instruction set that leads to kernels of its own, with each dot unit it has.
+std::vector<Target> Targets() {
+  std::vector<Target> targets;
+  std::set<std::string> names;
+  for (int64_t left = hwy::SupportedTargets(); left != 0; left &= left - 1) {
+    const OnlyTarget only(left & -left);
+    if (!names.insert(TargetName()).second) continue;
+    targets.push_back({left & -left, DotUnit::kWiden});
+    if (BestDotUnit() != DotUnit::kWiden) targets.push_back({left & -left, BestDotUnit()});
+  }
+  return targets;
+}
+
+struct Matrix {
+  IntLayout layout;
+  int64_t out = 0;
+  std::vector<int32_t> values;  // [out, in], zero points not taken off
+  std::vector<uint8_t> zeros;   // [out, groups]
+  std::vector<float> scales;
+  std::vector<float> bias;
+  std::vector<std::byte> packed;
+};
+
+// Values at both ends of their range now and then.
+Matrix MakeMatrix(const IntLayout& layout, int64_t out) {
+  std::mt19937 random(static_cast<uint32_t>(out + layout.group_size));
+  Matrix m{layout, out, {}, {}, {}, {}, {}};
+  const int64_t in = layout.in_features;
+  const int64_t groups = in / layout.group_size;
+  const int32_t top = layout.bits == 4 ? 15 : 255;
+  for (int64_t i = 0; i < out * in; ++i) {
+    const auto pick = static_cast<int32_t>(random() % 8);
+    m.values.push_back(pick == 0 ? 0 : pick == 1 ? top : static_cast<int32_t>(random()) & top);
+  }
+  for (int64_t i = 0; i < out * groups; ++i) {
+    m.zeros.push_back(layout.zero == kZeroPerGroup ? random() % 16
+                                                   : static_cast<uint8_t>(layout.zero));
+    const auto scale = (static_cast<float>(random() % 2047) - 1023.0F) * 0x1p-14F;
+    m.scales.push_back(layout.half_scales ? scale : scale * 1.2345F);
+  }
+  m.bias = inferd::testing::Normal(5, out);
+  std::vector<std::byte> checkpoint;
+  if (layout.bits == 4) {
+    for (size_t i = 0; i < m.values.size(); i += 2) {
+      checkpoint.push_back(static_cast<std::byte>(m.values[i] | (m.values[i + 1] << 4)));
+    }
+  } else {
+    for (const int32_t v : m.values) checkpoint.push_back(static_cast<std::byte>(v - kInt8Zero));
+  }
+  const int64_t panels = (out + kIntPanelWidth - 1) / kIntPanelWidth;
+  m.packed.resize(static_cast<size_t>(panels * IntPanelBytes(layout)), std::byte{0xee});
+  for (int64_t panel = 0; panel < panels; ++panel) {
+    IntRow rows[kIntPanelWidth];
+    const int64_t first = panel * kIntPanelWidth;
+    const int64_t count = std::min(kIntPanelWidth, out - first);
+    for (int64_t j = 0; j < count; ++j) {
+      rows[j] = {checkpoint.data() + (first + j) * in * layout.bits / 8,
+                 m.scales.data() + (first + j) * groups, m.zeros.data() + (first + j) * groups};
+    }
+    PackIntPanel(layout, rows, count, m.packed.data() + panel * IntPanelBytes(layout));
+  }
+  return m;
+}
+
+// One output as the kernel promises it: exact sums, then f32 in the order of groups.
+float Expected(const Matrix& m, const float* x, int64_t output) {
+  const int64_t in = m.layout.in_features;
+  const int64_t size = m.layout.group_size;
+  float sum = 0;
+  for (int64_t g = 0; g < in / size; ++g) {
+    float max = 0;
+    for (int64_t k = 0; k < size; ++k) max = std::max(max, std::abs(x[g * size + k]));
+    const float factor = max > 0 ? 127.0F / max : 0;
+    int64_t products = 0;
+    for (int64_t k = 0; k < size; ++k) {
+      const auto q = static_cast<int64_t>(std::nearbyint(x[g * size + k] * factor));
+      products += q * (m.values[output * in + g * size + k] - m.zeros[output * (in / size) + g]);
+    }
+    const float scaled = static_cast<float>(products) * m.scales[output * (in / size) + g];
+    sum = std::fma(scaled, max / 127.0F, sum);
+  }
+  return sum + m.bias[output];
+}
+
+std::vector<float> Product(const Matrix& m, DotUnit unit, const std::vector<float>& x, int64_t rows,
+                           int64_t tile_rows) {
+  const int64_t in = m.layout.in_features;
+  const int64_t groups = in / m.layout.group_size;
+  std::vector<int8_t> q(static_cast<size_t>(rows * ((in + 3) / 4 * 4)), int8_t{99});
+  std::vector<RowScale> scales(static_cast<size_t>(rows * groups));
+  const int32_t zero = m.layout.zero == kZeroPerGroup ? 1 : m.layout.zero;
+  QuantizeRows({x.data(), rows, in, m.layout.group_size, zero, tile_rows, q.data(), scales.data()},
+               0, rows);
+  GuardedRows out(rows, m.out);
+  out.Poison();
+  const LinearIntParams p{
+      unit, m.layout,  m.packed.data(),       m.out, m.bias.data(), q.data(), scales.data(),
+      rows, tile_rows, out.view().As<float>()};
+  const int64_t panels = (m.out + kIntPanelWidth - 1) / kIntPanelWidth;
+  LinearInt(p, 0, panels / 2);
+  LinearInt(p, panels / 2, panels);
+  EXPECT_TRUE(out.GuardsIntact());
+  return out.Get();
+}
+
+void ExpectExact(const IntLayout& layout, int64_t out) {
+  const Matrix m = MakeMatrix(layout, out);
+  constexpr int64_t kMostRows = 27;
+  auto x = inferd::testing::Normal(9, kMostRows * layout.in_features);
+  // A row of one magnitude: every q is at the end of its range.
+  for (int64_t k = 0; k < layout.in_features; ++k) x[k] = k % 3 == 0 ? -2.5F : 2.5F;
+  std::vector<float> expected;
+  for (int64_t r = 0; r < kMostRows; ++r) {
+    for (int64_t j = 0; j < out; ++j) {
+      expected.push_back(Expected(m, x.data() + r * layout.in_features, j));
+    }
+  }
+  for (const Target& target : Targets()) {
+    const OnlyTarget only(target.target);
+    SCOPED_TRACE(std::string(hwy::TargetName(target.target)) + " " + DotUnitName(target.unit));
+    for (int64_t tile_rows = 1; tile_rows <= LinearIntMaxTileRows(target.unit); ++tile_rows) {
+      for (const int64_t rows : {tile_rows, int64_t{2 * tile_rows + 3}}) {
+        const auto actual = Product(m, target.unit, x, rows, tile_rows);
+        for (size_t i = 0; i < actual.size(); ++i) {
+          ASSERT_EQ(actual[i], expected[i]) << rows << " rows in tiles of " << tile_rows << ", row "
+                                            << i / out << ", output " << i % out;
+        }
+      }
+    }
+  }
+}
+
+TEST(LinearIntTest, EightBitsAreExactOnEveryUnit) {
+  for (const int64_t in : {1, 4, 7, 64, 257, 1000}) {
+    for (const int64_t out : {1, 16, 100}) {
+      SCOPED_TRACE(std::to_string(in) + " inputs, " + std::to_string(out) + " outputs");
+      ExpectExact({8, in, in, false, kInt8Zero}, out);
+    }
+  }
+}
+
+TEST(LinearIntTest, FourBitsAreExactOnEveryUnit) {
+  for (const int64_t group : {32, 96, 128}) {
+    for (const bool half : {false, true}) {
+      for (const int32_t zero : {0, 8, 15, kZeroPerGroup}) {
+        SCOPED_TRACE(std::to_string(group) + " a group, zero " + std::to_string(zero) +
+                     (half ? ", f16" : ", f32"));
+        ExpectExact({4, 3 * group, group, half, zero}, 100);
+      }
+    }
+  }
+}
+
+TEST(LinearIntTest, TheLongestRowFitsItsSum) {
+  // -128 * 127 times 2^17, which 31 bits just hold.
+  constexpr int64_t kIn = int64_t{1} << 17;
+  Matrix m{{8, kIn, kIn, false, kInt8Zero}, 1, {}, {128}, {1.0F}, {0.0F}, {}};
+  m.values.assign(kIn, 0);
+  m.packed.resize(static_cast<size_t>(IntPanelBytes(m.layout)));
+  const std::vector<int8_t> checkpoint(kIn, -128);
+  const IntRow row{checkpoint.data(), m.scales.data(), nullptr};
+  PackIntPanel(m.layout, &row, 1, m.packed.data());
+  const std::vector<float> x(kIn, 127.0F);
+  for (const Target& target : Targets()) {
+    const OnlyTarget only(target.target);
+    EXPECT_EQ(Product(m, target.unit, x, 1, 1)[0], -128.0F * 127.0F * static_cast<float>(kIn));
+  }
+}
+
+TEST(LinearIntTest, ScalesFitF16OnlyExactly) {
+  for (uint32_t bits = 0; bits < 0x10000u; ++bits) {
+    const float value = F16ToF32(static_cast<uint16_t>(bits));
+    ASSERT_EQ(ScalesFitF16(&value, 1), std::isfinite(value)) << bits;
+    if (!std::isfinite(value)) continue;
+    const float beyond = std::nextafter(value, INFINITY);
+    ASSERT_FALSE(ScalesFitF16(&beyond, 1)) << bits;
+  }
+}
+
+TEST(LinearIntTest, EveryF16ScaleSurvives) {
+  // One group of weights 1 above their zero, rows of a single 127: scale * 127.
+  IntLayout layout{4, 32, 32, true, 8};
+  for (const Target& target : Targets()) {
+    const OnlyTarget only(target.target);
+    for (uint32_t bits = 0; bits < 0x7c00u; bits += 7) {
+      const float scale = F16ToF32(static_cast<uint16_t>(bits));
+      const std::vector<std::byte> values(16, std::byte{0x99});
+      const uint8_t zero = 8;
+      const IntRow row{values.data(), &scale, &zero};
+      Matrix m{layout, 1, {}, {8}, {scale}, {0.0F}, {}};
+      m.packed.resize(static_cast<size_t>(IntPanelBytes(layout)));
+      PackIntPanel(layout, &row, 1, m.packed.data());
+      std::vector<float> x(32, 0.0F);
+      x[3] = 127;
+      ASSERT_EQ(Product(m, target.unit, x, 1, 1)[0], scale * 127.0F) << bits;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace inferd::kernels
