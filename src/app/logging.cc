@@ -7,7 +7,10 @@
 #include <cstdint>
 #include <ctime>
 #include <string>
+#include <thread>
+#include <utility>
 
+#include "inferd/base/bounded_queue.h"
 #include "nlohmann/json.hpp"
 #include "spdlog/sinks/stdout_sinks.h"
 
@@ -118,6 +121,17 @@ Logging::Logging(std::string_view level, std::string_view format, spdlog::sink_p
 Logging::~Logging() {
   logger_->flush();
   pool_.reset();  // its thread ends once the queue is empty
+}
+
+void Logging::Close(std::chrono::milliseconds timeout) {
+  logger_->flush();
+  const auto written = std::make_shared<BoundedQueue<bool>>(1);
+  // Detached: where nobody reads the lines, it never ends.
+  std::thread([written, pool = std::move(pool_)]() mutable {
+    pool.reset();
+    written->Close();
+  }).detach();
+  written->PopFor(timeout);
 }
 
 void Logging::SetLevel(std::string_view level) {

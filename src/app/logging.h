@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string_view>
 
@@ -21,6 +22,9 @@ class Logging {
 
   const std::shared_ptr<spdlog::logger>& logger() const { return logger_; }
   void SetLevel(std::string_view level);
+  // Writes what is left, but waits no longer than `timeout` for it; what is logged
+  // later is lost. For the end of a process that cannot be taken down.
+  void Close(std::chrono::milliseconds timeout);
   bool json() const { return json_; }
 
  private:

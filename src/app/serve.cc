@@ -8,15 +8,14 @@
 #include <chrono>
 #include <cstdio>
 #include <initializer_list>
-#include <optional>
 #include <utility>
 
-#include "app/drain.h"
 #include "app/exit_codes.h"
 #include "app/logging.h"
 #include "app/model_loader.h"
 #include "app/server_options.h"
 #include "app/signals.h"
+#include "app/supervise.h"
 #include "app/version.h"
 #include "inferd/base/clock.h"
 #include "inferd/base/random.h"
@@ -26,8 +25,6 @@
 namespace inferd::app {
 namespace {
 
-constexpr auto kEngineWatchInterval = std::chrono::milliseconds(250);
-constexpr int64_t kFailureDrainMs = 2'000;
 constexpr std::initializer_list<int> kSignals = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
 
 void PrintErrors(const std::string& text) {
@@ -49,14 +46,14 @@ void LogState(const Engine& engine, const Server& server, spdlog::logger& logger
 }
 
 // SIGHUP: the log level is taken over, other changes are named. A bad
-// configuration changes nothing.
-void Reload(const ServeArguments& arguments, const std::vector<std::string>& environment,
+// configuration changes nothing; false then.
+bool Reload(const ServeArguments& arguments, const std::vector<std::string>& environment,
             LoadedConfig& running, Logging& logging) {
   spdlog::logger& logger = *logging.logger();
   const ConfigResult result = LoadServeConfig(arguments, environment);
   if (result.exit_code != kExitOk) {
     logger.error("reload: the configuration is bad and was left as it is: {}", result.errors);
-    return;
+    return false;
   }
   std::string waiting;
   for (const ConfigKey& key : ConfigKeys()) {
@@ -70,10 +67,11 @@ void Reload(const ServeArguments& arguments, const std::vector<std::string>& env
   logging.SetLevel(running.config.log.level);
   logger.info("reload: log level {}", running.config.log.level);
   if (!waiting.empty()) logger.warn("reload: these changes need a restart: {}", waiting);
+  return true;
 }
 
-// The daemon after its configuration is known. Members are destroyed in reverse:
-// the engine before the executor and the server it reports to.
+// The daemon after its configuration is known. The engine goes before the executor
+// and the server it reports to; so members are in reverse.
 class Daemon {
  public:
   Daemon(const ServeArguments& arguments, const std::vector<std::string>& environment,
@@ -135,31 +133,20 @@ class Daemon {
 
   // Until a signal or the engine ends it.
   int Serve() {
-    for (;;) {
-      const std::optional<int> signal = signals_.PopFor(kEngineWatchInterval);
-      if (!signal) {
-        if (!engine_->Stats().dead) continue;
-        logger().critical("the engine failed; stopping");
-        server_->Fail();
-        server_->Shutdown(kFailureDrainMs);
-        return kExitEngineFailure;
-      }
-      switch (*signal) {
-        case SIGTERM:
-          DrainServer(*server_, signals_, config().drain.delay_ms, config().drain.timeout_ms,
-                      logger());
-          return kExitOk;
-        case SIGINT:
-          logger().info("interrupted: stopping now, {} live", server_->live_requests());
-          server_->Shutdown(0);
-          return kExitOk;
-        case SIGHUP:
-          Reload(arguments_, environment_, loaded_, logging_);
-          break;
-        default:
-          LogState(*engine_, *server_, logger());
-      }
-    }
+    SignalActions actions;
+    actions.reload = [this] {
+      server_->ReportReload(Reload(arguments_, environment_, loaded_, logging_));
+    };
+    actions.log_state = [this] { LogState(*engine_, *server_, logger()); };
+    const int exit_code = Supervise(*server_, *engine_, signals_, config().drain.delay_ms,
+                                    config().drain.timeout_ms, actions, logger());
+    TearDownWithin(std::chrono::milliseconds(config().drain.grace_ms), logging_, [this] {
+      engine_.reset();
+      executor_.reset();
+      backend_.reset();
+      server_.reset();
+    });
+    return exit_code;
   }
 
   const ServeArguments& arguments_;

@@ -38,6 +38,7 @@ EndedRequest CallRecord::Ended(const Status& status, int64_t e2e_us) const {
   ended.finish_reason = FinishReasonName(*this, status);
   ended.summary = summary;
   ended.num_choices = num_choices;
+  ended.asked_tokens = asked_tokens;
   ended.max_new_tokens = max_new_tokens;
   ended.e2e_us = e2e_us;
   if (last_token_us > first_token_us) ended.decode_us = last_token_us - first_token_us;

@@ -15,6 +15,7 @@ namespace inferd {
 struct CallRecord {
   CallSummary summary;
   int32_t num_choices = 0;
+  int32_t asked_tokens = 0;
   int32_t max_new_tokens = 0;
   int64_t first_token_us = -1;  // Clock::NowUs; -1: none yet
   int64_t last_token_us = -1;   // likewise

@@ -27,6 +27,7 @@ void GenerationCall::Start(std::shared_ptr<const AttachedModel> model, Generatio
     std::lock_guard lock(mutex_);
     accepted_ = true;
     record_.num_choices = request.num_choices;
+    record_.asked_tokens = request.max_new_tokens.value_or(0);
   }
   front_.router().Register(id_, shared_from_this());
   auto job = [self = shared_from_this(), shared = std::make_shared<GenerationRequest>(
@@ -76,6 +77,7 @@ Status GenerationCall::PrepareAndSubmit(GenerationRequest& request) {
     const int64_t limit_us = arrival_.arrival_us + *request.time_limit_ms * 1000;
     time_limited_ = limit_us < spec.deadline_us;
     spec.deadline_us = std::min(spec.deadline_us, limit_us);
+    spec.deadline_is_soft = time_limited_;
   }
   MakeDecoders(request);
   client_->Begin(std::move(facts));

@@ -20,6 +20,7 @@ const Buckets kE2e = {.005, .01, .025, .05, .1, .2, .3,  .5,  .8,  1,   1.5,
 const Buckets kShort = {.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5};
 const Buckets kTokens = {1,    2,    5,    10,  20,  50,  100, 200, 500,
                          1000, 2000, 5000, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5};
+const Buckets kBacklog = {0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 1e4};
 const Buckets kChoices = {1, 2, 5, 10, 20};
 
 double Seconds(int64_t us) { return static_cast<double>(us) / 1e6; }
@@ -47,9 +48,12 @@ GenerationMetrics::GenerationMetrics(const ServerOptions& options, const std::st
   prompt_tokens_ = add("inferd_request_prompt_tokens", "Prompt tokens of a finished request.", kTokens);
   generation_tokens_ = add("inferd_request_generation_tokens", "Tokens generated for a finished request, all choices together.", kTokens);
   max_tokens_ = add("inferd_request_max_num_generation_tokens", "Tokens a finished request was allowed to generate per choice.", kTokens);
+  computed_tokens_ = add("inferd_request_prefill_kv_computed_tokens", "Prompt tokens of a finished request that were not found in the prefix cache.", kTokens);
+  params_max_tokens_ = add("inferd_request_params_max_tokens", "Tokens a request asked for per choice, where it set a limit.", kTokens);
   params_n_ = add("inferd_request_params_n", "Choices asked for.", kChoices);
   tokenize_ = add("inferd_tokenize_duration_seconds", "Encoding a prompt.", kShort);
   chat_template_ = add("inferd_chat_template_duration_seconds", "Rendering a chat template.", kShort);
+  write_backlog_ = add("inferd_stream_write_backlog_tokens", "Tokens that still waited for a stream's client when more were handed over; 0 when the client keeps up.", kBacklog);
   // clang-format on
   auto& success = prometheus::BuildCounter()
                       .Name("inferd_request_success_total")
@@ -70,10 +74,12 @@ void GenerationMetrics::RequestEnded(const EndedRequest& request) const {
   }
   const CallSummary& summary = request.summary;
   params_n_->Observe(request.num_choices);
+  if (request.asked_tokens > 0) params_max_tokens_->Observe(request.asked_tokens);
   if (summary.queue_us >= 0) queue_->Observe(Seconds(summary.queue_us));
   if (request.outcome != CallOutcome::kFinished) return;
   e2e_->Observe(Seconds(request.e2e_us));
   prompt_tokens_->Observe(summary.usage.prompt_tokens);
+  computed_tokens_->Observe(summary.usage.prompt_tokens - summary.usage.cached_tokens);
   generation_tokens_->Observe(summary.usage.completion_tokens);
   max_tokens_->Observe(request.max_new_tokens);
   if (summary.ttft_us < 0) return;
@@ -101,5 +107,8 @@ void GenerationMetrics::ObserveTokens(int64_t elapsed_us, int32_t num_tokens) co
 
 void GenerationMetrics::ObserveTemplate(int64_t us) const { chat_template_->Observe(Seconds(us)); }
 void GenerationMetrics::ObserveTokenize(int64_t us) const { tokenize_->Observe(Seconds(us)); }
+void GenerationMetrics::ObserveWriteBacklog(int32_t num_tokens) const {
+  write_backlog_->Observe(num_tokens);
+}
 
 }  // namespace inferd

@@ -28,6 +28,7 @@ class GenerationMetrics {
   void ObserveTokens(int64_t elapsed_us, int32_t num_tokens) const;
   void ObserveTemplate(int64_t us) const;
   void ObserveTokenize(int64_t us) const;
+  void ObserveWriteBacklog(int32_t num_tokens) const;
 
  private:
   static constexpr std::array<std::string_view, 5> kFinishReasons = {"stop", "length", "time_limit",
@@ -44,9 +45,12 @@ class GenerationMetrics {
   prometheus::Histogram* prompt_tokens_;
   prometheus::Histogram* generation_tokens_;
   prometheus::Histogram* max_tokens_;
+  prometheus::Histogram* computed_tokens_;
+  prometheus::Histogram* params_max_tokens_;
   prometheus::Histogram* params_n_;
   prometheus::Histogram* tokenize_;
   prometheus::Histogram* chat_template_;
+  prometheus::Histogram* write_backlog_;
   std::array<prometheus::Counter*, kFinishReasons.size()> success_;
 };
 

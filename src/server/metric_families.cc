@@ -68,6 +68,11 @@ void AddEngineFamilies(const EngineStats& s, const MetricLabels& labels, FamilyB
   out->Add(labels, number(s.running));
   out->Gauge("inferd_num_requests_waiting", "Sequences that wait to be scheduled.");
   out->Add(labels, number(s.waiting));
+  out->Gauge("inferd_num_requests_waiting_by_reason",
+             "Waiting sequences by what they wait for: capacity (a slot or KV blocks), or deferred "
+             "until another choice of their request has computed the prompt they share.");
+  out->Add(With(labels, "reason", "capacity"), number(s.waiting - s.waiting_deferred));
+  out->Add(With(labels, "reason", "deferred"), number(s.waiting_deferred));
   out->Gauge("inferd_waiting_prompt_tokens", "Prompt tokens of the waiting sequences.");
   out->Add(labels, number(s.waiting_prompt_tokens));
   out->Gauge("inferd_kv_cache_usage_ratio",

@@ -33,8 +33,18 @@ constexpr std::array<std::string_view, 14> kCodes = {"OK",
                                                      "INTERNAL",
                                                      "UNAVAILABLE",
                                                      "UNKNOWN"};
-constexpr std::array<std::string_view, 6> kRejections = {"queue_full", "queue_timeout", "draining",
-                                                         "not_ready",  "too_large",     "invalid"};
+constexpr std::array<std::string_view, 7> kRejections = {
+    "queue_full", "queue_timeout", "deadline", "draining", "not_ready", "too_large", "invalid"};
+
+// A deadline that passed during the work is no refusal; one that the queue would
+// have outlasted comes with the estimate.
+bool RefusedForDeadline(const Status& status) {
+  if (status.detail()->reason != "DEADLINE") return false;
+  for (const auto& [name, value] : status.detail()->metadata) {
+    if (name == "estimated_wait_ms") return true;
+  }
+  return false;
+}
 
 // Why a request was turned away, as a label; empty when it was not.
 std::string_view RejectionOf(const Status& status) {
@@ -43,6 +53,7 @@ std::string_view RejectionOf(const Status& status) {
       status.detail() != nullptr ? std::string_view(status.detail()->reason) : "";
   if (reason == "QUEUE_FULL") return "queue_full";
   if (reason == "QUEUE_TIMEOUT") return "queue_timeout";
+  if (reason == "DEADLINE") return RefusedForDeadline(status) ? "deadline" : "";
   if (reason == "DRAINING") return "draining";
   if (reason == "NOT_READY") return "not_ready";
   if (reason == "CONTEXT_LENGTH_EXCEEDED") return "too_large";
@@ -71,12 +82,15 @@ class Metrics::Impl {
 
   const ServerOptions& options_;
   const Accounting& accounting_;
+  const Clock& clock_;
   const int64_t start_unix_us_;
   prometheus::Registry registry_;
   std::array<std::array<prometheus::Counter*, kCodes.size()>, kNumRpcMethods> requests_;
   std::array<prometheus::Counter*, kRejections.size()> rejected_;
   std::atomic<int64_t> streams_{0};
   std::atomic<ServerState> state_{ServerState::kLoading};
+  std::atomic<bool> reload_successful_{true};  // the configuration the process began with
+  std::atomic<int64_t> reload_unix_us_;
   std::unique_ptr<const GenerationMetrics> generation_storage_;  // set by AttachModel
   std::atomic<const GenerationMetrics*> generation_{nullptr};
 
@@ -89,7 +103,11 @@ class Metrics::Impl {
 };
 
 Metrics::Impl::Impl(const ServerOptions& options, const Accounting& accounting, const Clock& clock)
-    : options_(options), accounting_(accounting), start_unix_us_(clock.UnixUs()) {
+    : options_(options),
+      accounting_(accounting),
+      clock_(clock),
+      start_unix_us_(clock.UnixUs()),
+      reload_unix_us_(start_unix_us_) {
   auto& requests =
       CounterFamily("inferd_requests_total", "Rpcs that ended, by method and gRPC status code.");
   for (size_t m = 0; m < kNumRpcMethods; ++m) {
@@ -131,6 +149,12 @@ void Metrics::Impl::AddServerFamilies(FamilyBuilder* out) const {
   }
   out->Gauge("inferd_start_time_seconds", "When the server started, since the Unix epoch.");
   out->Add({}, static_cast<double>(start_unix_us_) / 1e6);
+  out->Gauge("inferd_config_last_reload_successful",
+             "1 if the configuration was good when it was last read, at the start or on SIGHUP.");
+  out->Add({}, reload_successful_.load() ? 1 : 0);
+  out->Gauge("inferd_config_last_reload_success_timestamp_seconds",
+             "When a good configuration was last read, since the Unix epoch.");
+  out->Add({}, static_cast<double>(reload_unix_us_.load()) / 1e6);
 }
 
 void Metrics::Impl::AddModelFamilies(FamilyBuilder* out) const {
@@ -163,7 +187,9 @@ void Metrics::AttachModel(const ServedModel& model, const Engine& engine) {
   impl_->cache_info_ = {{"model_name", model.id},
                         {"engine", "0"},
                         {"block_size", std::to_string(model.block_size)},
-                        {"num_blocks", std::to_string(model.num_blocks)}};
+                        {"num_blocks", std::to_string(model.num_blocks)},
+                        {"cache_dtype", model.cache_dtype},
+                        {"enable_prefix_caching", model.prefix_caching ? "true" : "false"}};
   impl_->load_seconds_ = model.load_seconds;
 }
 
@@ -173,6 +199,11 @@ void Metrics::DetachEngine() {
 }
 
 void Metrics::SetState(ServerState state) { impl_->state_.store(state); }
+
+void Metrics::ConfigReloaded(bool successful) {
+  impl_->reload_successful_.store(successful);
+  if (successful) impl_->reload_unix_us_.store(impl_->clock_.UnixUs());
+}
 
 void Metrics::RpcEnded(RpcMethod method, const Status& status) {
   const std::string_view code = StatusCodeName(status.code());
@@ -199,6 +230,9 @@ void Metrics::ObserveTemplate(int64_t us) {
 }
 void Metrics::ObserveTokenize(int64_t us) {
   if (const auto* m = impl_->generation()) m->ObserveTokenize(us);
+}
+void Metrics::ObserveWriteBacklog(int32_t num_tokens) {
+  if (const auto* m = impl_->generation()) m->ObserveWriteBacklog(num_tokens);
 }
 void Metrics::StreamOpened() { impl_->streams_.fetch_add(1); }
 void Metrics::StreamClosed() { impl_->streams_.fetch_sub(1); }

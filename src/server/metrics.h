@@ -15,7 +15,7 @@ namespace inferd {
 // from closed sets, and every labelled series exists from the start. Thread-safe.
 class Metrics {
  public:
-  // `accounting` must outlive this.
+  // `accounting` and `clock` must outlive this.
   Metrics(const ServerOptions& options, const Accounting& accounting, const Clock& clock);
   ~Metrics();
   Metrics(const Metrics&) = delete;
@@ -27,6 +27,9 @@ class Metrics {
   void DetachEngine();
   void SetState(ServerState state);
 
+  // After each try to read the configuration again.
+  void ConfigReloaded(bool successful);
+
   // Every rpc, once, when its status is known.
   void RpcEnded(RpcMethod method, const Status& status);
   // Every accepted generation request, once.
@@ -36,6 +39,8 @@ class Metrics {
   void ObserveTokens(int64_t elapsed_us, int32_t num_tokens);
   void ObserveTemplate(int64_t us);
   void ObserveTokenize(int64_t us);
+  // Tokens that waited for a stream's client when more were handed over.
+  void ObserveWriteBacklog(int32_t num_tokens);
   void StreamOpened();
   void StreamClosed();
 

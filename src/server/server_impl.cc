@@ -68,6 +68,8 @@ class ServerImpl final : public Server {
     health_.SetServing(false);
   }
 
+  void ReportReload(bool successful) override { front_.metrics().ConfigReloaded(successful); }
+
   void StartDraining() override {
     std::lock_guard lock(mutex_);
     if (front_.state() != ServerState::kFailed) front_.SetState(ServerState::kDraining);

@@ -51,6 +51,7 @@ class StreamReactor final : public grpc::ServerWriteReactor<Chunk>,
   Status Deliver(std::vector<ChoiceDelta>&& deltas, const CallUsage& usage) override {
     std::lock_guard lock(mutex_);
     if (ended_) return OkStatus();
+    front_.metrics().ObserveWriteBacklog(pending_.tokens());
     for (ChoiceDelta& delta : deltas) pending_.Add(std::move(delta));
     usage_ = usage;
     if (pending_.bytes() > static_cast<size_t>(front_.options().max_stream_buffer_bytes)) {

@@ -116,9 +116,14 @@ def test_sighup_reloads_the_log_level(tmp_path):
         config.write_text("log: {level: warn}\nengine: {depth: 3}\n")
         daemon.send(signal.SIGHUP)
         daemon.wait_log(r"need a restart: engine.depth")
+        assert daemon.metric("inferd_config_last_reload_successful") == 1
         config.write_text("log: {level: loud}\n")
         daemon.send(signal.SIGHUP)
         daemon.wait_log(r"the configuration is bad")
+        end = time.monotonic() + 10
+        while daemon.metric("inferd_config_last_reload_successful") == 1 and time.monotonic() < end:
+            time.sleep(0.01)
+        assert daemon.metric("inferd_config_last_reload_successful") == 0
         assert daemon.process.poll() is None
 
 

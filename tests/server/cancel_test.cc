@@ -153,8 +153,24 @@ TEST(CancelTest, ClientDeadline) {
   const auto spec = h.engine->WaitForRequest();
   ASSERT_TRUE(spec.has_value());
   EXPECT_LE(spec->deadline_us, h.clock.NowUs() + 300'000);
+  EXPECT_FALSE(spec->deadline_is_soft);
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
   EXPECT_TRUE(h.engine->WaitForCancel(spec->id));
+}
+
+// What asks for a partial answer is not to be refused for its time limit.
+TEST(CancelTest, ATimeLimitIsSoft) {
+  Harness h;
+  v1::ChatCompletionRequest request = Ask("hi");
+  request.set_time_limit_ms(60'000);
+  grpc::ClientContext context;
+  auto reader = h.chat->StreamChatCompletion(&context, request);
+  const auto spec = h.engine->WaitForRequest();
+  ASSERT_TRUE(spec.has_value());
+  EXPECT_TRUE(spec->deadline_is_soft);
+  EXPECT_LE(spec->deadline_us, h.clock.NowUs() + 60'000'000);
+  h.engine->Post({End(spec->id, FinishReason::kDeadline)});
+  EXPECT_TRUE(ReadAll(*reader).status.ok());
 }
 
 TEST(CancelTest, DefaultDeadlineOfTheServer) {

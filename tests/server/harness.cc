@@ -38,6 +38,7 @@ ServedModel TestModel() {
   model.vocab_size = ByteTokenizer::kVocab;
   model.block_size = 16;
   model.num_blocks = 64;
+  model.cache_dtype = "f32";
   model.max_running = 8;
   model.eos_tokens = {ByteTokenizer::kEos};
   model.tokenizer = std::make_shared<ByteTokenizer>();

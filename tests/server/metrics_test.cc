@@ -17,6 +17,8 @@ namespace {
 EngineStats SomeStats() {
   static const double kBounds[] = {1, 10, 100};
   EngineStats stats;
+  stats.waiting = 7;
+  stats.waiting_deferred = 3;
   stats.blocks_total = 100;
   stats.blocks_used = 25;
   stats.blocks_cached = 5;
@@ -45,6 +47,19 @@ TEST(MetricsTest, SeriesExistBeforeAnyRequest) {
             50);
   EXPECT_EQ(h.Metric("inferd_iteration_tokens_bucket" + l + ",le=\"10\"}"), 1);
   EXPECT_EQ(h.Metric("inferd_iteration_tokens_count" + l + "}"), 2);
+  EXPECT_EQ(h.Metric("inferd_num_requests_waiting" + l + "}"), 7);
+  EXPECT_EQ(h.Metric("inferd_num_requests_waiting_by_reason" + l + ",reason=\"capacity\"}"), 4);
+  EXPECT_EQ(h.Metric("inferd_num_requests_waiting_by_reason" + l + ",reason=\"deferred\"}"), 3);
+  EXPECT_EQ(h.Metric("inferd_cache_config_info" + l +
+                     ",block_size=\"16\",num_blocks=\"64\",cache_dtype=\"f32\","
+                     "enable_prefix_caching=\"true\"}"),
+            1);
+  EXPECT_EQ(h.Metric("inferd_requests_rejected_total{reason=\"deadline\"}"), 0);
+  const std::string sorted = "{engine=\"0\",model_name=\"test-model\"}";
+  for (const char* name : {"request_params_max_tokens", "request_prefill_kv_computed_tokens",
+                           "stream_write_backlog_tokens"}) {
+    EXPECT_EQ(h.Metric("inferd_" + std::string(name) + "_count" + sorted), 0) << name;
+  }
   EXPECT_EQ(h.Metric("inferd_server_state{state=\"ready\"}"), 1);
   EXPECT_GT(h.Metric("process_resident_memory_bytes"), 1e6);
   EXPECT_EQ(h.Metric("inferd_request_success_total{engine=\"0\",finished_reason=\"stop\","
@@ -155,6 +170,86 @@ TEST(MetricsTest, LatenciesAreObservedAtTheHandOver) {
   EXPECT_EQ(h.Metric("inferd_request_generation_tokens_sum" + l), 3);
   EXPECT_EQ(h.Metric("inferd_request_params_n_sum" + l), 1);
   EXPECT_EQ(h.Metric("inferd_chat_template_duration_seconds_count" + l), 1);
+}
+
+TEST(MetricsTest, SizesOfARequest) {
+  Harness h;
+  h.engine->Play([](const RequestSpec& spec) {
+    std::vector<TokenEvent> events = TextEvents(spec.id, "four", FinishReason::kLength);
+    events.front().cached_tokens = 8;
+    return events;
+  });
+  const std::string l = "{engine=\"0\",model_name=\"test-model\"}";
+  v1::ChatCompletionRequest request = Ask("hi");
+  const Streamed without = StreamChat(h, request);
+  ASSERT_TRUE(without.status.ok());
+  // No limit was asked for, so none is counted.
+  EXPECT_EQ(h.Metric("inferd_request_params_max_tokens_count" + l), 0);
+  EXPECT_EQ(h.Metric("inferd_request_max_num_generation_tokens_count" + l), 1);
+  EXPECT_EQ(h.Metric("inferd_request_prefill_kv_computed_tokens_sum" + l),
+            without.usage->prompt_tokens() - 8);
+  request.set_max_completion_tokens(77);
+  ASSERT_TRUE(StreamChat(h, request).status.ok());
+  EXPECT_EQ(h.Metric("inferd_request_params_max_tokens_count" + l), 1);
+  EXPECT_EQ(h.Metric("inferd_request_params_max_tokens_sum" + l), 77);
+}
+
+TEST(MetricsTest, TokensThatWaitForASlowClientAreCounted) {
+  ServerOptions options = TestOptions();
+  options.max_stream_buffer_bytes = 64 << 20;
+  Harness h(options, /*attach=*/false);
+  ServedModel model = TestModel();
+  model.max_model_len = 4'000'000;
+  h.server->Attach(model, *h.engine);
+  grpc::ClientContext context;
+  auto reader = h.chat->StreamChatCompletion(&context, Ask("hi"));
+  const auto spec = h.engine->WaitForRequest();
+  ASSERT_TRUE(spec.has_value());
+  const std::string sum =
+      "inferd_stream_write_backlog_tokens_sum{engine=\"0\",model_name=\"test-model\"}";
+  v1::ChatCompletionChunk chunk;
+  h.engine->Post({Token(spec->id, 'x')});
+  ASSERT_TRUE(reader->Read(&chunk));
+  EXPECT_EQ(h.Metric(sum), 0);
+  // Nobody reads on: once the connection's window is full, tokens wait.
+  int rounds = 0;
+  while (h.Metric(sum) == 0 && rounds++ < 1000) {
+    h.engine->Post(std::vector<TokenEvent>(20, Token(spec->id, ByteTokenizer::kLong)));
+  }
+  EXPECT_GT(h.Metric(sum), 0);
+  context.TryCancel();
+  reader->Finish();
+}
+
+TEST(MetricsTest, OnlyARefusalAtTheDoorIsARejection) {
+  Harness h;
+  const std::string rejected = "inferd_requests_rejected_total{reason=\"deadline\"}";
+  h.engine->Play([](const RequestSpec& spec) {
+    return std::vector<TokenEvent>{End(spec.id, FinishReason::kDeadline)};
+  });
+  EXPECT_EQ(StreamChat(h, Ask("hi")).status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_EQ(h.Metric(rejected), 0);
+  ErrorDetail detail;
+  detail.reason = "DEADLINE";
+  detail.metadata = {{"estimated_wait_ms", "1500"}};
+  h.engine->RefuseWith(Status(StatusCode::kDeadlineExceeded, "too near", detail));
+  const Streamed refused = StreamChat(h, Ask("hi"));
+  EXPECT_EQ(refused.status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_EQ(ReasonOf(refused.status), "DEADLINE");
+  EXPECT_EQ(h.Metric(rejected), 1);
+}
+
+TEST(MetricsTest, ReloadsAreReported) {
+  Harness h;
+  const double at_start = h.Metric("inferd_config_last_reload_success_timestamp_seconds");
+  EXPECT_EQ(at_start, h.Metric("inferd_start_time_seconds"));
+  EXPECT_EQ(h.Metric("inferd_config_last_reload_successful"), 1);
+  h.server->ReportReload(false);
+  EXPECT_EQ(h.Metric("inferd_config_last_reload_successful"), 0);
+  EXPECT_EQ(h.Metric("inferd_config_last_reload_success_timestamp_seconds"), at_start);
+  h.server->ReportReload(true);
+  EXPECT_EQ(h.Metric("inferd_config_last_reload_successful"), 1);
+  EXPECT_GE(h.Metric("inferd_config_last_reload_success_timestamp_seconds"), at_start);
 }
 
 TEST(MetricsTest, ConfiguredBucketsAreUsed) {

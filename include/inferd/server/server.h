@@ -64,6 +64,8 @@ struct ServedModel {
   int32_t vocab_size = 0;
   int32_t block_size = 0;
   int32_t num_blocks = 0;
+  std::string cache_dtype;  // "f32", "bf16"
+  bool prefix_caching = true;
   int32_t max_running = 0;
   int32_t max_queued_requests = 0;
   int32_t max_batched_tokens = 0;
@@ -96,6 +98,9 @@ class Server {
   virtual void Attach(ServedModel model, Engine& engine) = 0;
   // Loading failed: health stays NOT_SERVING.
   virtual void Fail() = 0;
+
+  // The configuration was read again: whether it was good. For the metrics.
+  virtual void ReportReload(bool successful) = 0;
 
   // Not ready any more (health, /readyz), but requests are still served, so that
   // routers notice first.

@@ -1,0 +1,65 @@
+#include "app/supervise.h"
+
+#include <csignal>
+#include <cstdlib>
+#include <optional>
+#include <thread>
+
+#include "app/exit_codes.h"
+#include "inferd/base/bounded_queue.h"
+
+namespace inferd::app {
+namespace {
+
+constexpr auto kEngineWatchInterval = std::chrono::milliseconds(250);
+constexpr int64_t kFailureDrainMs = 2'000;
+// What a log that nobody reads may take of the end of the process.
+constexpr auto kLastLinesTimeout = std::chrono::milliseconds(1'000);
+
+}  // namespace
+
+int Supervise(Server& server, const Engine& engine, SignalQueue& signals, int64_t drain_delay_ms,
+              int64_t drain_timeout_ms, const SignalActions& actions, spdlog::logger& logger) {
+  for (;;) {
+    const std::optional<int> signal = signals.PopFor(kEngineWatchInterval);
+    if (!signal) {
+      if (!engine.Stats().dead) continue;
+      logger.critical("the engine failed; stopping");
+      server.Fail();
+      server.Shutdown(kFailureDrainMs);
+      return kExitEngineFailure;
+    }
+    switch (*signal) {
+      case SIGTERM:
+        DrainServer(server, signals, drain_delay_ms, drain_timeout_ms, logger);
+        return engine.Stats().dead ? kExitEngineFailure : kExitOk;
+      case SIGINT:
+        logger.info("interrupted: stopping now, {} live", server.live_requests());
+        server.Shutdown(0);
+        return kExitOk;
+      case SIGHUP:
+        actions.reload();
+        break;
+      default:
+        actions.log_state();
+    }
+  }
+}
+
+void TearDownWithin(std::chrono::milliseconds grace, Logging& logging,
+                    const std::function<void()>& tear_down) {
+  BoundedQueue<bool> done(1);
+  std::thread watch([&] {
+    if (done.PopFor(grace) || done.closed()) return;
+    logging.logger()->critical(
+        "the engine did not stop within {:.1f} s: a step hangs; ending the process",
+        std::chrono::duration<double>(grace).count());
+    logging.Close(kLastLinesTimeout);
+    std::_Exit(kExitEngineFailure);
+  });
+  tear_down();
+  done.Close();
+  watch.join();
+}
+
+}  // namespace inferd::app

@@ -1,0 +1,119 @@
+// How a serving daemon ends, with a real engine over an executor that fails or hangs.
+#include "app/supervise.h"
+
+#include <chrono>
+#include <csignal>
+#include <thread>
+
+#include "app/exit_codes.h"
+#include "app/fake_server.h"
+#include "engine/recording_sink.h"
+#include "engine/simple_executor.h"
+#include "gtest/gtest.h"
+
+namespace inferd::app {
+namespace {
+
+using Notes = std::vector<std::string>;
+
+class SuperviseTest : public ::testing::Test {
+ protected:
+  SuperviseTest() {
+    EngineOptions options;
+    options.num_blocks = 10;
+    engine_ = StartEngine(options, executor_, sink_, clock_, entropy_, nullptr);
+  }
+  ~SuperviseTest() override { executor_.LetGo(); }
+
+  int Run() {
+    SignalActions actions;
+    actions.reload = [this] { ++reloads_; };
+    actions.log_state = [this] {
+      ++states_;
+      signals_.TryPush(SIGINT);
+    };
+    return Supervise(server_, *engine_, signals_, /*drain_delay_ms=*/0, /*drain_timeout_ms=*/77,
+                     actions, logger_);
+  }
+  // A request whose first step waits in the executor.
+  void Occupy() {
+    executor_.Hold();
+    RequestSpec spec;
+    spec.id = 1;
+    spec.prompt = {1, 2, 3};
+    ASSERT_TRUE(engine_->Submit(std::move(spec)).ok());
+    executor_.WaitForPlans(1);
+  }
+
+  SystemClock clock_;
+  SystemEntropy entropy_;
+  inferd::testing::SimpleExecutor executor_;
+  inferd::testing::RecordingSink sink_;
+  std::unique_ptr<Engine> engine_;
+  FakeServer server_{/*busy=*/false};
+  SignalQueue signals_{8};
+  spdlog::logger logger_{"test"};
+  int reloads_ = 0;
+  int states_ = 0;
+};
+
+TEST_F(SuperviseTest, ADeadEngineEndsTheDaemonWithItsCode) {
+  Occupy();
+  executor_.Fail(InternalError("the rank is gone"));
+  EXPECT_EQ(Run(), kExitEngineFailure);
+  EXPECT_EQ(kExitEngineFailure, 70);  // documented
+  EXPECT_EQ(server_.notes(), (Notes{"fail", "shutdown 2000"}));
+  EXPECT_EQ(sink_.WaitForFinish(1), FinishReason::kEngineDead);
+}
+
+TEST_F(SuperviseTest, AnEngineThatDiesWhileDrainingIsNotACleanEnd) {
+  Occupy();
+  executor_.Fail(InternalError("the rank is gone"));
+  while (!engine_->Stats().dead) std::this_thread::yield();
+  signals_.TryPush(SIGTERM);
+  EXPECT_EQ(Run(), kExitEngineFailure);
+  EXPECT_EQ(server_.notes(), (Notes{"drain", "shutdown 77"}));
+}
+
+TEST_F(SuperviseTest, SignalsEndItCleanly) {
+  signals_.TryPush(SIGTERM);
+  EXPECT_EQ(Run(), kExitOk);
+  EXPECT_EQ(server_.notes(), (Notes{"drain", "shutdown 77"}));
+}
+
+TEST_F(SuperviseTest, OtherSignalsDoNotEndIt) {
+  signals_.TryPush(SIGHUP);
+  signals_.TryPush(SIGHUP);
+  signals_.TryPush(SIGUSR1);  // its action interrupts
+  EXPECT_EQ(Run(), kExitOk);
+  EXPECT_EQ(reloads_, 2);
+  EXPECT_EQ(states_, 1);
+  EXPECT_EQ(server_.notes(), (Notes{"shutdown 0"}));
+}
+
+TEST_F(SuperviseTest, AnEngineThatStopsIsWaitedFor) {
+  Logging logging("info", "text", StderrSink());
+  Occupy();
+  std::thread later([this] { executor_.LetGo(); });
+  TearDownWithin(std::chrono::hours(1), logging, [this] { engine_.reset(); });
+  later.join();
+  EXPECT_EQ(engine_, nullptr);
+}
+
+using SuperviseDeathTest = SuperviseTest;
+
+// The step never returns, so neither would the engine's thread.
+TEST_F(SuperviseDeathTest, AHangingStepEndsTheProcessAfterTheGrace) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(
+      {
+        Logging logging("info", "text", StderrSink());
+        Occupy();
+        TearDownWithin(std::chrono::milliseconds(200), logging, [this] { engine_.reset(); });
+      },
+      ::testing::ExitedWithCode(kExitEngineFailure),
+      "critical the engine did not stop within 0.2 s");
+}
+
+}  // namespace
+}  // namespace inferd::app
