@@ -1,6 +1,7 @@
 // Speed of the ops, case by case: the conformance cases and the shapes of whole
 // models. Each figure stands beside the ceilings measured at the start of the same
-// run: read bandwidth from DRAM and the multiply-add peak, all threads.
+// run: read bandwidth from DRAM, and the peak of multiply-adds or, with integer
+// weights, of 8-bit dot products, all threads.
 //
 //   kernel_bench --backend=cpu --threads=2 --benchmark_filter=TinyLlama
 //
@@ -17,6 +18,7 @@
 
 #include "backends/cpu/thread_pool.h"
 #include "cpu/common.h"
+#include "cpu/linear_int.h"
 #include "inferd/backends/backend.h"
 #include "ops/cases.h"
 #ifdef INFERD_PEER_OPENBLAS
@@ -32,7 +34,8 @@ using testing::PreparedCase;
 
 struct Ceilings {
   double read_bytes_per_s = 0;
-  double flops_per_s = 0;
+  double flops_per_s = 0;      // f32 multiply-adds
+  double dot_flops_per_s = 0;  // 8-bit dot products
 };
 
 struct Settings {
@@ -64,6 +67,8 @@ Ceilings MeasureCeilings(const Settings& settings) {
   std::fill_n(data, kFloats, 1.0F);
   constexpr int64_t kPiece = int64_t{1} << 20;
   std::vector<float> sums(kFloats / kPiece);
+  std::vector<int32_t> dot_sums(64);
+  const kernels::DotUnit unit = kernels::BestDotUnit();
   for (int round = 0; round < 5; ++round) {
     const double read = seconds([&] {
       pool.ParallelFor(kFloats / kPiece, 1, [&](int64_t begin, int64_t end, int) {
@@ -74,31 +79,39 @@ Ceilings MeasureCeilings(const Settings& settings) {
     });
     ceilings.read_bytes_per_s =
         std::max(ceilings.read_bytes_per_s, static_cast<double>(kFloats) * 4 / read);
-    std::vector<double> flops(64);
-    const double burn = seconds([&] {
-      pool.ParallelFor(64, 1, [&](int64_t begin, int64_t end, int) {
-        for (int64_t i = begin; i < end; ++i) {
-          flops[i] = kernels::BurnMultiplyAdds(400000, &sums[i]);
-        }
+    const auto burn = [&](const auto& work) {
+      std::vector<double> flops(64);
+      const double taken = seconds([&] {
+        pool.ParallelFor(64, 1, [&](int64_t begin, int64_t end, int) {
+          for (int64_t i = begin; i < end; ++i) flops[i] = work(i);
+        });
       });
-    });
-    double total = 0;
-    for (const double f : flops) total += f;
-    ceilings.flops_per_s = std::max(ceilings.flops_per_s, total / burn);
+      double total = 0;
+      for (const double f : flops) total += f;
+      return total / taken;
+    };
+    const double flops_per_s =
+        burn([&](int64_t i) { return kernels::BurnMultiplyAdds(400000, &sums[i]); });
+    const double dot_flops_per_s =
+        burn([&](int64_t i) { return kernels::BurnDotProducts(unit, 400000, &dot_sums[i]); });
+    ceilings.flops_per_s = std::max(ceilings.flops_per_s, flops_per_s);
+    ceilings.dot_flops_per_s = std::max(ceilings.dot_flops_per_s, dot_flops_per_s);
   }
   benchmark::DoNotOptimize(sums.data());
+  benchmark::DoNotOptimize(dot_sums.data());
   return ceilings;
 }
 
-void Report(benchmark::State& state, double bytes, double flops, const Ceilings& ceilings) {
+void Report(benchmark::State& state, double bytes, double flops, double read_bytes_per_s,
+            double flops_per_s) {
   using benchmark::Counter;
   const auto rate = [](double amount) {
     return Counter(amount, Counter::kIsIterationInvariantRate);
   };
   state.counters["bytes/s"] = rate(bytes);
   state.counters["flop/s"] = rate(flops);
-  state.counters["%bandwidth"] = rate(100 * bytes / ceilings.read_bytes_per_s);
-  state.counters["%peak"] = rate(100 * flops / ceilings.flops_per_s);
+  state.counters["%bandwidth"] = rate(100 * bytes / read_bytes_per_s);
+  state.counters["%peak"] = rate(100 * flops / flops_per_s);
 }
 
 // Walks `copies` of the case in turn, so that weights come from DRAM as they do in
@@ -116,7 +129,8 @@ void RunCase(benchmark::State& state, const OpCase& c, int copies, Ops& ops,
     prepared[next]->Run();
     next = (next + 1) % prepared.size();
   }
-  Report(state, c.bytes, c.flops, ceilings);
+  Report(state, c.bytes, c.flops, ceilings.read_bytes_per_s,
+         c.integer ? ceilings.dot_flops_per_s : ceilings.flops_per_s);
 }
 
 void Register(const std::string& name, const Settings& settings,
@@ -154,14 +168,18 @@ struct NamedShape {
   testing::LinearShape shape;
 };
 
-std::vector<NamedShape> LinearsOf(const Model& m, int64_t rows) {
+std::vector<NamedShape> LinearsOf(const Model& m, int64_t rows, WeightFormat format) {
   const int64_t qkv = int64_t{m.q_heads + 2 * m.kv_heads} * m.head_dim;
   const int64_t heads = int64_t{m.q_heads} * m.head_dim;
-  return {{"qkv", {rows, m.hidden, qkv, WeightFormat::kBF16}},
-          {"o", {rows, heads, m.hidden, WeightFormat::kBF16}},
-          {"gate_up", {rows, m.hidden, 2 * m.ffn, WeightFormat::kBF16}},
-          {"down", {rows, m.ffn, m.hidden, WeightFormat::kBF16}},
-          {"head", {rows, m.hidden, m.vocab, WeightFormat::kBF16}}};
+  std::vector<NamedShape> linears = {{"qkv", {rows, m.hidden, qkv, format}},
+                                     {"o", {rows, heads, m.hidden, format}},
+                                     {"gate_up", {rows, m.hidden, 2 * m.ffn, format}},
+                                     {"down", {rows, m.ffn, m.hidden, format}},
+                                     {"head", {rows, m.hidden, m.vocab, format}}};
+  if (format == WeightFormat::kInt4) {
+    for (auto& [name, shape] : linears) shape.group_size = shape.in % 128 == 0 ? 128 : 32;
+  }
+  return linears;
 }
 
 #ifdef INFERD_PEER_OPENBLAS
@@ -181,7 +199,8 @@ void RegisterPeer(const std::string& name, const testing::LinearShape& s, const 
       benchmark::DoNotOptimize(out.data());
     }
     Report(state, static_cast<double>(4 * (s.in * s.out + s.rows * (s.in + s.out))),
-           2.0 * static_cast<double>(s.rows * s.in * s.out), ceilings);
+           2.0 * static_cast<double>(s.rows * s.in * s.out), ceilings.read_bytes_per_s,
+           ceilings.flops_per_s);
   });
 }
 #endif
@@ -189,18 +208,20 @@ void RegisterPeer(const std::string& name, const testing::LinearShape& s, const 
 void RegisterModel(const Model& m, Ops& ops, const Settings& settings, const Ceilings& ceilings) {
   const std::string prefix = std::string(m.name) + "/";
   for (const int64_t rows : {1, 2, 4, 8, 16, 32, 128, 512}) {
-    for (const NamedShape& linear : LinearsOf(m, rows)) {
-      const testing::LinearShape& s = linear.shape;
-      // Only a model larger than the caches reads its weights from DRAM.
-      const int copies = m.hidden < 1024 || rows > 32
-                             ? 1
-                             : static_cast<int>(1 + (int64_t{96} << 20) / (s.in * s.out * 2));
-      RegisterCase(prefix + linear.name + "/", LinearCase(s), copies, ops, settings, ceilings);
+    for (const WeightFormat format :
+         {WeightFormat::kBF16, WeightFormat::kInt8, WeightFormat::kInt4}) {
+      for (const NamedShape& linear : LinearsOf(m, rows, format)) {
+        const testing::LinearShape& s = linear.shape;
+        const OpCase c = LinearCase(s);
+        // Only a model larger than the caches reads its weights from DRAM.
+        const int copies = m.hidden < 1024 || rows > 32 ? 1 : static_cast<int>(1 + 96e6 / c.bytes);
+        RegisterCase(prefix + linear.name + "/", c, copies, ops, settings, ceilings);
 #ifdef INFERD_PEER_OPENBLAS
-      if (rows >= 16) {
-        RegisterPeer(prefix + linear.name + "/" + LinearCase(s).name, s, settings, ceilings);
-      }
+        if (rows >= 16 && format == WeightFormat::kBF16) {
+          RegisterPeer(prefix + linear.name + "/" + c.name, s, settings, ceilings);
+        }
 #endif
+      }
     }
   }
   const auto attention = [&](std::vector<testing::SequenceShape> sequences) {
@@ -269,7 +290,9 @@ int Main(int argc, char** argv) {
   Ops& ops = (*backend)->ops();
   const Ceilings ceilings = MeasureCeilings(settings);
   std::cout << (*backend)->Description() << "; ceilings: read " << ceilings.read_bytes_per_s / 1e9
-            << " GB/s, multiply-add " << ceilings.flops_per_s / 1e12 << " TFLOP/s\n";
+            << " GB/s, multiply-add " << ceilings.flops_per_s / 1e12 << " TFLOP/s, "
+            << kernels::DotUnitName(kernels::BestDotUnit()) << " dot product "
+            << ceilings.dot_flops_per_s / 1e12 << " TOP/s\n";
   for (const Model& model : kModels) RegisterModel(model, ops, settings, ceilings);
   SampleRow row;
   row.temperature = 0;

@@ -112,7 +112,7 @@ struct WidenUnit {
 // BestDotUnit found it.
 struct VnniUnit {
   static constexpr int kMaxRows = 12;
-  static constexpr int Vectors(int rows) { return rows <= 6 ? 4 : 2; }
+  static constexpr int Vectors(int rows) { return rows <= 5 ? 4 : 2; }
 
   using Weights = VI;
   using Row = VI;

@@ -2,8 +2,10 @@
 //
 // Layout: weights in panels (cpu/linear_int.h), q in tiles of rows
 // (cpu/quantize_rows.h), out row-major.
-// Order: every tile goes through the whole of k. With more than one, panels are
-// taken in groups that stay in L2 while the tiles pass by, each tile in L1 or L2.
+// Order: every tile goes through the whole of k. A single one reads its panels from
+// DRAM, as many streams as the tile has panels, each from one end of the range to the
+// other. With more tiles, chunks of rows stay in L2; of each few panels all tiles of
+// the chunk pass by, and share in asking for the next few.
 // Bound: weight bytes for few rows, dot products beyond.
 #include "cpu/linear_int.h"
 
@@ -18,7 +20,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace inferd::kernels::HWY_NAMESPACE {
 
-constexpr int64_t kGroupBytes = int64_t{512} << 10;  // of panels that stay in L2
+constexpr int64_t kChunkBytes = int64_t{384} << 10;  // of rows that stay in L2
+constexpr int64_t kAheadBytes = 4096;                // asked for before use, over all streams
 constexpr int64_t kMostPanels = 4;                   // of a tile
 
 using IntTile = void (*)(const IntTileArgs&);
@@ -66,63 +69,99 @@ const IntTileEntry& IntEntryFor(DotUnit unit, int64_t rows) {
   return kWiden[rows - 1];
 }
 
-// One tile of rows, panels [begin, end).
-void RunIntTile(const LinearIntParams& p, int64_t tile, int64_t begin, int64_t end) {
+// One of the tiles that a few panels meet.
+struct TileTurn {
+  int64_t tile;
+  int64_t turn;  // of `turns`
+  int64_t turns;
+};
+
+// Panels [begin, end) of one tile of rows.
+void RunIntTile(const LinearIntParams& p, const TileTurn& turn, int64_t begin, int64_t end) {
   const IntLayout& layout = p.layout;
-  const int64_t first_row = tile * p.tile_rows;
+  const int64_t first_row = turn.tile * p.tile_rows;
   const int64_t rows = std::min(p.tile_rows, p.rows - first_row);
   const IntTileEntry& entry = IntEntryFor(p.unit, rows);
   const bool four = layout.bits == 4;
+  const int64_t panel_bytes = IntPanelBytes(layout);
 
   IntTileArgs t;
   t.quads = (layout.in_features + 3) / 4;
   t.groups = layout.in_features / layout.group_size;
   t.half_scales = layout.half_scales;
   t.zero_per_group = layout.zero == kZeroPerGroup;
-  t.panel_stride = IntPanelBytes(layout);
   t.q = p.q + first_row * t.quads * 4;
   t.scales = p.scales + first_row * t.groups;
-  for (int64_t panel = begin; panel < end;) {
-    const int64_t first = panel * kIntPanelWidth;
-    t.weights = reinterpret_cast<const uint8_t*>(p.weights) + panel * t.panel_stride;
-    t.bias = p.bias != nullptr ? p.bias + first : nullptr;
-    t.c = p.out + first_row * p.out_features + first;
-    t.ldc = p.out_features;
-    if (panel + entry.panels <= end && first + entry.panels * kIntPanelWidth <= p.out_features) {
-      entry.wide[four](t);
-      panel += entry.panels;
+  t.ldc = p.out_features;
+  t.prefetch_heads = turn.turns == 1;
+  const auto place = [&](int64_t panel, int64_t panels) {
+    t.weights = reinterpret_cast<const uint8_t*>(p.weights) + panel * panel_bytes;
+    t.bias = p.bias != nullptr ? p.bias + panel * kIntPanelWidth : nullptr;
+    t.c = p.out + first_row * p.out_features + panel * kIntPanelWidth;
+    if (turn.turns == 1) {
+      t.prefetch = t.weights + kAheadBytes / panels;
+      t.prefetch_step = kQuadBytes;
+      return;
+    }
+    // This turn's share of the next panels.
+    const int64_t lines = four ? t.quads / 2 : t.quads;
+    t.prefetch_step = (panel_bytes + turn.turns * lines - 1) / (turn.turns * lines);
+    t.prefetch = t.weights + panels * panel_bytes + turn.turn * lines * t.prefetch_step;
+  };
+
+  // Panels of full width: a tile takes every one of its own `apart` from the next, so
+  // that each is a stream from one tile to the next.
+  const int64_t full_end = std::min(end, p.out_features / kIntPanelWidth);
+  const int64_t apart = std::max<int64_t>(0, full_end - begin) / entry.panels;
+  t.panel_stride = apart * panel_bytes;
+  t.column_stride = apart * kIntPanelWidth;
+  for (int64_t panel = begin; panel < begin + apart; ++panel) {
+    place(panel, entry.panels);
+    entry.wide[four](t);
+  }
+  t.panel_stride = panel_bytes;
+  t.column_stride = kIntPanelWidth;
+  for (int64_t panel = begin + apart * entry.panels; panel < end; ++panel) {
+    place(panel, 1);
+    if (panel < full_end) {
+      entry.single[four](t);
       continue;
     }
-    const int64_t columns = std::min(kIntPanelWidth, p.out_features - first);
-    if (columns == kIntPanelWidth) {
-      entry.single[four](t);
-    } else {
-      // The last panel is wider than what is left: through a whole tile.
-      alignas(64) float whole[12 * kIntPanelWidth];
-      alignas(64) float bias[kIntPanelWidth] = {};
-      if (t.bias != nullptr) {
-        std::copy_n(t.bias, columns, bias);
-        t.bias = bias;
-      }
-      t.c = whole;
-      t.ldc = kIntPanelWidth;
-      entry.single[four](t);
-      for (int64_t m = 0; m < rows; ++m) {
-        std::copy_n(whole + m * kIntPanelWidth, columns,
-                    p.out + (first_row + m) * p.out_features + first);
-      }
+    // The last panel is wider than what is left: through a whole tile.
+    const int64_t first = panel * kIntPanelWidth;
+    const int64_t columns = p.out_features - first;
+    alignas(64) float whole[12 * kIntPanelWidth];
+    alignas(64) float bias[kIntPanelWidth] = {};
+    if (t.bias != nullptr) {
+      std::copy_n(t.bias, columns, bias);
+      t.bias = bias;
     }
-    ++panel;
+    t.c = whole;
+    t.ldc = kIntPanelWidth;
+    entry.single[four](t);
+    for (int64_t m = 0; m < rows; ++m) {
+      std::copy_n(whole + m * kIntPanelWidth, columns,
+                  p.out + (first_row + m) * p.out_features + first);
+    }
   }
 }
 
 void LinearIntTarget(const LinearIntParams& p, int64_t panel_begin, int64_t panel_end) {
   const int64_t tiles = (p.rows + p.tile_rows - 1) / p.tile_rows;
-  const int64_t fitting = kGroupBytes / IntPanelBytes(p.layout) / kMostPanels * kMostPanels;
-  const int64_t step = tiles == 1 ? panel_end - panel_begin : std::max(kMostPanels, fitting);
-  for (int64_t group = panel_begin; group < panel_end; group += step) {
-    const int64_t group_end = std::min(group + step, panel_end);
-    for (int64_t tile = 0; tile < tiles; ++tile) RunIntTile(p, tile, group, group_end);
+  if (tiles == 1) {
+    RunIntTile(p, {0, 0, 1}, panel_begin, panel_end);
+    return;
+  }
+  const int64_t tile_bytes = p.tile_rows * p.layout.in_features;
+  const int64_t chunk_tiles = std::max<int64_t>(2, kChunkBytes / tile_bytes);
+  const int64_t step = IntEntryFor(p.unit, p.tile_rows).panels;
+  for (int64_t chunk = 0; chunk < tiles; chunk += chunk_tiles) {
+    const int64_t turns = std::min(chunk_tiles, tiles - chunk);
+    for (int64_t panel = panel_begin; panel < panel_end; panel += step) {
+      for (int64_t turn = 0; turn < turns; ++turn) {
+        RunIntTile(p, {chunk + turn, turn, turns}, panel, std::min(panel + step, panel_end));
+      }
+    }
   }
 }
 

@@ -32,7 +32,12 @@ constexpr int IntTilePanels(int rows) {
 
 struct IntTileArgs {
   const uint8_t* weights;  // first panel
-  int64_t panel_stride;    // bytes
+  int64_t panel_stride;    // bytes to the tile's next panel
+  // Weights to be asked for meanwhile: so many bytes from here, and as many from
+  // each stride further, for every line of weights that is used.
+  const uint8_t* prefetch;
+  int64_t prefetch_step;
+  bool prefetch_heads;     // 4 bits: and the heads of groups on the way
   const int8_t* q;         // [quads][kRows][4]
   const RowScale* scales;  // [groups][kRows]
   int64_t quads;
@@ -42,10 +47,8 @@ struct IntTileArgs {
   const float* bias;  // of the first panel; added last; may be null
   float* c;
   int64_t ldc;
+  int64_t column_stride;  // from panel to panel, in bias and c
 };
-
-// Far enough ahead for DRAM, near enough to stay in L1.
-inline constexpr int64_t kIntPrefetchBytes = 1024;
 
 HWY_INLINE VI LoadBytes(const uint8_t* from) { return hn::BitCast(DI(), hn::LoadU(DB(), from)); }
 
@@ -95,15 +98,22 @@ HWY_INLINE void DotQuad(VI (&acc)[kRows][kVectors], const int8_t* q, const Load&
   }
 }
 
+template <int kPanels>
+HWY_INLINE void PrefetchPanels(const uint8_t* from, int64_t panel_stride) {
+  HWY_UNROLL(4)
+  for (int p = 0; p < kPanels; ++p) hwy::Prefetch(from + p * panel_stride);
+}
+
 template <int kRows, int kVectors>
 HWY_INLINE void StoreTile(const IntTileArgs& t, const VF (&sums)[kRows][kVectors]) {
   HWY_UNROLL(16)
   for (int m = 0; m < kRows; ++m) {
     HWY_UNROLL(16)
     for (int v = 0; v < kVectors; ++v) {
+      const int64_t column = PanelOf(v) * t.column_stride + PlaceOf(v) * kFloatLanes;
       VF sum = sums[m][v];
-      if (t.bias != nullptr) sum = hn::Add(sum, hn::LoadU(DF(), t.bias + v * kFloatLanes));
-      hn::StoreU(sum, DF(), t.c + m * t.ldc + v * kFloatLanes);
+      if (t.bias != nullptr) sum = hn::Add(sum, hn::LoadU(DF(), t.bias + column));
+      hn::StoreU(sum, DF(), t.c + m * t.ldc + column);
     }
   }
 }
@@ -118,16 +128,15 @@ HWY_NOINLINE void TileInt8(const IntTileArgs& t) {
     for (int v = 0; v < kVectors; ++v) acc[m][v] = hn::Set(DI(), t.scales[m].correction);
   }
   const uint8_t* weights = t.weights;
+  const uint8_t* prefetch = t.prefetch;
   const int8_t* q = t.q;
   for (int64_t k = 0; k < t.quads; ++k) {
-    HWY_UNROLL(4)
-    for (int p = 0; p < kPanels; ++p) {
-      hwy::Prefetch(weights + p * t.panel_stride + kIntPrefetchBytes);
-    }
+    PrefetchPanels<kPanels>(prefetch, t.panel_stride);
     DotQuad<Unit, kRows, kVectors>(acc, q, [&](int v) HWY_ATTR {
       return LoadBytes(weights + PanelOf(v) * t.panel_stride + PlaceOf(v) * kVectorBytes);
     });
     weights += kQuadBytes;
+    prefetch += t.prefetch_step;
     q += 4 * kRows;
   }
   VF sums[kRows][kVectors];
@@ -143,32 +152,40 @@ HWY_NOINLINE void TileInt8(const IntTileArgs& t) {
   StoreTile<kRows, kVectors>(t, sums);
 }
 
+// Where a tile stands in its 4-bit weights.
+struct HalfByteCursor {
+  const uint8_t* weights;
+  const uint8_t* prefetch;
+  const int8_t* q;
+};
+
 // The products of one group of 4-bit weights, 8 inputs at a time: the low halves
 // of the bytes, then the high ones.
 template <class Unit, int kRows, int kVectors>
-HWY_INLINE void DotGroup(VI (&acc)[kRows][kVectors], const uint8_t* weights, int64_t panel_stride,
-                         const int8_t* q, int64_t eights) {
-  const auto low = hn::Set(DI(), 0x0f0f0f0f);
-  const auto half = [&](int v, bool high) HWY_ATTR {
-    const uint8_t* from = weights + PanelOf(v) * panel_stride + PlaceOf(v) * kVectorBytes;
-    const VI both = LoadBytes(from);
-    return hn::And(high ? hn::ShiftRight<4>(both) : both, low);
-  };
+HWY_INLINE void DotGroup(VI (&acc)[kRows][kVectors], const IntTileArgs& t, HalfByteCursor& at,
+                         int64_t eights) {
   constexpr int kPanels = kVectors / kVectorsPerPanel;
-  const auto prefetch = [&]() HWY_ATTR {
-    HWY_UNROLL(4)
-    for (int p = 0; p < kPanels; ++p) {
-      hwy::Prefetch(weights + p * panel_stride + kIntPrefetchBytes);
-    }
+  const auto low = hn::Set(DI(), 0x0f0f0f0f);
+  const auto load = [&](int v) HWY_ATTR {
+    return LoadBytes(at.weights + PanelOf(v) * t.panel_stride + PlaceOf(v) * kVectorBytes);
+  };
+  const auto advance = [&]() HWY_ATTR {
+    at.weights += kQuadBytes;
+    at.prefetch += t.prefetch_step;
+    at.q += 8 * kRows;
   };
   if constexpr (!Unit::kNarrows) {
     for (int64_t i = 0; i < eights; ++i) {
-      prefetch();
-      DotQuad<Unit, kRows, kVectors>(acc, q, [&](int v) HWY_ATTR { return half(v, false); });
-      DotQuad<Unit, kRows, kVectors>(acc, q + 4 * kRows,
-                                     [&](int v) HWY_ATTR { return half(v, true); });
-      weights += kQuadBytes;
-      q += 8 * kRows;
+      PrefetchPanels<kPanels>(at.prefetch, t.panel_stride);
+      VI both[kVectors];
+      HWY_UNROLL(16)
+      for (int v = 0; v < kVectors; ++v) both[v] = load(v);
+      DotQuad<Unit, kRows, kVectors>(acc, at.q,
+                                     [&](int v) HWY_ATTR { return hn::And(both[v], low); });
+      DotQuad<Unit, kRows, kVectors>(acc, at.q + 4 * kRows, [&](int v) HWY_ATTR {
+        return hn::And(hn::ShiftRight<4>(both[v]), low);
+      });
+      advance();
     }
   } else {
     constexpr int kEights = kNarrowQuads / 2;
@@ -180,21 +197,21 @@ HWY_INLINE void DotGroup(VI (&acc)[kRows][kVectors], const uint8_t* weights, int
         for (int v = 0; v < kVectors; ++v) sums[m][v] = hn::Zero(DW());
       }
       for (int j = 0; j < kEights; ++j) {
-        prefetch();
-        HWY_UNROLL(2)
-        for (int h = 0; h < 2; ++h) {
+        PrefetchPanels<kPanels>(at.prefetch, t.panel_stride);
+        HWY_UNROLL(16)
+        for (int v = 0; v < kVectors; ++v) {
+          const VI both = load(v);
+          const auto first = Unit::NarrowFromWeights(hn::And(both, low));
+          const auto second = Unit::NarrowFromWeights(hn::And(hn::ShiftRight<4>(both), low));
           HWY_UNROLL(16)
-          for (int v = 0; v < kVectors; ++v) {
-            const auto w = Unit::NarrowFromWeights(half(v, h == 1));
-            HWY_UNROLL(16)
-            for (int m = 0; m < kRows; ++m) {
-              const auto row = Unit::NarrowFromRow(BroadcastQuad(q + 4 * m));
-              sums[m][v] = Unit::NarrowDot(sums[m][v], w, row);
-            }
+          for (int m = 0; m < kRows; ++m) {
+            const int8_t* q = at.q + 4 * m;
+            sums[m][v] = Unit::NarrowDot(sums[m][v], first, Unit::NarrowFromRow(BroadcastQuad(q)));
+            sums[m][v] = Unit::NarrowDot(sums[m][v], second,
+                                         Unit::NarrowFromRow(BroadcastQuad(q + 4 * kRows)));
           }
-          q += 4 * kRows;
         }
-        weights += kQuadBytes;
+        advance();
       }
       HWY_UNROLL(16)
       for (int m = 0; m < kRows; ++m) {
@@ -216,12 +233,11 @@ HWY_NOINLINE void TileInt4(const IntTileArgs& t) {
   }
   const int64_t scale_bytes = kIntPanelWidth * (t.half_scales ? 2 : 4);
   const int64_t head_bytes = scale_bytes + (t.zero_per_group ? kIntPanelWidth : 0);
-  const int64_t quads = t.quads / t.groups;  // of a group
-  const uint8_t* weights = t.weights;
-  const int8_t* q = t.q;
+  const int64_t eights = t.quads / t.groups / 2;  // of a group
+  HalfByteCursor at{t.weights, t.prefetch, t.q};
   const RowScale* scales = t.scales;
   for (int64_t g = 0; g < t.groups; ++g) {
-    const uint8_t* head = weights;
+    const uint8_t* head = at.weights;
     VI acc[kRows][kVectors];
     HWY_UNROLL(16)
     for (int m = 0; m < kRows; ++m) {
@@ -239,10 +255,12 @@ HWY_NOINLINE void TileInt4(const IntTileArgs& t) {
         for (int m = 0; m < kRows; ++m) acc[m][v] = hn::Mul(acc[m][v], zero);
       }
     }
-    weights += head_bytes;
-    DotGroup<Unit, kRows, kVectors>(acc, weights, t.panel_stride, q, quads / 2);
-    weights += quads / 2 * kQuadBytes;
-    q += quads * 4 * kRows;
+    at.weights += head_bytes;
+    if (t.prefetch_heads) {
+      PrefetchPanels<kPanels>(at.prefetch, t.panel_stride);
+      at.prefetch += head_bytes;
+    }
+    DotGroup<Unit, kRows, kVectors>(acc, t, at, eights);
     HWY_UNROLL(16)
     for (int v = 0; v < kVectors; ++v) {
       const VF scale = LoadScales(head + PanelOf(v) * t.panel_stride, t.half_scales, PlaceOf(v));

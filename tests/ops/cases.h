@@ -76,6 +76,7 @@ struct OpCase {
   double bytes;  // read and written at least, for the benchmark
   double flops;
   std::function<std::unique_ptr<PreparedCase>(Ops& ops)> prepare;
+  bool integer = false;  // the flops are on 8-bit integers
 };
 
 struct LinearShape {

@@ -125,7 +125,8 @@ StatusOr<LinearWeight> PackLinear(const LinearShape& s, Ops& ops) {
 OpCase LinearCase(const LinearShape& s) {
   OpCase c;
   c.name = NameOf(s);
-  if (s.format == WeightFormat::kInt8 || s.format == WeightFormat::kInt4) {
+  c.integer = s.format == WeightFormat::kInt8 || s.format == WeightFormat::kInt4;
+  if (c.integer) {
     const int64_t groups = s.format == WeightFormat::kInt4 ? s.in / s.group_size : 1;
     c.tolerance = 1e-6 + 2e-7 * std::sqrt(static_cast<double>(groups));
     c.reason = "sums of products are exact; scaled and added over the groups in f32";
