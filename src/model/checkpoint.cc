@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -63,6 +64,19 @@ StatusOr<WeightMap> ReadIndex(const fs::path& dir) {
     weights.emplace(name, file_name);
   }
   return weights;
+}
+
+// The dtype as we have it, if it is one of the kind wanted.
+std::optional<DType> KnownDType(std::string_view name, bool integer) {
+  if (integer) {
+    if (name == "I8") return DType::kI8;
+    if (name == "I32") return DType::kI32;
+    return std::nullopt;
+  }
+  if (name == "F32") return DType::kF32;
+  if (name == "F16") return DType::kF16;
+  if (name == "BF16") return DType::kBF16;
+  return std::nullopt;
 }
 
 // Why there is nothing to load, as helpfully as the directory allows.
@@ -165,22 +179,27 @@ const TensorFacts* Checkpoint::Find(std::string_view name) const {
 }
 
 StatusOr<TensorView> Checkpoint::View(std::string_view name) const {
+  return ViewAs(name, /*integer=*/false);
+}
+
+StatusOr<TensorView> Checkpoint::IntegerView(std::string_view name) const {
+  return ViewAs(name, /*integer=*/true);
+}
+
+StatusOr<TensorView> Checkpoint::ViewAs(std::string_view name, bool integer) const {
   const auto it = files_->tensors.find(name);
   if (it == files_->tensors.end()) {
     return NotFoundError("tensor \"" + model::Printable(name) + "\" is missing");
   }
   const Files::Place& place = it->second;
   const std::string where = "tensor \"" + model::Printable(name) + "\": ";
-  TensorView view;
-  if (place.dtype == "F32") {
-    view.dtype = DType::kF32;
-  } else if (place.dtype == "F16") {
-    view.dtype = DType::kF16;
-  } else if (place.dtype == "BF16") {
-    view.dtype = DType::kBF16;
-  } else {
-    return UnimplementedError(where + "dtype " + place.dtype + " is not supported");
+  const std::optional<DType> dtype = KnownDType(place.dtype, integer);
+  if (!dtype) {
+    return UnimplementedError(where + "dtype " + place.dtype + " is not supported" +
+                              (integer ? " here" : ""));
   }
+  TensorView view;
+  view.dtype = *dtype;
   if (place.facts.shape.size() > TensorView::kMaxRank) {
     return FailedPreconditionError(where + "has too many dimensions");
   }

@@ -4,6 +4,7 @@
 
 #include "inferd/model/model_config.h"
 #include "model/json_fields.h"
+#include "model/quantization_config.h"
 #include "model/rope_config.h"
 
 namespace inferd {
@@ -54,8 +55,8 @@ const Family* ReadArchitecture(JsonFields& fields) {
 
 // Keys that would change the computation in a way not implemented.
 void RefuseUnsupported(JsonFields& fields) {
-  for (const std::string_view key : {"quantization_config", "compression_config"}) {
-    if (fields.Has(key)) fields.Unsupported(key, "quantised checkpoints are not supported");
+  if (fields.Has("compression_config")) {
+    fields.Unsupported("compression_config", "only quantization_config is read");
   }
   if (fields.Has("auto_map")) {
     fields.Unsupported("auto_map", "checkpoints with code of their own are not supported");
@@ -176,6 +177,7 @@ StatusOr<ModelConfig> ParseModelConfig(std::string_view json) {
   config.eos_token_ids = fields.TokenIds("eos_token_id", config.vocab_size);
   INFERD_RETURN_IF_ERROR(fields.status());
   INFERD_RETURN_IF_ERROR(model::ReadRope(root, &config));
+  INFERD_ASSIGN_OR_RETURN(config.quantization, model::ReadQuantization(root));
   ReadSlidingWindow(fields, *family, &config);
   INFERD_RETURN_IF_ERROR(fields.status());
   return config;

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "model/linear_source.h"
 #include "model/rope_table.h"
 #include "model/tensor_list.h"
 
@@ -115,35 +116,26 @@ TensorView Llama::Forward(Ops& ops, const StepPlan& plan, std::span<const KvLaye
 
 // ---- loading ----
 
-WeightFormat FormatOf(DType dtype) {
-  switch (dtype) {
-    case DType::kF16:
-      return WeightFormat::kF16;
-    case DType::kBF16:
-      return WeightFormat::kBF16;
-    default:
-      return WeightFormat::kF32;
-  }
-}
-
 // Packs the tensors of one layer by name.
 class Packer {
  public:
-  Packer(const Checkpoint& checkpoint, Ops& ops, std::string prefix)
-      : checkpoint_(checkpoint), ops_(ops), prefix_(std::move(prefix)) {}
+  Packer(const Checkpoint& checkpoint, LinearSource& linears, Ops& ops, std::string prefix)
+      : checkpoint_(checkpoint), linears_(linears), ops_(ops), prefix_(std::move(prefix)) {}
 
-  // <prefix><name>.weight of each name, joined, with <name>.bias if `bias`.
+  // The linear layer <prefix><name> of each name, joined, with <name>.bias if
+  // `bias`.
   StatusOr<LinearWeight> Linear(std::initializer_list<std::string_view> names,
                                 bool bias = false) const {
+    std::vector<SourcedLinear> sourced;  // owns what the parts point to
     std::vector<RawLinear> parts;
     std::vector<TensorView> biases;
     for (const std::string_view name : names) {
       const std::string full = prefix_ + std::string(name);
-      INFERD_ASSIGN_OR_RETURN(const TensorView data, checkpoint_.View(full + ".weight"));
-      parts.push_back({FormatOf(data.dtype), data});
+      INFERD_ASSIGN_OR_RETURN(sourced.emplace_back(), linears_.Load(full));
+      parts.push_back(sourced.back().raw);
       if (!ops_.Supports(parts.back().format)) {
         return UnimplementedError("the " + std::string(ops_.name()) + " backend does not take " +
-                                  std::string(DTypeName(data.dtype)) + " weights");
+                                  std::string(WeightFormatName(parts.back().format)) + " weights");
       }
       if (!bias) continue;
       INFERD_ASSIGN_OR_RETURN(biases.emplace_back(), checkpoint_.View(full + ".bias"));
@@ -157,6 +149,7 @@ class Packer {
 
  private:
   const Checkpoint& checkpoint_;
+  LinearSource& linears_;
   Ops& ops_;
   std::string prefix_;
 };
@@ -183,14 +176,15 @@ StatusOr<LayerWeights> LoadLayer(const ModelConfig& config, const Packer& packer
 StatusOr<std::unique_ptr<Model>> LoadLlama(const ModelConfig& config, Checkpoint checkpoint,
                                            const StepLimits& limits, Ops& ops) {
   Weights weights;
+  LinearSource linears(config.quantization, checkpoint);
   weights.layers.reserve(static_cast<size_t>(config.num_layers));
   for (int32_t i = 0; i < config.num_layers; ++i) {
     INFERD_ASSIGN_OR_RETURN(weights.layers.emplace_back(),
-                            LoadLayer(config, Packer(checkpoint, ops, LayerPrefix(i))));
+                            LoadLayer(config, Packer(checkpoint, linears, ops, LayerPrefix(i))));
     // The packed copy is what counts now; the peak stays near one copy.
     checkpoint.ReleasePages();
   }
-  const Packer packer(checkpoint, ops, "");
+  const Packer packer(checkpoint, linears, ops, "");
   INFERD_ASSIGN_OR_RETURN(weights.final_norm, packer.Vector(kFinalNorm));
   const std::string_view head = config.tie_word_embeddings ? "model.embed_tokens" : "lm_head";
   INFERD_ASSIGN_OR_RETURN(weights.head, packer.Linear({head}));

@@ -30,17 +30,37 @@ Status CheckRequest(const ModelConfig& config, const MemoryRequest& r) {
   return OkStatus();
 }
 
-// Bytes of the packed weights at the checkpoint's precision, vectors as f32.
+// Bytes of the packed weights at the checkpoint's precision; vectors and scales
+// as f32, zero points a byte each.
 int64_t WeightBytes(const ModelConfig& config, const Checkpoint& checkpoint, int64_t* mapped) {
+  constexpr int64_t kZerosPerWord = 8;
+  const auto expected = model::ExpectedTensors(config, checkpoint);
+  INFERD_CHECK(expected.ok());  // CheckTensors came first
   int64_t bytes = 0;
-  for (const model::ExpectedTensor& e : model::ExpectedTensors(config)) {
-    const StatusOr<TensorView> view = checkpoint.View(e.name);
-    INFERD_CHECK(view.ok());  // CheckTensors came first
-    if (e.name == model::kEmbedding) {
-      *mapped = view->NumBytes();
-      if (config.tie_word_embeddings) bytes += view->NumBytes();  // packed once more as the head
-    } else {
-      bytes += view->rank == 1 ? view->NumElements() * DTypeSize(DType::kF32) : view->NumBytes();
+  for (const model::ExpectedTensor& e : *expected) {
+    const StatusOr<TensorView> view =
+        e.integer.empty() ? checkpoint.View(e.name) : checkpoint.IntegerView(e.name);
+    INFERD_CHECK(view.ok());
+    switch (e.role) {
+      case model::TensorRole::kMatrix:
+        if (e.name == model::kEmbedding) {
+          *mapped = view->NumBytes();
+          if (!config.tie_word_embeddings) break;  // else packed once more as the head
+        }
+        bytes += view->NumBytes();
+        break;
+      case model::TensorRole::kCodes:
+        bytes += view->NumBytes();
+        break;
+      case model::TensorRole::kVector:
+      case model::TensorRole::kScales:
+        bytes += view->NumElements() * DTypeSize(DType::kF32);
+        break;
+      case model::TensorRole::kZeros:
+        bytes += view->NumElements() * kZerosPerWord;
+        break;
+      case model::TensorRole::kGroupIndex:
+        break;
     }
   }
   return bytes;

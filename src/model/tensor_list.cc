@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "model/json.h"
+#include "model/quantization_tensors.h"
 
 namespace inferd::model {
 namespace {
@@ -26,9 +27,9 @@ bool EndsWith(std::string_view text, std::string_view end) {
 
 // Tensors that say the checkpoint computes something else.
 bool SignalsUnsupported(std::string_view name) {
-  for (const std::string_view end :
-       {".qweight", ".qzeros", ".scales", ".g_idx", ".weight_scale", ".weight_scale_inv",
-        ".input_scale", ".absmax", ".quant_map", ".weight_packed", "_proj.bias"}) {
+  for (const std::string_view end : {".qweight", ".qzeros", ".scales", ".g_idx", ".weight_scale",
+                                     ".weight_scale_inv", ".weight_zero_point", ".input_scale",
+                                     ".absmax", ".quant_map", ".weight_packed", "_proj.bias"}) {
     if (EndsWith(name, end)) return true;
   }
   for (const std::string_view part : {"lora_", ".experts.", ".block_sparse_moe."}) {
@@ -37,20 +38,67 @@ bool SignalsUnsupported(std::string_view name) {
   return false;
 }
 
-// Refuses `parts` of `prefix` unless they have one dtype: they become one matrix.
-Status CheckJoined(const Checkpoint& checkpoint, const std::string& prefix,
-                   std::initializer_list<std::string_view> parts) {
-  std::string_view first;
+// What counts as one way of storing a linear layer.
+std::string StoredForm(const QuantizationConfig& quantization, const Checkpoint& checkpoint,
+                       const std::string& name) {
+  const QuantMethod method = StoredAs(quantization, checkpoint, name);
+  if (method != QuantMethod::kNone) return std::string(QuantMethodName(method));
+  return std::string(checkpoint.Find(name + ".weight")->dtype);
+}
+
+// Refuses `parts` of `prefix` unless they are stored in one way: they become one
+// matrix.
+Status CheckJoined(const QuantizationConfig& quantization, const Checkpoint& checkpoint,
+                   const std::string& prefix, std::initializer_list<std::string_view> parts) {
+  std::string first;
   for (const std::string_view part : parts) {
-    const std::string name = prefix + std::string(part) + ".weight";
-    const std::string_view dtype = checkpoint.Find(name)->dtype;
-    if (first.empty()) first = dtype;
-    if (dtype != first) {
-      return UnimplementedError("tensor \"" + name + "\": dtype " + std::string(dtype) +
-                                " differs from its neighbours' " + std::string(first));
+    const std::string name = prefix + std::string(part);
+    const std::string form = StoredForm(quantization, checkpoint, name);
+    if (first.empty()) first = form;
+    if (form != first) {
+      return UnimplementedError("layer \"" + name + "\": stored as " + form +
+                                ", its neighbours as " + first);
     }
   }
   return OkStatus();
+}
+
+Status CheckTensor(const ExpectedTensor& expected, const TensorFacts& facts,
+                   const ModelConfig& config, const Checkpoint& checkpoint) {
+  const std::string where = "tensor \"" + expected.name + "\": ";
+  if (facts.shape != expected.shape) {
+    return FailedPreconditionError(where + "shape " + ShapeText(facts.shape) +
+                                   ", the configuration needs " + ShapeText(expected.shape));
+  }
+  // The views check alignment, and that of floats the dtype.
+  if (expected.integer.empty()) return checkpoint.View(expected.name).status();
+  if (facts.dtype != expected.integer) {
+    return FailedPreconditionError(where + "dtype " + std::string(facts.dtype) +
+                                   ", its quantisation needs " + std::string(expected.integer));
+  }
+  INFERD_RETURN_IF_ERROR(checkpoint.IntegerView(expected.name).status());
+  if (expected.role != TensorRole::kGroupIndex) return OkStatus();
+  return CheckGroupIndex(config.quantization, checkpoint, expected.name);
+}
+
+// Whether `name` is a bias of zeros beside a quantised layer: some writers store
+// one for every layer.
+bool IsNeedlessBias(const ModelConfig& config, const Checkpoint& checkpoint,
+                    std::string_view name) {
+  constexpr std::string_view kEnd = ".bias";
+  if (!EndsWith(name, "_proj.bias")) return false;
+  const std::string_view layer = name.substr(0, name.size() - kEnd.size());
+  if (StoredAs(config.quantization, checkpoint, layer) == QuantMethod::kNone) return false;
+  const StatusOr<TensorView> bias = checkpoint.View(name);
+  if (!bias.ok()) return false;
+  // Zero, in every float type, is all bits zero but the sign.
+  const auto* bytes = bias->As<const uint8_t>();
+  const int64_t size = DTypeSize(bias->dtype);
+  for (int64_t i = 0; i < bias->NumBytes(); ++i) {
+    const uint8_t value = i % size == size - 1 ? bytes[i] & 0x7f : bytes[i];
+    if (value != 0) return false;
+  }
+  return true;
 }
 
 Status NameMissing(const std::vector<std::string>& missing) {
@@ -66,46 +114,56 @@ Status NameMissing(const std::vector<std::string>& missing) {
 
 std::string LayerPrefix(int32_t layer) { return "model.layers." + std::to_string(layer) + "."; }
 
-std::vector<ExpectedTensor> ExpectedTensors(const ModelConfig& c) {
+StatusOr<std::vector<ExpectedTensor>> ExpectedTensors(const ModelConfig& c,
+                                                      const Checkpoint& checkpoint) {
   const int64_t hidden = c.hidden_size;
   const int64_t q = int64_t{c.num_heads} * c.head_dim;
   const int64_t kv = int64_t{c.num_kv_heads} * c.head_dim;
   const int64_t ffn = c.intermediate_size;
   std::vector<ExpectedTensor> all;
-  all.push_back({std::string(kEmbedding), {c.vocab_size, hidden}});
-  for (int32_t layer = 0; layer < c.num_layers; ++layer) {
-    const std::string prefix = LayerPrefix(layer);
-    const auto need = [&](std::string_view name, std::vector<int64_t> shape) {
-      all.push_back({prefix + std::string(name), std::move(shape)});
-    };
-    need("input_layernorm.weight", {hidden});
-    need("self_attn.q_proj.weight", {q, hidden});
-    need("self_attn.k_proj.weight", {kv, hidden});
-    need("self_attn.v_proj.weight", {kv, hidden});
+  Status status;
+  std::string prefix;
+  const auto vector = [&](std::string_view name, int64_t size) {
+    all.push_back({prefix + std::string(name), {size}, TensorRole::kVector});
+  };
+  const auto linear = [&](std::string_view name, int64_t out, int64_t in) {
+    if (!status.ok()) return;
+    status = AddLinear(c.quantization, checkpoint, prefix + std::string(name), out, in, &all);
+  };
+  all.push_back({std::string(kEmbedding), {c.vocab_size, hidden}, TensorRole::kMatrix});
+  for (int32_t layer = 0; layer < c.num_layers && status.ok(); ++layer) {
+    prefix = LayerPrefix(layer);
+    vector("input_layernorm.weight", hidden);
+    linear("self_attn.q_proj", q, hidden);
+    linear("self_attn.k_proj", kv, hidden);
+    linear("self_attn.v_proj", kv, hidden);
     if (c.qkv_bias) {
-      need("self_attn.q_proj.bias", {q});
-      need("self_attn.k_proj.bias", {kv});
-      need("self_attn.v_proj.bias", {kv});
+      vector("self_attn.q_proj.bias", q);
+      vector("self_attn.k_proj.bias", kv);
+      vector("self_attn.v_proj.bias", kv);
     }
     if (c.qk_norm) {
-      need("self_attn.q_norm.weight", {c.head_dim});
-      need("self_attn.k_norm.weight", {c.head_dim});
+      vector("self_attn.q_norm.weight", c.head_dim);
+      vector("self_attn.k_norm.weight", c.head_dim);
     }
-    need("self_attn.o_proj.weight", {hidden, q});
-    if (c.output_bias) need("self_attn.o_proj.bias", {hidden});
-    need("post_attention_layernorm.weight", {hidden});
-    need("mlp.gate_proj.weight", {ffn, hidden});
-    need("mlp.up_proj.weight", {ffn, hidden});
-    need("mlp.down_proj.weight", {hidden, ffn});
+    linear("self_attn.o_proj", hidden, q);
+    if (c.output_bias) vector("self_attn.o_proj.bias", hidden);
+    vector("post_attention_layernorm.weight", hidden);
+    linear("mlp.gate_proj", ffn, hidden);
+    linear("mlp.up_proj", ffn, hidden);
+    linear("mlp.down_proj", hidden, ffn);
   }
-  all.push_back({std::string(kFinalNorm), {hidden}});
-  if (!c.tie_word_embeddings) all.push_back({std::string(kHead), {c.vocab_size, hidden}});
+  prefix.clear();
+  vector(kFinalNorm, hidden);
+  if (!c.tie_word_embeddings) linear("lm_head", c.vocab_size, hidden);
+  INFERD_RETURN_IF_ERROR(status);
   return all;
 }
 
 Status CheckTensors(const ModelConfig& config, const Checkpoint& checkpoint,
                     std::vector<std::string>* notes) {
-  const std::vector<ExpectedTensor> expected = ExpectedTensors(config);
+  INFERD_ASSIGN_OR_RETURN(const std::vector<ExpectedTensor> expected,
+                          ExpectedTensors(config, checkpoint));
   std::unordered_set<std::string_view> known;
   std::vector<std::string> missing;
   for (const ExpectedTensor& e : expected) {
@@ -115,16 +173,11 @@ Status CheckTensors(const ModelConfig& config, const Checkpoint& checkpoint,
       missing.push_back(e.name);
       continue;
     }
-    if (facts->shape != e.shape) {
-      return FailedPreconditionError("tensor \"" + e.name + "\": shape " + ShapeText(facts->shape) +
-                                     ", the configuration needs " + ShapeText(e.shape));
-    }
-    // The view checks dtype and alignment.
-    INFERD_RETURN_IF_ERROR(checkpoint.View(e.name).status());
+    INFERD_RETURN_IF_ERROR(CheckTensor(e, *facts, config, checkpoint));
   }
   std::vector<std::string_view> extra;
   for (const std::string_view name : checkpoint.Names()) {
-    if (known.count(name) != 0) continue;
+    if (known.count(name) != 0 || IsNeedlessBias(config, checkpoint, name)) continue;
     if (SignalsUnsupported(name)) {
       return UnimplementedError("tensor \"" + Printable(name) +
                                 "\" belongs to something this architecture does not support");
@@ -137,9 +190,11 @@ Status CheckTensors(const ModelConfig& config, const Checkpoint& checkpoint,
   if (!missing.empty()) return NameMissing(missing);
   for (int32_t layer = 0; layer < config.num_layers; ++layer) {
     const std::string prefix = LayerPrefix(layer);
-    INFERD_RETURN_IF_ERROR(CheckJoined(
-        checkpoint, prefix, {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"}));
-    INFERD_RETURN_IF_ERROR(CheckJoined(checkpoint, prefix, {"mlp.gate_proj", "mlp.up_proj"}));
+    const auto joined = [&](std::initializer_list<std::string_view> parts) {
+      return CheckJoined(config.quantization, checkpoint, prefix, parts);
+    };
+    INFERD_RETURN_IF_ERROR(joined({"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"}));
+    INFERD_RETURN_IF_ERROR(joined({"mlp.gate_proj", "mlp.up_proj"}));
   }
   if (!extra.empty()) {
     notes->push_back(std::to_string(extra.size()) + " tensors of the checkpoint are not used (" +

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <iterator>
 
 #include "inferd/base/check.h"
 #include "inferd/base/random.h"
@@ -46,6 +47,12 @@ TempDir::TempDir() {
 TempDir::~TempDir() {
   std::error_code ignored;
   std::filesystem::remove_all(path_, ignored);
+}
+
+std::string ReadFile(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  INFERD_CHECK(file.good());
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
 void WriteFile(const std::filesystem::path& path, std::string_view bytes) {
@@ -124,6 +131,30 @@ TinyCheckpoint MakeTiny(std::string_view architecture, uint64_t seed, std::strin
   add("model.norm.weight", {kHidden});
   add("lm_head.weight", {kVocab, kHidden});
   return tiny;
+}
+
+TinyCheckpoint ReadCheckpoint(const std::filesystem::path& dir) {
+  TinyCheckpoint checkpoint;
+  checkpoint.config = nlohmann::json::parse(ReadFile(dir / "config.json"));
+  const std::string file = ReadFile(dir / "model.safetensors");
+  uint64_t header_bytes = 0;
+  std::memcpy(&header_bytes, file.data(), sizeof(header_bytes));
+  const size_t data = sizeof(header_bytes) + header_bytes;
+  const nlohmann::json header =
+      nlohmann::json::parse(file.substr(sizeof(header_bytes), header_bytes));
+  for (const auto& [name, facts] : header.items()) {
+    if (name == "__metadata__") continue;
+    const size_t begin = facts["data_offsets"][0].get<size_t>();
+    const size_t end = facts["data_offsets"][1].get<size_t>();
+    checkpoint.tensors.push_back({name, facts["dtype"].get<std::string>(),
+                                  facts["shape"].get<std::vector<int64_t>>(),
+                                  file.substr(data + begin, end - begin)});
+  }
+  // The widest types first keeps every tensor aligned, whatever is changed later.
+  const auto narrow = [](const TinyTensor& t) { return t.dtype == "I8" ? 2 : t.dtype != "I32"; };
+  std::stable_sort(checkpoint.tensors.begin(), checkpoint.tensors.end(),
+                   [&](const TinyTensor& a, const TinyTensor& b) { return narrow(a) < narrow(b); });
+  return checkpoint;
 }
 
 std::string WrapHeader(std::string_view header, std::string_view data) {

@@ -25,11 +25,12 @@ class TempDir {
   std::filesystem::path path_;
 };
 
+std::string ReadFile(const std::filesystem::path& path);
 void WriteFile(const std::filesystem::path& path, std::string_view bytes);
 
 struct TinyTensor {
   std::string name;
-  std::string dtype;  // F32, F16 or BF16
+  std::string dtype;  // as the file spells it
   std::vector<int64_t> shape;
   std::string bytes;
 };
@@ -48,6 +49,9 @@ struct TinyCheckpoint {
 // 8. Deterministic in (architecture, seed).
 TinyCheckpoint MakeTiny(std::string_view architecture, uint64_t seed = 1,
                         std::string_view dtype = "F32");
+
+// config.json and model.safetensors of a directory that is known to be good.
+TinyCheckpoint ReadCheckpoint(const std::filesystem::path& dir);
 
 // header length, header and data of a safetensors file.
 std::string EncodeSafetensors(const std::vector<TinyTensor>& tensors);

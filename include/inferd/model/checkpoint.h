@@ -37,6 +37,8 @@ class Checkpoint {
   // long as this object. FAILED_PRECONDITION unless its dtype is F32, F16 or
   // BF16, its rank at most TensorView::kMaxRank, and its bytes aligned.
   StatusOr<TensorView> View(std::string_view name) const;
+  // The same for I8 and I32, which only quantised layers have.
+  StatusOr<TensorView> IntegerView(std::string_view name) const;
   // Of all files.
   int64_t TotalBytes() const;
 
@@ -47,6 +49,7 @@ class Checkpoint {
 
  private:
   struct Files;
+  StatusOr<TensorView> ViewAs(std::string_view name, bool integer) const;
   explicit Checkpoint(std::unique_ptr<Files> files);
   std::unique_ptr<Files> files_;
 };

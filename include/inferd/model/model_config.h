@@ -31,6 +31,21 @@ struct RopeScaling {
   bool truncate = true;  // yarn: round the correction range to whole dimensions
 };
 
+enum class QuantMethod : uint8_t { kNone, kAwq, kGptq, kInt8 };
+
+// How the linear layers are stored. Which of them are is what the checkpoint's
+// tensors say: a layer in float has a float <name>.weight.
+struct QuantizationConfig {
+  QuantMethod method = QuantMethod::kNone;
+  int32_t bits = 0;              // of a weight; 0 without quantisation
+  int32_t group_size = 0;        // awq, gptq: inputs that share a scale; -1: all of a row
+  bool zeros_minus_one = false;  // gptq: zero points are stored one less
+  bool act_order = false;        // gptq: the order of the groups is in g_idx
+};
+
+// "awq", "gptq", "int8"; empty without quantisation.
+std::string_view QuantMethodName(QuantMethod method);
+
 // One decoder-only transformer of the Llama family: RMS norm, rotary positions,
 // grouped-query attention, SwiGLU. The families differ in the flags.
 struct ModelConfig {
@@ -55,6 +70,7 @@ struct ModelConfig {
   bool output_bias = false;  // on o_proj
   bool qk_norm = false;      // RMS norm of each q and k head before rope
   DType dtype = DType::kF32;
+  QuantizationConfig quantization;
   std::vector<TokenId> eos_token_ids;
   // Things worth a log line (a limited context, an ignored key).
   std::vector<std::string> notes;

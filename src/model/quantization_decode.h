@@ -1,0 +1,28 @@
+// From the packing of quantised checkpoints to that of RawLinear. Shapes have
+// been checked; `in` is a multiple of 32, `out` of 8.
+#pragma once
+
+#include <cstdint>
+
+#include "inferd/tensor/tensor.h"
+
+namespace inferd::model {
+
+// AWQ qweight [in, out / 8]: a word holds eight outputs of one input, their
+// columns in the order 0 2 4 6 1 3 5 7 from the lowest four bits up.
+// `to`: [out, in / 2], the even input in the low half of a byte.
+void UnpackAwqCodes(const TensorView& qweight, uint8_t* to);
+
+// GPTQ qweight [in / 8, out]: a word holds eight inputs of one output, from the
+// lowest four bits up. `to` as above.
+void UnpackGptqCodes(const TensorView& qweight, uint8_t* to);
+
+enum class NibbleOrder : uint8_t { kPlain, kAwq };
+
+// qzeros [groups, out / 8] to [out, groups], a byte each.
+void UnpackZeros(const TensorView& qzeros, NibbleOrder order, uint8_t* to);
+
+// Float scales [groups, out] to f32 [out, groups]. False when one is not finite.
+bool TransposeScales(const TensorView& scales, float* to);
+
+}  // namespace inferd::model

@@ -1,0 +1,91 @@
+#include "model/quantization_tensors.h"
+
+namespace inferd::model {
+namespace {
+
+// Values in an I32.
+constexpr int64_t kPacked = 8;
+
+bool Has(const Checkpoint& checkpoint, std::string_view name, std::string_view end) {
+  return checkpoint.Find(std::string(name) + std::string(end)) != nullptr;
+}
+
+}  // namespace
+
+QuantMethod StoredAs(const QuantizationConfig& config, const Checkpoint& checkpoint,
+                     std::string_view name) {
+  if (config.method == QuantMethod::kNone) return QuantMethod::kNone;
+  if (config.method == QuantMethod::kInt8) {
+    const TensorFacts* weight = checkpoint.Find(std::string(name) + ".weight");
+    return weight != nullptr && weight->dtype == "I8" ? config.method : QuantMethod::kNone;
+  }
+  const bool any = Has(checkpoint, name, ".qweight") || Has(checkpoint, name, ".qzeros") ||
+                   Has(checkpoint, name, ".scales");
+  // A layer that is not there at all is missed in the form most layers have.
+  const bool missing = !Has(checkpoint, name, ".weight") && name != "lm_head";
+  return any || missing ? config.method : QuantMethod::kNone;
+}
+
+int64_t GroupSize(const QuantizationConfig& config, int64_t in) {
+  return config.group_size == -1 ? in : config.group_size;
+}
+
+Status AddLinear(const QuantizationConfig& config, const Checkpoint& checkpoint,
+                 const std::string& name, int64_t out, int64_t in,
+                 std::vector<ExpectedTensor>* all) {
+  const QuantMethod method = StoredAs(config, checkpoint, name);
+  if (method == QuantMethod::kNone) {
+    all->push_back({name + ".weight", {out, in}, TensorRole::kMatrix});
+    return OkStatus();
+  }
+  if (method == QuantMethod::kInt8) {
+    all->push_back({name + ".weight", {out, in}, TensorRole::kCodes, "I8"});
+    all->push_back({name + ".weight_scale", {out, 1}, TensorRole::kScales});
+    return OkStatus();
+  }
+  const auto refuse = [&name](const std::string& why) {
+    return FailedPreconditionError("layer \"" + name + "\": " + why);
+  };
+  if (Has(checkpoint, name, ".weight")) return refuse("stored both quantised and in float");
+  const int64_t group = GroupSize(config, in);
+  if (in % group != 0 || group % 32 != 0) {
+    return refuse("groups of " + std::to_string(group) + " do not divide its " +
+                  std::to_string(in) + " inputs into multiples of 32");
+  }
+  if (out % kPacked != 0) {
+    return refuse("its " + std::to_string(out) + " outputs are not a multiple of 8");
+  }
+  const bool awq = method == QuantMethod::kAwq;
+  const std::vector<int64_t> packed =
+      awq ? std::vector<int64_t>{in, out / kPacked} : std::vector<int64_t>{in / kPacked, out};
+  all->push_back({name + ".qweight", packed, TensorRole::kCodes, "I32"});
+  all->push_back({name + ".qzeros", {in / group, out / kPacked}, TensorRole::kZeros, "I32"});
+  all->push_back({name + ".scales", {in / group, out}, TensorRole::kScales});
+  if (!awq && (config.act_order || Has(checkpoint, name, ".g_idx"))) {
+    all->push_back({name + ".g_idx", {in}, TensorRole::kGroupIndex, "I32"});
+  }
+  return OkStatus();
+}
+
+Status CheckGroupIndex(const QuantizationConfig& config, const Checkpoint& checkpoint,
+                       const std::string& name) {
+  INFERD_ASSIGN_OR_RETURN(const TensorView index, checkpoint.IntegerView(name));
+  const int64_t in = index.dim(0);
+  const int64_t group = GroupSize(config, in);
+  const auto* groups = index.As<const int32_t>();
+  const std::string where = "tensor \"" + name + "\": ";
+  for (int64_t i = 0; i < in; ++i) {
+    if (groups[i] < 0 || groups[i] >= in / group) {
+      return FailedPreconditionError(where + "group " + std::to_string(groups[i]) + " of input " +
+                                     std::to_string(i) + " is not in [0, " +
+                                     std::to_string(in / group) + ")");
+    }
+  }
+  for (int64_t i = 0; i < in; ++i) {
+    if (groups[i] == i / group) continue;
+    return UnimplementedError(where + "groups ordered by activation (act-order) are not supported");
+  }
+  return OkStatus();
+}
+
+}  // namespace inferd::model
