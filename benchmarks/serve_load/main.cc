@@ -1,15 +1,16 @@
-// serve_load: offers load to a running daemon over gRPC and tells what its
-// clients feel. Open loop (--rate) or closed loop (--concurrency).
-#include <grpcpp/grpcpp.h>
-
+// serve_load: offers load to a running daemon over gRPC, or to a server of
+// /v1/completions, and tells what its clients feel. Open loop (--rate) or closed
+// loop (--concurrency).
 #include <charconv>
-#include <chrono>
 #include <cstdio>
 #include <fstream>
+#include <map>
+#include <memory>
 #include <string>
 
 #include "CLI/CLI.hpp"
-#include "inferd/v1/services.grpc.pb.h"
+#include "serve_load/grpc_target.h"
+#include "serve_load/openai_target.h"
 #include "serve_load/options.h"
 #include "serve_load/report.h"
 #include "serve_load/run.h"
@@ -37,6 +38,9 @@ int Run(int argc, char** argv) {
   std::string output = "64";
   CLI::App app("Offers load to a running inferd", "serve_load");
   app.add_option("--addr", options.address, "Address of the daemon")->capture_default_str();
+  app.add_option("--protocol", options.protocol, "grpc, or openai: HTTP, /v1/completions")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, Protocol>{
+          {"grpc", Protocol::kGrpc}, {"openai", Protocol::kOpenAi}}));
   app.add_option("--model", options.model, "Which model; may be left out if there is one");
   auto* rate = app.add_option("--rate", options.rate, "Requests per second, Poisson (open loop)")
                    ->check(CLI::PositiveNumber);
@@ -68,22 +72,21 @@ int Run(int argc, char** argv) {
   }
   if (options.rate == 0 && options.concurrency == 0) options.concurrency = 1;
 
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  const auto channel =
-      grpc::CreateCustomChannel(options.address, grpc::InsecureChannelCredentials(), arguments);
-  v1::ListModelsResponse models;
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
-  const grpc::Status listed =
-      v1::ModelService::NewStub(channel)->ListModels(&context, v1::ListModelsRequest(), &models);
-  if (!listed.ok() || models.models().empty() || models.models(0).vocab_size() < 2) {
+  // A thread per request: not for any number of them.
+  if (options.protocol == Protocol::kOpenAi && (options.rate > 0 || options.concurrency > 1024)) {
+    std::fprintf(stderr, "serve_load: --protocol openai takes --concurrency up to 1024\n");
+    return 2;
+  }
+
+  const std::unique_ptr<Target> target =
+      options.protocol == Protocol::kOpenAi ? MakeOpenAiTarget(options) : MakeGrpcTarget(options);
+  const StatusOr<int32_t> vocab_size = target->VocabSize();
+  if (!vocab_size.ok() || *vocab_size < 2) {
     std::fprintf(stderr, "serve_load: no model at %s: %s\n", options.address.c_str(),
-                 listed.error_message().c_str());
+                 vocab_size.ok() ? "no vocabulary" : vocab_size.status().message().c_str());
     return 1;
   }
-  const auto stub = v1::CompletionService::NewStub(channel);
-  const RunRecord run = RunLoad(options, models.models(0).vocab_size(), *stub);
+  const RunRecord run = RunLoad(options, *vocab_size, *target);
   const Summary summary = Summarise(options, run);
   std::fputs(FormatTable(options, summary).c_str(), stdout);
   if (!options.json_file.empty()) {

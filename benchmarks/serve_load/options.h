@@ -11,9 +11,12 @@ struct Range {
   int32_t high = 0;
 };
 
+enum class Protocol : uint8_t { kGrpc, kOpenAi };
+
 // What load to offer. Exactly one of `rate` and `concurrency` is set.
 struct LoadOptions {
   std::string address = "localhost:50051";
+  Protocol protocol = Protocol::kGrpc;
   std::string model;        // empty: the only one
   double rate = 0;          // requests per second, Poisson arrivals (open loop)
   int32_t concurrency = 0;  // requests always in flight (closed loop)

@@ -50,6 +50,7 @@ Summary Summarise(const LoadOptions& options, const RunRecord& run) {
   std::vector<double> e2e;
   int64_t input_tokens = 0;
   int64_t output_tokens = 0;
+  int64_t cached_tokens = 0;
   int64_t good = 0;
   for (const RequestRecord& r : run.requests) {
     output_tokens += r.output_tokens;
@@ -59,6 +60,7 @@ Summary Summarise(const LoadOptions& options, const RunRecord& run) {
     }
     ++summary.answered;
     input_tokens += r.prompt_tokens;
+    cached_tokens += r.cached_tokens;
     ttft.push_back(r.ttft() * 1e3);
     e2e.push_back(r.e2e() * 1e3);
     for (float gap : r.gaps) itl.push_back(static_cast<double>(gap) * 1e3);
@@ -68,6 +70,8 @@ Summary Summarise(const LoadOptions& options, const RunRecord& run) {
   summary.requests_per_second = static_cast<double>(summary.answered) / seconds;
   summary.input_tokens_per_second = static_cast<double>(input_tokens) / seconds;
   summary.output_tokens_per_second = static_cast<double>(output_tokens) / seconds;
+  summary.cached_share =
+      static_cast<double>(cached_tokens) / static_cast<double>(std::max<int64_t>(input_tokens, 1));
   summary.goodput = static_cast<double>(good) / seconds;
   summary.good_share =
       static_cast<double>(good) / static_cast<double>(std::max<size_t>(run.requests.size(), 1));
@@ -115,6 +119,7 @@ std::string FormatJson(const LoadOptions& options, const Summary& s) {
                                  {"requests_per_second", s.requests_per_second},
                                  {"input_tokens_per_second", s.input_tokens_per_second},
                                  {"output_tokens_per_second", s.output_tokens_per_second},
+                                 {"cached_share", s.cached_share},
                                  {"goodput", s.goodput},
                                  {"good_share", s.good_share},
                                  {"ttft_ms", ToJson(s.ttft_ms)},

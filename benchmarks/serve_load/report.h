@@ -4,7 +4,7 @@
 #include <string>
 
 #include "serve_load/options.h"
-#include "serve_load/run.h"
+#include "serve_load/record.h"
 
 namespace inferd::bench {
 
@@ -23,6 +23,7 @@ struct Summary {
   double requests_per_second = 0;
   double input_tokens_per_second = 0;
   double output_tokens_per_second = 0;
+  double cached_share = 0;  // of the prompt tokens, found in the server's cache
   // Answered requests per second that met both objectives: time to first token,
   // and the mean gap between tokens.
   double goodput = 0;

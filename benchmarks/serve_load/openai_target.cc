@@ -1,0 +1,124 @@
+#include "serve_load/openai_target.h"
+
+#include <httplib.h>
+
+#include <atomic>
+#include <cmath>
+#include <list>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "serve_load/event_stream.h"
+#include "serve_load/openai_events.h"
+
+namespace inferd::bench {
+namespace {
+
+// "host:port", with or without "http://" before it.
+std::string Url(const std::string& address) {
+  return address.find("://") == std::string::npos ? "http://" + address : address;
+}
+
+void SetTimeouts(httplib::Client& client, double seconds) {
+  const auto whole = static_cast<time_t>(std::ceil(seconds));
+  client.set_connection_timeout(whole);
+  client.set_read_timeout(whole);
+  client.set_write_timeout(whole);
+  client.set_tcp_nodelay(true);
+}
+
+StatusCode CodeOf(int http_status) {
+  if (http_status == 429) return StatusCode::kResourceExhausted;
+  if (http_status == 503) return StatusCode::kUnavailable;
+  return http_status >= 500 ? StatusCode::kInternal : StatusCode::kInvalidArgument;
+}
+
+StatusCode RunRequest(const LoadOptions& options, const Work& work, SteadyClock::time_point start,
+                      RequestRecord& record) {
+  bool complete = false;
+  EventStream events([&](std::string_view data) {
+    const CompletionEvent event = ParseCompletionEvent(data);
+    if (!event.valid || event.error) return false;
+    record.AddTokens(SecondsSince(start), event.tokens);
+    if (event.completion_tokens >= 0) record.SetOutputTokens(event.completion_tokens);
+    if (event.cached_tokens >= 0) record.cached_tokens = event.cached_tokens;
+    complete = complete || event.done;
+    return true;
+  });
+  httplib::Client client(Url(options.address));
+  SetTimeouts(client, options.timeout_s);
+  httplib::Request request;
+  request.method = "POST";
+  request.path = "/v1/completions";
+  request.set_header("Content-Type", "application/json");
+  request.body = CompletionBody(options, work);
+  request.content_receiver = [&](const char* data, size_t size, uint64_t, uint64_t) {
+    return events.Feed({data, size});
+  };
+  const httplib::Result result = client.send(request);
+  if (!result) {
+    return result.error() == httplib::Error::Canceled ? StatusCode::kInternal
+                                                      : StatusCode::kUnavailable;
+  }
+  if (result->status != 200) return CodeOf(result->status);
+  return complete ? StatusCode::kOk : StatusCode::kInternal;
+}
+
+class OpenAiTarget final : public Target {
+ public:
+  explicit OpenAiTarget(const LoadOptions& options) : options_(options) {}
+  ~OpenAiTarget() override {
+    for (Running& running : running_) running.thread.join();
+  }
+
+  StatusOr<int32_t> VocabSize() override {
+    httplib::Client client(Url(options_.address));
+    SetTimeouts(client, 10);
+    const httplib::Result result = client.Get("/v1/models");
+    if (!result) return UnavailableError(httplib::to_string(result.error()));
+    const int32_t size = VocabSizeOf(result->body);
+    if (size == 0) return UnavailableError("/v1/models does not tell data[0].meta.n_vocab");
+    return size;
+  }
+
+  void Begin(const Work& work, SteadyClock::time_point start, RequestRecord& record,
+             std::function<void()> done) override {
+    JoinEnded();
+    Running& running = running_.emplace_back();
+    running.thread = std::thread([this, &work, start, &record, &running, done = std::move(done)] {
+      record.code = static_cast<int>(RunRequest(options_, work, start, record));
+      record.end = SecondsSince(start);
+      running.ended.store(true);
+      done();
+    });
+  }
+
+ private:
+  struct Running {
+    std::thread thread;
+    std::atomic<bool> ended{false};
+  };
+
+  void JoinEnded() {
+    for (auto it = running_.begin(); it != running_.end();) {
+      if (!it->ended.load()) {
+        ++it;
+        continue;
+      }
+      it->thread.join();
+      it = running_.erase(it);
+    }
+  }
+
+  const LoadOptions options_;
+  std::list<Running> running_;  // at most the requests in flight, and those that just ended
+};
+
+}  // namespace
+
+std::unique_ptr<Target> MakeOpenAiTarget(const LoadOptions& options) {
+  return std::make_unique<OpenAiTarget>(options);
+}
+
+}  // namespace inferd::bench

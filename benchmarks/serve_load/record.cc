@@ -1,0 +1,33 @@
+#include "serve_load/record.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace inferd::bench {
+
+void RequestRecord::AddTokens(double now, int32_t count) {
+  if (count <= 0) return;
+  if (output_tokens == 0) {
+    first_token = now;
+    last_token_ = now;
+    output_tokens = 1;
+    --count;
+  }
+  if (count > 0) {
+    const auto gap = static_cast<float>((now - last_token_) / count);
+    gaps.insert(gaps.end(), static_cast<size_t>(count), gap);
+    output_tokens += count;
+  }
+  last_token_ = now;
+}
+
+void RequestRecord::SetOutputTokens(int32_t count) {
+  output_tokens = std::max(output_tokens, count);
+}
+
+double RequestRecord::MeanGap() const {
+  if (gaps.empty()) return 0;
+  return std::accumulate(gaps.begin(), gaps.end(), 0.0) / static_cast<double>(gaps.size());
+}
+
+}  // namespace inferd::bench
