@@ -205,6 +205,32 @@ void RegisterPeer(const std::string& name, const testing::LinearShape& s, const 
 }
 #endif
 
+// Decode of 1, 8 and 32 sequences over contexts that lie in DRAM, as those of other
+// layers lie between two calls, and prefill on an empty and on a filled cache.
+void RegisterAttention(const std::string& prefix, testing::AttentionShape shape, Ops& ops,
+                       const Settings& settings, const Ceilings& ceilings) {
+  using Sequences = std::vector<testing::SequenceShape>;
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kI8}) {
+    shape.dtype = dtype;
+    const auto add = [&](Sequences sequences, int copies) {
+      shape.sequences = std::move(sequences);
+      RegisterCase(prefix, testing::AttentionCase(shape), copies, ops, settings, ceilings);
+    };
+    for (const int32_t context : {512, 2048, 8192}) {
+      for (const size_t count : {1, 8, 32}) {
+        if (context * count > 65536) continue;  // gigabytes
+        const int64_t bytes = int64_t{2} * context * static_cast<int64_t>(count) * shape.kv_heads *
+                              shape.head_dim * DTypeSize(dtype);
+        add(Sequences(count, {context, 1}), static_cast<int>(1 + (int64_t{48} << 20) / bytes));
+      }
+    }
+    add({{8192, 1}, {256, 1}, {256, 1}, {256, 1}}, 1);
+    add({{128, 128}}, 1);
+    add({{512, 512}}, 1);
+    add({{2560, 512}}, 1);
+  }
+}
+
 void RegisterModel(const Model& m, Ops& ops, const Settings& settings, const Ceilings& ceilings) {
   const std::string prefix = std::string(m.name) + "/";
   for (const int64_t rows : {1, 2, 4, 8, 16, 32, 128, 512}) {
@@ -224,19 +250,8 @@ void RegisterModel(const Model& m, Ops& ops, const Settings& settings, const Cei
       }
     }
   }
-  const auto attention = [&](std::vector<testing::SequenceShape> sequences) {
-    RegisterCase(prefix,
-                 testing::AttentionCase(
-                     {m.q_heads, m.kv_heads, m.head_dim, 16, DType::kBF16, std::move(sequences)}),
-                 1, ops, settings, ceilings);
-  };
-  attention({{128, 1}});
-  attention({{2048, 1}});
-  attention({{8192, 1}});
-  attention(std::vector<testing::SequenceShape>(16, {512, 1}));
-  attention({{128, 128}});
-  attention({{512, 512}});
-  attention({{2048, 256}});
+  RegisterAttention(prefix, {m.q_heads, m.kv_heads, m.head_dim, 16, DType::kF32, {}}, ops, settings,
+                    ceilings);
   for (const int64_t rows : {1, 16, 512}) {
     RegisterCase(prefix, testing::AddRmsNormCase(rows, m.hidden), 1, ops, settings, ceilings);
     RegisterCase(prefix, testing::SiluMulCase(rows, m.ffn), 1, ops, settings, ceilings);
@@ -294,6 +309,7 @@ int Main(int argc, char** argv) {
             << kernels::DotUnitName(kernels::BestDotUnit()) << " dot product "
             << ceilings.dot_flops_per_s / 1e12 << " TOP/s\n";
   for (const Model& model : kModels) RegisterModel(model, ops, settings, ceilings);
+  RegisterAttention("Llama8B/", {32, 8, 128, 16, DType::kF32, {}}, ops, settings, ceilings);
   SampleRow row;
   row.temperature = 0;
   RegisterSample("Sample/greedy", 32000, row, ops, settings);

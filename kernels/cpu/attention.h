@@ -1,34 +1,11 @@
-// The paged KV cache's layout and attention over it.
+// Attention over the paged KV cache.
 #pragma once
 
 #include <cstdint>
 
-#include "cpu/common.h"
+#include "cpu/kv_cache.h"
 
 namespace inferd::kernels {
-
-// A block of `block_size` tokens holds, per kv head, the keys transposed and the
-// values plain, both padded to whole vectors:
-//   K [head_dim][token_stride]   V [block_size][value_stride]
-struct KvLayout {
-  Element element;  // kF32 or kBF16
-  int64_t num_kv_heads;
-  int64_t head_dim;
-  int64_t block_size;
-  int64_t token_stride;  // block_size rounded up to 16
-  int64_t value_stride;  // head_dim rounded up to 16
-  int64_t head_elements;
-  int64_t block_bytes;  // a multiple of 64
-};
-inline constexpr int64_t kMaxHeadDim = 512;
-inline constexpr int64_t kMaxBlockSize = 256;
-// block_size in [1, kMaxBlockSize], head_dim in [1, kMaxHeadDim].
-KvLayout MakeKvLayout(Element element, int64_t num_kv_heads, int64_t head_dim, int64_t block_size);
-
-// Writes one token's keys and values, each [num_kv_heads * head_dim], into slot
-// `token` of `block`.
-void StoreKv(const KvLayout& layout, void* block, int64_t token, const float* keys,
-             const float* values);
 
 struct AttentionParams {
   KvLayout kv;
@@ -58,15 +35,19 @@ inline constexpr int64_t kMaxAttentionRows = 16;
 // order, so splits may also be computed apart.
 int64_t AttentionSplitKeys(const KvLayout& layout);
 
-void Attention(const AttentionParams& p, const AttentionTask& task);
+// `next` is what this thread does afterwards, to be fetched meanwhile; `task` again
+// when there is nothing.
+void Attention(const AttentionParams& p, const AttentionTask& task, const AttentionTask& next);
 
-// One split of a row at position `first_position` (num_rows is 1): writes, per
-// head, value_stride sums, the maximum and the weight sum.
-inline int64_t AttentionPartialFloats(const KvLayout& layout) { return layout.value_stride + 2; }
+// One split of a task on its own, for JoinPartials: for each of its num_rows *
+// num_heads rows value_stride sums, then the rows' maxima, then their weights.
+inline int64_t AttentionPartialFloats(const KvLayout& layout, int64_t rows) {
+  return rows * (layout.value_stride + 2);
+}
 void AttentionPartial(const AttentionParams& p, const AttentionTask& task, int64_t split,
-                      float* partial);
-// Joins `splits` partials, each of task.num_heads heads, in order into out.
-void JoinPartials(const AttentionParams& p, const AttentionTask& task, const float* partials,
-                  int64_t splits);
+                      const AttentionTask& next, int64_t next_split, float* partial);
+// Joins all the splits of a task, one partial after another, into out. The first
+// partial is overwritten.
+void JoinPartials(const AttentionParams& p, const AttentionTask& task, float* partials);
 
 }  // namespace inferd::kernels

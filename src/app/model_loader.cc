@@ -24,7 +24,9 @@ RankOptions MakeRankOptions(const ServerConfig& config, const Backend& backend) 
   memory.max_running = config.engine.max_running;
   memory.max_batched_tokens = config.engine.max_batched_tokens;
   memory.block_size = config.engine.block_size;
-  memory.kv_dtype = config.kv_cache.dtype == "f32" ? DType::kF32 : DType::kBF16;
+  memory.kv_dtype = config.kv_cache.dtype == "f32"    ? DType::kF32
+                    : config.kv_cache.dtype == "bf16" ? DType::kBF16
+                                                      : DType::kI8;
   memory.kv_bytes = config.kv_cache.size_bytes;
   memory.kv_fraction = config.kv_cache.fraction;
   memory.available_bytes = backend.AvailableMemoryBytes();

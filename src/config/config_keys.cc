@@ -104,8 +104,10 @@ constexpr std::array kKeys{
     ConfigKey{"kv_cache.fraction", "", kNumber, FIELD(kv_cache.fraction), 0.01, 0.95, "",
               "Share of the memory left beside the model; never more than what "
               "`engine.max_running` sequences of full length need."},
-    ConfigKey{"kv_cache.dtype", "kv-cache-dtype", kChoice, FIELD(kv_cache.dtype), 0, 0, "f32|bf16",
-              "Number format of cached keys and values."},
+    ConfigKey{"kv_cache.dtype", "kv-cache-dtype", kChoice, FIELD(kv_cache.dtype), 0, 0,
+              "f32|bf16|int8",
+              "Number format of cached keys and values; int8 is one byte each and a scale per "
+              "token and head."},
     // ---- cpu ----
     ConfigKey{"cpu.threads", "threads", kInteger, FIELD(cpu.threads), 0, 1024, "",
               "Computing threads of the CPU backend. 0: one per core that the affinity mask and "

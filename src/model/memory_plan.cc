@@ -24,8 +24,8 @@ Status CheckRequest(const ModelConfig& config, const MemoryRequest& r) {
   if (!(r.kv_fraction > 0.0 && r.kv_fraction <= 1.0)) {
     return FailedPreconditionError("kv_fraction: must be in (0, 1]");
   }
-  if (r.kv_dtype != DType::kBF16 && r.kv_dtype != DType::kF32) {
-    return FailedPreconditionError("kv_dtype: must be bf16 or f32");
+  if (r.kv_dtype != DType::kF32 && r.kv_dtype != DType::kBF16 && r.kv_dtype != DType::kI8) {
+    return FailedPreconditionError("kv_dtype: must be f32, bf16 or i8");
   }
   return OkStatus();
 }

@@ -91,7 +91,7 @@ std::vector<OpCase> AllCases(int32_t block_size) {
   };
   const std::vector<Heads> heads = {{1, 1, 8},  {4, 2, 16}, {6, 6, 48}, {8, 2, 64},
                                     {7, 1, 36}, {5, 1, 80}, {4, 4, 128}};
-  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kI8}) {
     for (const Heads& h : heads) {
       for (const auto& step : steps) {
         cases.push_back(AttentionCase({h.q, h.kv, h.dim, block_size, dtype, step}));

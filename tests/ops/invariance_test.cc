@@ -2,6 +2,7 @@
 // on the number of rows, their order, or how a prompt was chunked.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <numeric>
@@ -225,6 +226,9 @@ class ChunkedPrompt {
     kv_.data = cache_.data();
   }
 
+  // q, k and v at a position.
+  float* Row(int32_t position) { return prompt_.data() + position * kWidth; }
+
   // Attention outputs of the prompt's rows, in chunks of the given sizes (the
   // last repeats). `before`, `after`: neighbours with that many rows of their own
   // in each step, from position 0.
@@ -271,7 +275,8 @@ class ChunkedPrompt {
 };
 
 TEST_P(InvarianceTest, AttentionOverChunksAndNeighbours) {
-  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kI8}) {
+    SCOPED_TRACE(DTypeName(dtype));
     ChunkedPrompt prompt(ops(), dtype);
     const Rows whole = prompt.Run({ChunkedPrompt::kContext}, 0, 0);
     EXPECT_TRUE(SameBits(whole, prompt.Run({1}, 0, 0))) << "token by token";
@@ -279,6 +284,43 @@ TEST_P(InvarianceTest, AttentionOverChunksAndNeighbours) {
     EXPECT_TRUE(SameBits(whole, prompt.Run({64}, 5, 0))) << "after a neighbour";
     EXPECT_TRUE(SameBits(whole, prompt.Run({500, 1}, 1, 1))) << "decode between neighbours";
     EXPECT_TRUE(SameBits(whole, prompt.Run({300}, 0, 40))) << "before a neighbour";
+    // Without memory for partials no sequence is split.
+    ops().SetScratch({});
+    EXPECT_TRUE(SameBits(whole, prompt.Run({500, 1}, 1, 1))) << "without scratch";
+    ops().SetScratch(scratch());
+  }
+}
+
+// What is not finite in the cache shows in every row that sees it, and in no other.
+TEST_P(InvarianceTest, AttentionHidesNoNaN) {
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kI8}) {
+    for (const int32_t part : {0, 1}) {  // a key, a value
+      for (const float bad : {NAN, INFINITY}) {
+        // As floats an infinite key may rightly weigh nothing.
+        if (std::isinf(bad) && dtype != DType::kI8) continue;
+        SCOPED_TRACE(std::string(DTypeName(dtype)) + (part == 0 ? " key" : " value"));
+        constexpr int32_t kBad = 530;
+        ChunkedPrompt prompt(ops(), dtype);
+        const Rows clean = prompt.Run({ChunkedPrompt::kContext}, 0, 0);
+        // Of the first kv head, in its second half.
+        const int64_t head = ChunkedPrompt::kQHeads + part * ChunkedPrompt::kKvHeads;
+        prompt.Row(kBad)[head * ChunkedPrompt::kDim + 25] = bad;
+        const Rows spoilt = prompt.Run({100}, 0, 0);
+        for (int32_t p = 0; p < ChunkedPrompt::kContext; ++p) {
+          const float* row = spoilt.data() + p * ChunkedPrompt::kOutWidth;
+          if (p < kBad) {
+            ASSERT_EQ(std::memcmp(row, clean.data() + p * ChunkedPrompt::kOutWidth,
+                                  ChunkedPrompt::kOutWidth * sizeof(float)),
+                      0)
+                << p;
+          } else {
+            const auto corrupted = std::count_if(row, row + ChunkedPrompt::kOutWidth,
+                                                 [](float v) { return !std::isfinite(v); });
+            ASSERT_GT(corrupted, 0) << p;
+          }
+        }
+      }
+    }
   }
 }
 

@@ -22,12 +22,15 @@ class FussyOps final : public RefOps {
   }
 
  protected:
-  // [padding][kv head][dim][token][K, V]
+  // [padding][kv head][dim][token][K, V], with kI8 [kv head][token][K, V] of scales
   KvPlace PlaceInBlock(const KvLayerSpec& spec, bool value, int32_t token,
                        int32_t head) const override {
     const int64_t padding = kPaddingBytes / DTypeSize(spec.dtype);
     const int64_t head_start = int64_t{head} * spec.head_dim * kBlockSize * 2;
-    return {padding + head_start + token * 2 + (value ? 1 : 0), kBlockSize * 2};
+    const int64_t scales =
+        (kPaddingBytes + int64_t{spec.num_kv_heads} * spec.head_dim * kBlockSize * 2) / 4;
+    return {padding + head_start + token * 2 + (value ? 1 : 0), kBlockSize * 2,
+            scales + (int64_t{head} * kBlockSize + token) * 2 + (value ? 1 : 0)};
   }
 
  private:

@@ -14,7 +14,7 @@ namespace inferd {
 
 std::unique_ptr<StepPlan> CpuOps::MakeStepPlan(int32_t max_tokens, int32_t max_sequences,
                                                int32_t max_blocks_per_sequence) {
-  tile_start_.reserve(static_cast<size_t>(max_sequences) + 1);
+  attention_.Reserve(max_sequences);
   return HostOps::MakeStepPlan(max_tokens, max_sequences, max_blocks_per_sequence);
 }
 
@@ -26,8 +26,8 @@ int64_t CpuOps::ScratchBytes(int32_t max_tokens, int32_t /*max_sequences*/, int6
                                IntLinearRowBytes(max_features));
   const int64_t rows = max_tokens * row;
   const int64_t sampling = CpuSamplerMemory::Bytes(vocab_size) * pool_.threads();
-  constexpr int64_t kSplits = int64_t{1} << 20;
-  return std::max({rows, sampling, kSplits}) + 64;
+  const int64_t splits = (int64_t{1} << 20) * pool_.threads();
+  return std::max({rows, sampling, splits}) + 64;
 }
 
 void CpuOps::SetScratch(TensorView scratch) {

@@ -4,11 +4,10 @@
 #include <algorithm>
 #include <cstdint>
 #include <string_view>
-#include <vector>
 
+#include "backends/cpu/attention_work.h"
 #include "backends/cpu/thread_pool.h"
 #include "backends/host/host_ops.h"
-#include "cpu/attention.h"
 
 namespace inferd {
 
@@ -64,14 +63,10 @@ class CpuOps final : public HostOps {
   // [begin, end).
   void StoreRows(const HostStepPlan& step, const RopeTable* table, TensorView qkv,
                  int32_t num_q_heads, const KvLayerView& kv, int64_t begin, int64_t end) const;
-  // Attention of sequences of one row each, every split of keys its own task;
-  // false when scratch cannot hold the partials or there is nothing to win.
-  bool AttendSplits(const HostStepPlan& step, const kernels::AttentionParams& p,
-                    int32_t num_q_heads);
 
   ThreadPool pool_;
-  TensorView scratch_;               // bytes
-  std::vector<int32_t> tile_start_;  // [sequences + 1] first attention tile of each
+  TensorView scratch_;       // bytes
+  AttentionWork attention_;  // planned anew by every call
 };
 
 template <class Body>

@@ -6,26 +6,38 @@
 #include "backends/ref/ref_ops.h"
 
 namespace inferd {
-namespace {
-
-void StoreKv(void* block, DType dtype, int64_t i, float value) {
-  if (dtype == DType::kBF16) {
-    static_cast<uint16_t*>(block)[i] = F32ToBF16(value);
-  } else {
-    static_cast<float*>(block)[i] = value;
-  }
-}
-
-}  // namespace
 
 int64_t RefOps::KvBytesPerBlock(const KvLayerSpec& spec) const {
-  return int64_t{2} * spec.block_size * spec.num_kv_heads * spec.head_dim * DTypeSize(spec.dtype);
+  const int64_t heads = int64_t{2} * spec.block_size * spec.num_kv_heads;
+  const int64_t bytes = heads * spec.head_dim * DTypeSize(spec.dtype);
+  if (spec.dtype != DType::kI8) return bytes;
+  return (heads + (bytes + 3) / 4) * static_cast<int64_t>(sizeof(float));
 }
 
 RefOps::KvPlace RefOps::PlaceInBlock(const KvLayerSpec& spec, bool value, int32_t token,
                                      int32_t head) const {
   const int64_t slot = int64_t{value ? spec.block_size : 0} + token;
-  return {(slot * spec.num_kv_heads + head) * spec.head_dim, 1};
+  const int64_t index = slot * spec.num_kv_heads + head;
+  const int64_t bytes = int64_t{2} * spec.block_size * spec.num_kv_heads * spec.head_dim;
+  return {index * spec.head_dim, 1, (bytes + 3) / 4 + index};
+}
+
+void RefOps::StoreInt8(std::byte* block, const KvPlace& place, const float* head, int32_t n) {
+  float largest = 0;
+  bool finite = true;
+  for (int32_t d = 0; d < n; ++d) {
+    finite = finite && std::isfinite(head[d]);
+    largest = std::max(largest, std::fabs(head[d]));
+  }
+  const float factor = 127.0F / largest;
+  // Also when the reciprocal is infinite for a number too small to have one.
+  const bool zero = !finite || !std::isfinite(factor);
+  for (int32_t d = 0; d < n; ++d) {
+    const float rounded = zero ? 0.0F : std::nearbyint(head[d] * factor);
+    reinterpret_cast<int8_t*>(block)[place.offset + d * place.stride] =
+        static_cast<int8_t>(rounded);
+  }
+  reinterpret_cast<float*>(block)[place.scale] = !finite ? NAN : zero ? 0.0F : largest / 127.0F;
 }
 
 void RefOps::AppendKv(const StepPlan& plan, TensorView qkv, int32_t num_q_heads,
@@ -44,8 +56,17 @@ void RefOps::AppendKv(const StepPlan& plan, TensorView qkv, int32_t num_q_heads,
       const KvPlace place =
           PlaceInBlock(spec, value, position % spec.block_size, value ? h - spec.num_kv_heads : h);
       const float* head = row + int64_t{num_q_heads + h} * spec.head_dim;
+      if (spec.dtype == DType::kI8) {
+        StoreInt8(data, place, head, spec.head_dim);
+        continue;
+      }
       for (int32_t d = 0; d < spec.head_dim; ++d) {
-        StoreKv(data, spec.dtype, place.offset + d * place.stride, head[d]);
+        const int64_t i = place.offset + d * place.stride;
+        if (spec.dtype == DType::kBF16) {
+          reinterpret_cast<uint16_t*>(data)[i] = F32ToBF16(head[d]);
+        } else {
+          reinterpret_cast<float*>(data)[i] = head[d];
+        }
       }
     }
   }
@@ -69,7 +90,13 @@ void RefOps::Attention(const StepPlan& plan, TensorView qkv, int32_t num_q_heads
                                  table[position / spec.block_size] * block_bytes;
         const KvPlace place = PlaceInBlock(spec, value, position % spec.block_size, h / group);
         for (int32_t d = 0; d < spec.head_dim; ++d) {
-          use(d, LoadFloat(block, spec.dtype, place.offset + d * place.stride));
+          const int64_t i = place.offset + d * place.stride;
+          if (spec.dtype == DType::kI8) {
+            use(d, static_cast<float>(reinterpret_cast<const int8_t*>(block)[i]) *
+                       reinterpret_cast<const float*>(block)[place.scale]);
+          } else {
+            use(d, LoadFloat(block, spec.dtype, i));
+          }
         }
       };
       const float* q = qkv.As<float>() + t * qkv.dim(1) + int64_t{h} * spec.head_dim;

@@ -40,16 +40,21 @@ class RefOps : public HostOps {
 
  protected:
   // Where the head_dim values of one head of one cached token lie, in elements
-  // from the start of the block: offset, offset + stride, …
+  // from the start of the block: offset, offset + stride, … With kI8 also where
+  // their scale lies, in floats.
   struct KvPlace {
     int64_t offset;
     int64_t stride;
+    int64_t scale;
   };
-  // Here: [K | V][token][kv head][dim].
+  // Here: [K | V][token][kv head][dim], then the scales [K | V][token][kv head].
   virtual KvPlace PlaceInBlock(const KvLayerSpec& spec, bool value, int32_t token,
                                int32_t head) const;
 
  private:
+  // Rounds as Linear rounds a row; a head that is not finite gets a scale of NaN.
+  static void StoreInt8(std::byte* block, const KvPlace& place, const float* head, int32_t n);
+
   RefSamplerMemory sampler_;
   std::vector<double> scores_;  // one query's, over its context
   std::vector<double> mixed_;   // [head_dim] weighted values of one query
