@@ -58,6 +58,9 @@ struct WidenUnit {
   }
 
   struct Pairs {
+    // Written out: an implicit constructor would not be compiled for the target.
+    HWY_INLINE Pairs() {}
+    HWY_INLINE Pairs(VW even_in, VW odd_in) : even(even_in), odd(odd_in) {}
     VW even;
     VW odd;
   };

@@ -46,6 +46,8 @@ template <int kRows, int kPanels>
 struct TileState {
   static constexpr int kVectors = kPanels * kPanelVectors;
   VF acc[kRows][kVectors];
+  // Written out: an implicit constructor would not be compiled for the target.
+  HWY_INLINE TileState() {}
   HWY_INLINE void MultiplyAdd(const float* a, const VF* b) {
     HWY_UNROLL(16)
     for (int m = 0; m < kRows; ++m) {

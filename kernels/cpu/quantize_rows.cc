@@ -28,7 +28,13 @@ uint32_t MaxMagnitude(const float* x, int64_t n) {
   const auto lanes = static_cast<int64_t>(LaneCount());
   const auto magnitude = hn::Set(du, 0x7fffffffu);
   auto max = hn::Zero(du);
+  auto other = max;
   int64_t i = 0;
+  for (; i + 2 * lanes <= n; i += 2 * lanes) {
+    max = hn::Max(max, hn::And(hn::BitCast(du, hn::LoadU(d, x + i)), magnitude));
+    other = hn::Max(other, hn::And(hn::BitCast(du, hn::LoadU(d, x + i + lanes)), magnitude));
+  }
+  max = hn::Max(max, other);
   for (; i + lanes <= n; i += lanes) {
     max = hn::Max(max, hn::And(hn::BitCast(du, hn::LoadU(d, x + i)), magnitude));
   }
@@ -41,21 +47,29 @@ uint32_t MaxMagnitude(const float* x, int64_t n) {
 
 // Writes the quads of n inputs `stride` bytes apart; returns the sum of q.
 int32_t RoundGroup(const float* x, int64_t n, float inverse, int8_t* q, int64_t stride) {
-  const DF d;
+  constexpr int kLanes = static_cast<int>(hn::MaxLanes(DF()));
   const DI di;
   const hn::Rebind<int8_t, DF> db;
-  const auto lanes = static_cast<int64_t>(LaneCount());
-  const VF factor = hn::Set(d, inverse);
+  const VF factor = hn::Set(DF(), inverse);
   auto sum = hn::Zero(di);
   alignas(16) int8_t bytes[16];
-  for (int64_t i = 0; i < n; i += lanes) {
-    const int64_t count = std::min(lanes, n - i);
-    const VF values =
-        count == lanes ? hn::LoadU(d, x + i) : LoadPartial(x + i, static_cast<size_t>(count));
+  const auto round = [&](VF values) HWY_ATTR {
     const auto rounded = hn::NearestInt(hn::Mul(values, factor));
     sum = hn::Add(sum, rounded);
     hn::StoreU(hn::DemoteTo(db, rounded), db, bytes);
-    for (int64_t k = 0; k < count; k += 4) {
+  };
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    round(hn::LoadU(DF(), x + i));
+    HWY_UNROLL(4)
+    for (int k = 0; k < kLanes; k += 4) {
+      std::memcpy(q, bytes + k, 4);
+      q += stride;
+    }
+  }
+  if (i < n) {
+    round(LoadPartial(x + i, static_cast<size_t>(n - i)));
+    for (int64_t k = 0; k < n - i; k += 4) {
       std::memcpy(q, bytes + k, 4);
       q += stride;
     }
