@@ -85,6 +85,7 @@ Status Describe(const ServerConfig& config, const RankInfo& info, const Backend&
   served->root = config.model.path;
   served->architecture = info.config.architecture;
   served->dtype = DTypeName(info.config.dtype);
+  served->quantization = QuantMethodName(info.config.quantization.method);
   served->backend =
       config.model.backend == "auto" ? std::string(BackendNames().front()) : config.model.backend;
   served->device = backend.Description();

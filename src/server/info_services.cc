@@ -41,6 +41,7 @@ void FillModel(const ServedModel& model, v1::Model* out) {
   for (const std::string& alias : model.aliases) out->add_aliases(alias);
   out->set_architecture(model.architecture);
   out->set_dtype(model.dtype);
+  out->set_quantization(model.quantization);
   out->set_vocab_size(model.vocab_size);
   for (const TokenId id : model.eos_tokens) out->add_eos_token_ids(static_cast<uint32_t>(id));
   if (model.chat_template) out->add_capabilities(v1::CAPABILITY_CHAT);

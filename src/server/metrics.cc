@@ -181,6 +181,7 @@ void Metrics::AttachModel(const ServedModel& model, const Engine& engine) {
   impl_->model_info_ = {{"model_name", model.id},
                         {"architecture", model.architecture},
                         {"dtype", model.dtype},
+                        {"quantization", model.quantization},
                         {"max_model_len", std::to_string(model.max_model_len)},
                         {"tp", "1"},
                         {"pp", "1"}};

@@ -57,9 +57,10 @@ struct ServedModel {
   std::string root;  // directory of the weights
   std::string architecture;
   std::string dtype;
-  std::string backend;  // "cpu", for the log and GetServerInfo
-  std::string device;   // Backend::Description()
-  int64_t created = 0;  // Unix seconds
+  std::string quantization;  // "awq", "gptq", "int8"; empty: none
+  std::string backend;       // "cpu", for the log and GetServerInfo
+  std::string device;        // Backend::Description()
+  int64_t created = 0;       // Unix seconds
   int32_t max_model_len = 0;
   int32_t vocab_size = 0;
   int32_t block_size = 0;
