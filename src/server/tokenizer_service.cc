@@ -98,13 +98,23 @@ Status TokenizeText(const ServedModel& model, const RequestLimits& limits,
   return OkStatus();
 }
 
-Status DetokenizeIds(const ServedModel& model, const v1::DetokenizeRequest& request,
-                     v1::DetokenizeResponse* response) {
+Status DetokenizeIds(const ServedModel& model, const RequestLimits& limits,
+                     const v1::DetokenizeRequest& request, v1::DetokenizeResponse* response) {
   INFERD_RETURN_IF_ERROR(ValidateModelName(request.model(), model));
   INFERD_ASSIGN_OR_RETURN(
       std::vector<TokenId> ids,
       ValidateTokenIds("token_ids", request.token_ids().data(),
                        static_cast<size_t>(request.token_ids_size()), model.vocab_size));
+  // A few bytes of ids may stand for a hundred times the text.
+  int64_t bytes = 0;
+  for (const TokenId id : ids) {
+    bytes += static_cast<int64_t>(model.tokenizer->TokenBytes(id).size());
+  }
+  if (bytes > limits.max_text_bytes) {
+    return InvalidField("token_ids", "stand for " + std::to_string(bytes) +
+                                         " bytes of text, at most " +
+                                         std::to_string(limits.max_text_bytes) + " are allowed");
+  }
   const bool skip = !request.has_skip_special_tokens() || request.skip_special_tokens();
   response->set_text(model.tokenizer->Decode(ids, skip));
   return OkStatus();
@@ -137,8 +147,8 @@ class TokenizerServiceImpl final : public v1::TokenizerService::CallbackService 
   grpc::ServerUnaryReactor* Detokenize(grpc::CallbackServerContext* context,
                                        const v1::DetokenizeRequest* request,
                                        v1::DetokenizeResponse* response) override {
-    return Start(RpcMethod::kDetokenize, context, [request, response](const ServedModel& m) {
-      return DetokenizeIds(m, *request, response);
+    return Start(RpcMethod::kDetokenize, context, [this, request, response](const ServedModel& m) {
+      return DetokenizeIds(m, front_.options().limits, *request, response);
     });
   }
   grpc::ServerUnaryReactor* RenderChat(grpc::CallbackServerContext* context,

@@ -286,5 +286,24 @@ TEST(TokenizerServiceTest, TokenizesDetokenizesAndRenders) {
   EXPECT_EQ(ReasonOf(stub->Detokenize(&four, detokenize, &text)), "INVALID_TOKEN_ID");
 }
 
+TEST(TokenizerServiceTest, BoundsTheTextThatTokensStandFor) {
+  ServerOptions options = TestOptions();
+  options.limits.max_text_bytes = 10;
+  Harness h(options);
+  auto stub = v1::TokenizerService::NewStub(h.channel);
+  v1::DetokenizeRequest request;
+  request.add_token_ids(ByteTokenizer::kHello);
+  request.add_token_ids(ByteTokenizer::kHello);
+  v1::DetokenizeResponse response;
+  grpc::ClientContext one;
+  ASSERT_TRUE(stub->Detokenize(&one, request, &response).ok());
+  EXPECT_EQ(response.text(), "hellohello");
+  request.add_token_ids('!');
+  grpc::ClientContext two;
+  const grpc::Status status = stub->Detokenize(&two, request, &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(ReasonOf(status), "INVALID_PARAMETER");
+}
+
 }  // namespace
 }  // namespace inferd

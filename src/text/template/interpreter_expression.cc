@@ -169,6 +169,7 @@ StatusOr<Value> Interpreter::EvaluateFilter(const Node& node, const Value* block
   Value input;
   const int child = tree_.child(node, 0);
   if (child == kNoNode) {
+    INFERD_CHECK(block_text != nullptr);  // only a filter block has no operand
     input = *block_text;
   } else if (block_text != nullptr && tree_.node(child).type == NodeType::kFilter) {
     INFERD_ASSIGN_OR_RETURN(input, EvaluateFilter(tree_.node(child), block_text));
