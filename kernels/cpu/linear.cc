@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <cstring>
 
 #undef HWY_TARGET_INCLUDE
@@ -28,22 +27,29 @@ constexpr int64_t kBlockK = 512;     // inputs
 constexpr int64_t kChunkTiles = 8;   // row tiles per L2-resident chunk
 constexpr int64_t kGroupPanels = 8;  // panels per L2-resident group
 
+constexpr int64_t ElementBytes(Element element) { return element == Element::kF32 ? 4 : 2; }
+
 int64_t PanelBytes(Element element, int64_t in_features) {
-  return element == Element::kBF16 ? RoundUp(in_features, 2) * PanelWidth() * 2
-                                   : in_features * PanelWidth() * 4;
+  const int64_t inputs = element == Element::kBF16 ? RoundUp(in_features, 2) : in_features;
+  return inputs * PanelWidth() * ElementBytes(element);
 }
 
 using TileFunction = void (*)(const TileArgs&);
 struct TileEntry {
-  TileFunction wide[2];    // TilePanels(rows) panels; [f32, bf16]
-  TileFunction single[2];  // one panel
+  TileFunction wide[3];    // TilePanels(rows) panels; by element
+  TileFunction single[3];  // one panel
 };
 
 template <int kRows>
 constexpr TileEntry MakeEntry() {
-  return {{&Tile<kRows, TilePanels(kRows), false>, &Tile<kRows, TilePanels(kRows), true>},
-          {&Tile<kRows, 1, false>, &Tile<kRows, 1, true>}};
+  constexpr int kWide = TilePanels(kRows);
+  return {{&Tile<kRows, kWide, Element::kF32>, &Tile<kRows, kWide, Element::kF16>,
+           &Tile<kRows, kWide, Element::kBF16>},
+          {&Tile<kRows, 1, Element::kF32>, &Tile<kRows, 1, Element::kF16>,
+           &Tile<kRows, 1, Element::kBF16>}};
 }
+static_assert(static_cast<int>(Element::kF32) == 0 && static_cast<int>(Element::kF16) == 1 &&
+              static_cast<int>(Element::kBF16) == 2);
 
 const TileEntry& EntryFor(int64_t rows) {
   static constexpr TileEntry kEntries[] = {
@@ -76,7 +82,7 @@ void RunTile(const LinearParams& p, int64_t tile, Span k, Span panels) {
   const int64_t width = PanelWidth();
   const int64_t first_row = tile * p.tile_rows;
   const int64_t rows = std::min(p.tile_rows, p.rows - first_row);
-  const bool bf16 = p.element == Element::kBF16;
+  const auto element = static_cast<size_t>(p.element);
   const int64_t panel_bytes = PanelBytes(p.element, p.in_features);
   const TileEntry& entry = EntryFor(rows);
   const int64_t wide = TilePanels(static_cast<int>(rows));
@@ -90,18 +96,18 @@ void RunTile(const LinearParams& p, int64_t tile, Span k, Span panels) {
   for (int64_t panel = panels.begin; panel < panels.end;) {
     const int64_t first = panel * width;
     t.b = static_cast<const std::byte*>(p.weights) + panel * panel_bytes +
-          k.begin * width * (bf16 ? 2 : 4);
+          k.begin * width * ElementBytes(p.element);
     t.bias = last && p.bias != nullptr ? p.bias + first : nullptr;
     t.c = p.out + first_row * p.out_features + first;
     t.ldc = p.out_features;
     if (panel + wide <= panels.end && first + wide * width <= p.out_features) {
-      entry.wide[bf16](t);
+      entry.wide[element](t);
       panel += wide;
       continue;
     }
     const int64_t columns = std::min(width, p.out_features - first);
     if (columns == width) {
-      entry.single[bf16](t);
+      entry.single[element](t);
     } else {
       // The last panel is wider than what is left: through a whole tile.
       alignas(64) float whole[kMaxTileRows * 32];
@@ -116,7 +122,7 @@ void RunTile(const LinearParams& p, int64_t tile, Span k, Span panels) {
       }
       t.c = whole;
       t.ldc = width;
-      entry.single[bf16](t);
+      entry.single[element](t);
       for (int64_t m = 0; m < rows; ++m) {
         std::copy_n(whole + m * width, columns, p.out + (first_row + m) * p.out_features + first);
       }
@@ -165,17 +171,6 @@ HWY_EXPORT(LinearTarget);
 HWY_EXPORT(PanelWidthTarget);
 HWY_EXPORT(MaxTileRowsTarget);
 
-float WidenF16(uint16_t bits) {
-  const uint32_t magnitude = bits & 0x7fffu;
-  const uint32_t sign = (bits & 0x8000u) << 16;
-  if (magnitude >= 0x7c00u) {  // infinity, NaN
-    return std::bit_cast<float>(sign | 0x7f800000u | ((magnitude & 0x3ffu) << 13));
-  }
-  // Half's exponent range sits inside float's: shift the fields, then scale.
-  const float scaled = std::bit_cast<float>(magnitude << 13) * 0x1.0p112F;
-  return std::bit_cast<float>(std::bit_cast<uint32_t>(scaled) | sign);
-}
-
 // Element k of a row whose bytes may be unaligned.
 template <typename T>
 T LoadUnaligned(const void* row, int64_t k) {
@@ -192,31 +187,25 @@ int64_t LinearMaxTileRows() { return HWY_DYNAMIC_DISPATCH(MaxTileRowsTarget)(); 
 
 int64_t LinearPackedBytes(Element element, int64_t out_features, int64_t in_features) {
   const int64_t padded = RoundUp(out_features, LinearPanelWidth());
-  return element == Element::kBF16 ? padded * RoundUp(in_features, 2) * 2
-                                   : padded * in_features * 4;
+  if (element == Element::kF32) return padded * in_features * 4;
+  return padded * 2 * (element == Element::kBF16 ? RoundUp(in_features, 2) : in_features);
 }
 
 void PackLinearPanel(Element element, const void* const* rows, int64_t count, int64_t in_features,
                      void* panel) {
   const int64_t width = LinearPanelWidth();
-  if (element == Element::kBF16) {
-    auto* to = static_cast<uint16_t*>(panel);
-    if (count < width || in_features % 2 != 0) {
-      std::memset(to, 0, static_cast<size_t>(RoundUp(in_features, 2) * width * 2));
-    }
-    for (int64_t j = 0; j < count; ++j) {
-      for (int64_t k = 0; k < in_features; ++k) {
-        to[(k / 2 * width + j) * 2 + k % 2] = LoadUnaligned<uint16_t>(rows[j], k);
-      }
-    }
-    return;
+  if (count < width || in_features % 2 != 0) {
+    std::memset(panel, 0, static_cast<size_t>(LinearPackedBytes(element, width, in_features)));
   }
-  auto* to = static_cast<float*>(panel);
-  if (count < width) std::fill_n(to, in_features * width, 0.0F);
   for (int64_t j = 0; j < count; ++j) {
     for (int64_t k = 0; k < in_features; ++k) {
-      to[k * width + j] = element == Element::kF32 ? LoadUnaligned<float>(rows[j], k)
-                                                   : WidenF16(LoadUnaligned<uint16_t>(rows[j], k));
+      if (element == Element::kF32) {
+        static_cast<float*>(panel)[k * width + j] = LoadUnaligned<float>(rows[j], k);
+        continue;
+      }
+      const int64_t place =
+          element == Element::kBF16 ? (k / 2 * width + j) * 2 + k % 2 : k * width + j;
+      static_cast<uint16_t*>(panel)[place] = LoadUnaligned<uint16_t>(rows[j], k);
     }
   }
 }

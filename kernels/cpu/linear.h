@@ -14,10 +14,10 @@ int64_t LinearPanelWidth();
 int64_t LinearMaxTileRows();
 
 // Packed weights, panel after panel of width P outputs (the last padded with
-// zeros): f32 [in][P]; bf16 [ceil(in / 2)][P][2], two inputs side by side.
+// zeros): f32 and f16 [in][P]; bf16 [ceil(in / 2)][P][2], two inputs side by side.
 int64_t LinearPackedBytes(Element element, int64_t out_features, int64_t in_features);
 // Writes the panel of outputs [first, first + count), count <= P, from their
-// rows of `in_features` values; f16 becomes f32.
+// rows of `in_features` values.
 void PackLinearPanel(Element element, const void* const* rows, int64_t count, int64_t in_features,
                      void* panel);
 
@@ -32,7 +32,7 @@ struct PackRowsParams {
 void PackRows(const PackRowsParams& p, int64_t tile_begin, int64_t tile_end);
 
 struct LinearParams {
-  Element element;  // kF32 or kBF16
+  Element element;
   const void* weights;
   int64_t out_features;
   int64_t in_features;

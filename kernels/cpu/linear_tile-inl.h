@@ -11,6 +11,7 @@
 #define INFERD_KERNELS_LINEAR_TILE_INL_H_
 #endif
 
+#include "cpu/common.h"
 #include "cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -58,20 +59,27 @@ struct TileState {
   }
 };
 
-template <int kRows, int kPanels>
-HWY_INLINE void AccumulateF32(const TileArgs& t, TileState<kRows, kPanels>& state) {
+HWY_INLINE VF LoadWeights(const float* from) { return hn::Load(DF(), from); }
+HWY_INLINE VF LoadWeights(const hwy::float16_t* from) {
+  return hn::PromoteTo(DF(), hn::Load(hn::Rebind<hwy::float16_t, DF>(), from));
+}
+
+// T: float or hwy::float16_t.
+template <class T, int kRows, int kPanels>
+HWY_INLINE void AccumulateSingle(const TileArgs& t, TileState<kRows, kPanels>& state) {
+  constexpr auto kSize = static_cast<int64_t>(sizeof(T));
   const size_t lanes = LaneCount();
   const float* a = t.a;
-  const auto* b = static_cast<const float*>(t.b);
-  const int64_t stride = t.panel_stride / static_cast<int64_t>(sizeof(float));
+  const auto* b = static_cast<const T*>(t.b);
+  const int64_t stride = t.panel_stride / kSize;
   for (int64_t k = 0; k < t.k; ++k) {
     VF w[kPanels * kPanelVectors];
     HWY_UNROLL(4)
     for (int p = 0; p < kPanels; ++p) {
-      hwy::Prefetch(b + p * stride + kPrefetchBytes / 4);
-      hwy::Prefetch(b + p * stride + kPrefetchBytes / 4 + lanes);
-      w[2 * p] = hn::Load(DF(), b + p * stride);
-      w[2 * p + 1] = hn::Load(DF(), b + p * stride + lanes);
+      hwy::Prefetch(b + p * stride + kPrefetchBytes / kSize);
+      if (kSize == 4) hwy::Prefetch(b + p * stride + kPrefetchBytes / kSize + lanes);
+      w[2 * p] = LoadWeights(b + p * stride);
+      w[2 * p + 1] = LoadWeights(b + p * stride + lanes);
     }
     state.MultiplyAdd(a, w);
     a += kRows;
@@ -110,7 +118,7 @@ HWY_INLINE void AccumulateBF16(const TileArgs& t, TileState<kRows, kPanels>& sta
   }
 }
 
-template <int kRows, int kPanels, bool kBF16>
+template <int kRows, int kPanels, Element kElement>
 HWY_NOINLINE void Tile(const TileArgs& t) {
   const DF d;
   const size_t lanes = LaneCount();
@@ -123,10 +131,12 @@ HWY_NOINLINE void Tile(const TileArgs& t) {
       state.acc[m][v] = t.accumulate ? hn::LoadU(d, t.c + m * t.ldc + v * lanes) : hn::Zero(d);
     }
   }
-  if constexpr (kBF16) {
+  if constexpr (kElement == Element::kBF16) {
     AccumulateBF16<kRows, kPanels>(t, state);
+  } else if constexpr (kElement == Element::kF16) {
+    AccumulateSingle<hwy::float16_t, kRows, kPanels>(t, state);
   } else {
-    AccumulateF32<kRows, kPanels>(t, state);
+    AccumulateSingle<float, kRows, kPanels>(t, state);
   }
   HWY_UNROLL(16)
   for (int m = 0; m < kRows; ++m) {

@@ -82,12 +82,9 @@ TEST_P(InvarianceTest, Linear) {
     int64_t in;
     int64_t out;
   };
-  for (const WeightFormat format : {WeightFormat::kF32, WeightFormat::kBF16}) {
+  for (const WeightFormat format : {WeightFormat::kF32, WeightFormat::kF16, WeightFormat::kBF16}) {
     for (const Shape s : {Shape{33, 70}, Shape{288, 100}, Shape{1100, 161}}) {
-      const DType dtype = format == WeightFormat::kF32 ? DType::kF32 : DType::kBF16;
-      auto host = Encode(Normal(8, s.in * s.out), dtype);
-      const RawLinear part{format, {host.data(), dtype, {s.out, s.in}}};
-      auto weight = ops().Pack({&part, 1}, {});
+      auto weight = PackLinear({1, s.in, s.out, format}, ops());
       ASSERT_TRUE(weight.ok());
       ExpectRowsIndependent(64, s.in, s.out, [&](const Rows& x, int64_t rows) {
         Rows out(static_cast<size_t>(rows * s.out));

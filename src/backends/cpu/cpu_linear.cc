@@ -24,11 +24,6 @@ kernels::Element ElementOf(WeightFormat format) {
   INFERD_CHECK(false);
 }
 
-// f16 is kept as f32.
-kernels::Element PackedElement(WeightFormat format) {
-  return format == WeightFormat::kBF16 ? kernels::Element::kBF16 : kernels::Element::kF32;
-}
-
 constexpr int64_t kMaxPanelWidth = 32;
 
 }  // namespace
@@ -44,10 +39,10 @@ StatusOr<LinearWeight> CpuOps::Pack(std::span<const RawLinear> parts,
     return weight;
   }
   const int64_t in = weight.in_features;
-  const kernels::Element packed = PackedElement(weight.format);
+  const kernels::Element element = ElementOf(weight.format);
   const int64_t width = kernels::LinearPanelWidth();
   const int64_t panels = (weight.out_features + width - 1) / width;
-  const int64_t bytes = kernels::LinearPackedBytes(packed, weight.out_features, in);
+  const int64_t bytes = kernels::LinearPackedBytes(element, weight.out_features, in);
   INFERD_CHECK(width <= kMaxPanelWidth);
   INFERD_ASSIGN_OR_RETURN(weight.packed, Buffer::Create(allocator_, bytes));
   const int64_t row_bytes = in * DTypeSize(parts[0].data.dtype);
@@ -62,7 +57,7 @@ StatusOr<LinearWeight> CpuOps::Pack(std::span<const RawLinear> parts,
         while (row >= parts[part].data.dim(0)) row -= parts[part++].data.dim(0);
         rows[j] = static_cast<const std::byte*>(parts[part].data.data) + row * row_bytes;
       }
-      kernels::PackLinearPanel(ElementOf(weight.format), rows, count, in,
+      kernels::PackLinearPanel(element, rows, count, in,
                                weight.packed.data() + panel * (bytes / panels));
     }
   };
@@ -102,7 +97,7 @@ void CpuOps::Linear(TensorView x, const LinearWeight& weight, TensorView out) {
             [&](int64_t begin, int64_t end, int) { kernels::PackRows(pack, begin, end); });
       from = scratch_.As<float>();
     }
-    const kernels::LinearParams p{PackedElement(weight.format),
+    const kernels::LinearParams p{ElementOf(weight.format),
                                   weight.packed.data(),
                                   weight.out_features,
                                   in,
