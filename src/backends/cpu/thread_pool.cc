@@ -39,17 +39,24 @@ ThreadPool::ThreadPool(const ThreadPoolOptions& options, const Clock& clock)
       bench_(options.threads - 1),
       active_(static_cast<size_t>(std::max(0, options.threads - 1))) {
   for (std::atomic<bool>& active : active_) active.store(true, std::memory_order_relaxed);
-  for (int i = 1; i < options.threads; ++i) {
-    const int core = options.cores.empty() ? -1 : options.cores[(i - 1) % options.cores.size()];
-    workers_.emplace_back([this, i, core] {
-      (void)pthread_setname_np(pthread_self(), ("inferd-cpu" + std::to_string(i)).c_str());
-      if (core >= 0) PinThisThread(core);
-      WorkerLoop(i);
-    });
+  try {
+    for (int i = 1; i < options.threads; ++i) {
+      const int core = options.cores.empty() ? -1 : options.cores[(i - 1) % options.cores.size()];
+      workers_.emplace_back([this, i, core] {
+        (void)pthread_setname_np(pthread_self(), ("inferd-cpu" + std::to_string(i)).c_str());
+        if (core >= 0) PinThisThread(core);
+        WorkerLoop(i);
+      });
+    }
+  } catch (...) {
+    Stop();  // those that did start
+    throw;
   }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { Stop(); }
+
+void ThreadPool::Stop() {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     stop_.store(true);
@@ -128,17 +135,24 @@ void ThreadPool::Run(const Job& job) {
     wake_caller_.wait(lock, finished);
     caller_sleeping_.store(false, std::memory_order_relaxed);
   }
+  Judge(job, own, before);
+}
 
+void ThreadPool::Judge(const Job& job, const Share& own, int64_t own_end_ns) {
   if (own.tasks == 0) return;  // the caller came too late to judge anybody
   WorkerBench::Job report;
-  report.now_ns = before;
+  report.now_ns = own_end_ns;
   report.helped_ns = static_cast<int64_t>(static_cast<double>(job.tasks - own.tasks) * own.task_ns);
   const int last = last_thread_.load(std::memory_order_relaxed);
   if (last > 0) {
     report.last_worker = last - 1;
-    // Until it was done, not until the caller saw it.
-    report.wait_ns = std::max<int64_t>(0, last_ns_.load(std::memory_order_relaxed) - before);
-    report.now_ns += report.wait_ns;
+    // Until it was done, not until the caller saw it, and without what its range may
+    // take: tasks are not all equal.
+    const double fair_ns =
+        2 * static_cast<double>(last_tasks_.load(std::memory_order_relaxed)) * own.task_ns;
+    const int64_t wait_ns = last_ns_.load(std::memory_order_relaxed) - own_end_ns;
+    report.wait_ns = std::max<int64_t>(0, wait_ns - static_cast<int64_t>(fair_ns));
+    report.now_ns += std::max<int64_t>(0, wait_ns);
   }
   const int benched = bench_.Record(report);
   if (benched >= 0) SetActive(benched, false);
@@ -165,6 +179,7 @@ ThreadPool::Range ThreadPool::Help(int thread) {
     if (done_.load(std::memory_order_relaxed) + count == tasks) {
       // Nobody else is at it. Two that finish at once sign neither, and no harm done.
       last_ns_.store(thread == 0 ? 0 : clock_.NowNs(), std::memory_order_relaxed);
+      last_tasks_.store(count, std::memory_order_relaxed);
       last_thread_.store(thread, std::memory_order_relaxed);
     }
     if (done_.fetch_add(count, std::memory_order_seq_cst) + count == tasks &&

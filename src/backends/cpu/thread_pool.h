@@ -26,7 +26,8 @@ struct ThreadPoolOptions {
 // workers spin for a moment, then sleep.
 class ThreadPool {
  public:
-  // `clock` must move on its own and outlive the pool.
+  // `clock` must move on its own and outlive the pool. Throws std::system_error when
+  // there are no threads to be had.
   ThreadPool(const ThreadPoolOptions& options, const Clock& clock);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -74,6 +75,9 @@ class ThreadPool {
   // Whether any worker takes part now.
   bool Together();
   void Run(const Job& job);
+  // Tells the bench how the job went.
+  void Judge(const Job& job, const Share& own, int64_t own_end_ns);
+  void Stop();
   void WorkerLoop(int thread);
   // Claims and runs one range of the current job; empty when none is left.
   Range Help(int thread);
@@ -96,8 +100,10 @@ class ThreadPool {
   std::atomic<int64_t> grain_{1};
   std::atomic<int64_t> shares_{1};            // a range is at most this part of what is left
   alignas(64) std::atomic<int64_t> done_{0};  // tasks finished
-  std::atomic<int> last_thread_{0};           // who finished the last of them, and when
+  // Who finished the last of them, when, and how many they were.
+  std::atomic<int> last_thread_{0};
   std::atomic<int64_t> last_ns_{0};
+  std::atomic<int64_t> last_tasks_{0};
 
   alignas(64) std::atomic<int> sleeping_{0};  // workers between two jobs
   std::atomic<bool> caller_sleeping_{false};
