@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <system_error>
-#include <thread>
 
 #include "backends/cpu/cpu_budget.h"
 #include "backends/cpu/cpu_ops.h"
