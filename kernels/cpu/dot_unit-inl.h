@@ -75,6 +75,14 @@ struct WidenUnit {
     const auto pairs = hn::BitCast(DW(), q);
     return {hn::ShiftRight<8>(hn::ShiftLeft<8>(pairs)), hn::ShiftRight<8>(pairs)};
   }
+  // Keeps the compiler from multiplying the same weights once for many uses.
+  static HWY_INLINE void Hide(Weights& w) {
+#if HWY_ARCH_X86
+    asm volatile("" : "+v"(w.even.raw), "+v"(w.odd.raw));
+#elif HWY_TARGET == HWY_NEON
+    asm volatile("" : "+w"(w.even.raw), "+w"(w.odd.raw));
+#endif
+  }
   static HWY_INLINE VI Dot(VI acc, const Weights& w, const Row& q) {
     return AddPairProducts(AddPairProducts(acc, w.even, q.even), w.odd, q.odd);
   }
@@ -121,6 +129,7 @@ struct VnniUnit {
   using Row = VI;
   static HWY_INLINE Weights FromWeights(VI w) { return w; }
   static HWY_INLINE Row FromRow(VI q) { return q; }
+  static HWY_INLINE void Hide(Weights& /*w*/) {}  // Dot is opaque as it is
   static HWY_INLINE VI Dot(VI acc, VI w, VI q) {
     asm("vpdpbusd %2, %1, %0" : "+v"(acc.raw) : "v"(w.raw), "v"(q.raw));
     return acc;

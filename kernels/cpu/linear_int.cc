@@ -185,11 +185,14 @@ double BurnUnit(int64_t iterations, int32_t* sink) {
   constexpr int kChains = 12;
   VI acc[kChains];
   for (int c = 0; c < kChains; ++c) acc[c] = hn::Set(DI(), c);
-  const auto w = Unit::FromWeights(hn::Set(DI(), 0x05070b0d));
+  auto w = Unit::FromWeights(hn::Set(DI(), 0x05070b0d));
   const auto q = Unit::FromRow(hn::Set(DI(), 0x01fe03fc));
   for (int64_t i = 0; i < iterations; ++i) {
     HWY_UNROLL(12)
-    for (int c = 0; c < kChains; ++c) acc[c] = Unit::Dot(acc[c], w, q);
+    for (int c = 0; c < kChains; ++c) {
+      Unit::Hide(w);
+      acc[c] = Unit::Dot(acc[c], w, q);
+    }
   }
   VI sum = acc[0];
   for (int c = 1; c < kChains; ++c) sum = hn::Add(sum, acc[c]);

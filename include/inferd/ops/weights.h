@@ -16,6 +16,7 @@ enum class WeightFormat : uint8_t { kF32, kF16, kBF16, kInt8, kInt4 };
 //   kInt8: w[o][i] = data[o][i] * scales[o]
 //   kInt4: w[o][i] = (data[o][i] - zeros[o][g]) * scales[o][g], g = i / group_size,
 //          data two values a byte, the even input in the low half
+// With integer weights there are at most 131072 inputs: sums of products fit 32 bits.
 struct RawLinear {
   WeightFormat format = WeightFormat::kF32;
   TensorView data = {};    // [out, in] of the float type, or i8; kInt4: u8 [out, in / 2]
