@@ -47,6 +47,7 @@ Summary Summarise(const LoadOptions& options, const RunRecord& run) {
   summary.seconds = run.seconds;
   std::vector<double> ttft;
   std::vector<double> itl;
+  std::vector<double> tpot;
   std::vector<double> e2e;
   int64_t input_tokens = 0;
   int64_t output_tokens = 0;
@@ -62,6 +63,7 @@ Summary Summarise(const LoadOptions& options, const RunRecord& run) {
     input_tokens += r.prompt_tokens;
     cached_tokens += r.cached_tokens;
     ttft.push_back(r.ttft() * 1e3);
+    if (!r.gaps.empty()) tpot.push_back(r.MeanGap() * 1e3);
     e2e.push_back(r.e2e() * 1e3);
     for (float gap : r.gaps) itl.push_back(static_cast<double>(gap) * 1e3);
     if (r.ttft() * 1e3 <= options.slo_ttft_ms && r.MeanGap() * 1e3 <= options.slo_itl_ms) ++good;
@@ -77,6 +79,7 @@ Summary Summarise(const LoadOptions& options, const RunRecord& run) {
       static_cast<double>(good) / static_cast<double>(std::max<size_t>(run.requests.size(), 1));
   summary.ttft_ms = QuantilesOf(std::move(ttft));
   summary.itl_ms = QuantilesOf(std::move(itl));
+  summary.tpot_ms = QuantilesOf(std::move(tpot));
   summary.e2e_ms = QuantilesOf(std::move(e2e));
   return summary;
 }
@@ -91,6 +94,7 @@ std::string FormatTable(const LoadOptions& options, const Summary& s) {
   text += "                              p50        p90        p99        max\n";
   text += Line("TTFT (ms)", s.ttft_ms);
   text += Line("ITL (ms)", s.itl_ms);
+  text += Line("TPOT (ms)", s.tpot_ms);
   text += Line("E2E (ms)", s.e2e_ms);
   text += Line("throughput", s.requests_per_second, "requests/s");
   text += Line("output", s.output_tokens_per_second, "tokens/s");
@@ -124,6 +128,7 @@ std::string FormatJson(const LoadOptions& options, const Summary& s) {
                                  {"good_share", s.good_share},
                                  {"ttft_ms", ToJson(s.ttft_ms)},
                                  {"itl_ms", ToJson(s.itl_ms)},
+                                 {"tpot_ms", ToJson(s.tpot_ms)},
                                  {"e2e_ms", ToJson(s.e2e_ms)}};
   return json.dump(2) + "\n";
 }

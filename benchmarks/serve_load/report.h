@@ -30,6 +30,7 @@ struct Summary {
   double good_share = 0;  // of all requests
   Quantiles ttft_ms;
   Quantiles itl_ms;
+  Quantiles tpot_ms;  // mean gap of each request
   Quantiles e2e_ms;
 };
 

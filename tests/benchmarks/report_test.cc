@@ -49,6 +49,8 @@ TEST(Summarise, CountsAnswersErrorsAndCacheHits) {
   EXPECT_DOUBLE_EQ(summary.cached_share, 0.5);
   EXPECT_DOUBLE_EQ(summary.ttft_ms.p50, 200);
   EXPECT_DOUBLE_EQ(summary.ttft_ms.max, 300);
+  EXPECT_NEAR(summary.tpot_ms.p50, 800, 1e-3);
+  EXPECT_NEAR(summary.tpot_ms.max, 900, 1e-3);
 }
 
 TEST(PlanWork, DependsOnTheOptionsAlone) {
