@@ -43,7 +43,11 @@ class Neighbour {
  public:
   explicit Neighbour(int core) {
     pid_ = fork();
-    if (pid_ != 0) {
+    if (pid_ < 0) {  // as an id, -1 would stand for every process there is
+      std::perror("neighbour_bench: fork");
+      std::exit(1);
+    }
+    if (pid_ > 0) {
       Pause();
       return;
     }
@@ -178,7 +182,7 @@ void PrintRow(const char* name, std::vector<double> values) {
 
 int Main(int argc, char** argv) {
   const int threads = Flag(argc, argv, "--threads", 2);
-  const int rounds = Flag(argc, argv, "--rounds", 9);
+  const int rounds = std::max(1, Flag(argc, argv, "--rounds", 9));
   const int ms = Flag(argc, argv, "--ms", 400);
   // Before there are threads.
   const Neighbour neighbour(Flag(argc, argv, "--neighbour", 1));

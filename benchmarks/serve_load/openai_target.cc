@@ -53,11 +53,16 @@ StatusCode RunRequest(const LoadOptions& options, const Work& work, SteadyClock:
   request.path = "/v1/completions";
   request.set_header("Content-Type", "application/json");
   request.body = CompletionBody(options, work);
+  // The client's own time limits are for each read alone.
+  const double last = SecondsSince(start) + options.timeout_s;
+  bool late = false;
   request.content_receiver = [&](const char* data, size_t size, uint64_t, uint64_t) {
-    return events.Feed({data, size});
+    late = SecondsSince(start) > last;
+    return !late && events.Feed({data, size});
   };
   const httplib::Result result = client.send(request);
   if (!result) {
+    if (late) return StatusCode::kDeadlineExceeded;
     return result.error() == httplib::Error::Canceled ? StatusCode::kInternal
                                                       : StatusCode::kUnavailable;
   }

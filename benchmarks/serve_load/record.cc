@@ -7,10 +7,11 @@ namespace inferd::bench {
 
 void RequestRecord::AddTokens(double now, int32_t count) {
   if (count <= 0) return;
-  if (output_tokens == 0) {
+  // Not output_tokens: the server may have counted one that was in no message.
+  if (!started()) {
     first_token = now;
     last_token_ = now;
-    output_tokens = 1;
+    ++output_tokens;
     --count;
   }
   if (count > 0) {

@@ -23,12 +23,15 @@ struct RequestRecord {
   // of their own (part of a character, say) count, but leave no gap.
   void SetOutputTokens(int32_t count);
 
-  double ttft() const { return first_token - due; }
+  // An answer without a visible token came with its end.
+  double ttft() const { return (started() ? first_token : end) - due; }
   double e2e() const { return end - due; }
   double MeanGap() const;
 
  private:
-  double last_token_ = 0;
+  bool started() const { return last_token_ >= 0; }
+
+  double last_token_ = -1;  // -1: none yet
 };
 
 struct RunRecord {

@@ -28,6 +28,18 @@ TEST(RequestRecord, TheServersCountNeverTakesTokensAway) {
   EXPECT_EQ(record.gaps.size(), 2U);
 }
 
+TEST(RequestRecord, ATokenThatTheServerOnlyCountsIsNotTheFirst) {
+  RequestRecord record;
+  record.due = 1.0;
+  record.SetOutputTokens(1);
+  record.end = 4.0;
+  EXPECT_DOUBLE_EQ(record.ttft(), 3.0);
+  record.AddTokens(2.0, 1);
+  EXPECT_DOUBLE_EQ(record.ttft(), 1.0);
+  EXPECT_EQ(record.output_tokens, 2);
+  EXPECT_TRUE(record.gaps.empty());
+}
+
 TEST(Summarise, CountsAnswersErrorsAndCacheHits) {
   RunRecord run;
   run.seconds = 2;
