@@ -109,7 +109,7 @@ constexpr std::array kKeys{
               "Number format of cached keys and values; int8 is one byte each and a scale per "
               "token and head."},
     // ---- cpu ----
-    ConfigKey{"cpu.threads", "threads", kInteger, FIELD(cpu.threads), 0, 1024, "",
+    ConfigKey{"cpu.threads", "threads", kInteger, FIELD(cpu.threads), 0, 256, "",
               "Computing threads of the CPU backend. 0: one per core that the affinity mask and "
               "the control group's quota leave to the process; of eight or more, one less."},
     ConfigKey{"cpu.pinning", "", kChoice, FIELD(cpu.pinning), 0, 0, "auto|on|off",

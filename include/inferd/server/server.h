@@ -65,7 +65,7 @@ struct ServedModel {
   int32_t vocab_size = 0;
   int32_t block_size = 0;
   int32_t num_blocks = 0;
-  std::string cache_dtype;  // "f32", "bf16"
+  std::string cache_dtype;  // "f32", "bf16", "int8"
   bool prefix_caching = true;
   int32_t max_running = 0;
   int32_t max_queued_requests = 0;
