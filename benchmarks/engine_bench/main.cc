@@ -49,8 +49,8 @@ std::vector<std::vector<TokenId>> RandomPrompts(int32_t streams, int32_t length,
 ordered_json CaseJson(const char* name, int32_t streams, int32_t context, int32_t tokens,
                       const std::vector<double>& seconds) {
   ordered_json rates = ordered_json::array();
-  for (const double s : seconds)
-    rates.push_back(static_cast<double>(streams) * tokens / std::max(s, 1e-9));
+  const double total = static_cast<double>(streams) * tokens;
+  for (const double s : seconds) rates.push_back(total / std::max(s, 1e-9));
   return {{"case", name},     {"streams", streams}, {"context", context},
           {"tokens", tokens}, {"seconds", seconds}, {"tokens_per_second", std::move(rates)}};
 }
