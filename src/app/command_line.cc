@@ -78,6 +78,36 @@ void AddSamplingOptions(CLI::App& command, SamplingArguments& sampling) {
   command.add_option("--stop", sampling.stop, "Text that ends the answer; may be repeated");
 }
 
+void AddQuantizeOptions(CLI::App& command, QuantizeArguments& quantize) {
+  command.add_option("input", quantize.input, "Directory of the checkpoint")->required();
+  command.add_option("output", quantize.output, "New directory to write")->required();
+  command
+      .add_option("--method", quantize.method,
+                  "int8: 8-bit weights and activations; int4-awq: 4-bit weights, scaled by what "
+                  "goes into them; int4-rtn: 4-bit weights, rounded as they are")
+      ->required()
+      ->check(CLI::IsMember({"int8", "int4-awq", "int4-rtn"}));
+  command.add_option("--group-size", quantize.group_size,
+                     "int4: inputs that share a scale (default 128)");
+  command.add_option(
+      "--calibration", quantize.calibration,
+      "int4-awq: a text file like what the model will see (default: a built-in text)");
+  command.add_option("--threads", quantize.threads, "0: what the process may use")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+}
+
+// What CLI11 cannot say: options that belong to some methods.
+Status CheckQuantize(const QuantizeArguments& quantize) {
+  if (quantize.method == "int8" && quantize.group_size) {
+    return InvalidArgumentError("--group-size is for int4-awq and int4-rtn");
+  }
+  if (quantize.method != "int4-awq" && !quantize.calibration.empty()) {
+    return InvalidArgumentError("--calibration is for int4-awq");
+  }
+  return OkStatus();
+}
+
 // "--prot" -> "--port": the known flag of the command most like an unknown one.
 std::string NearestFlag(const CLI::App& command, const std::string& unknown) {
   std::string name = unknown.substr(0, unknown.find('='));
@@ -131,6 +161,8 @@ StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arguments
   CLI::App& chat = *program.add_subcommand("chat", "Talk to a running daemon");
   CLI::App& health = *program.add_subcommand("health", "Exit 0 if a running daemon is ready");
   CLI::App& models = *program.add_subcommand("models", "List the models of a running daemon");
+  CLI::App& quantize =
+      *program.add_subcommand("quantize", "Write a checkpoint again with 8-bit or 4-bit weights");
   CLI::App& reference = *program.add_subcommand("config-reference", "Print docs/configuration.md");
 
   KeyOptions keys;
@@ -147,6 +179,7 @@ StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arguments
   AddClientOptions(health, line.health.client, health_timeout_s);
   health.add_option("--service", line.health.service, "Service to ask for; empty: all of it");
   AddClientOptions(models, line.models, models_timeout_s);
+  AddQuantizeOptions(quantize, line.quantize);
 
   std::vector<std::string> words = arguments;
   if (words.empty()) words = {"--help"};
@@ -191,6 +224,9 @@ StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arguments
     line.command = Command::kHealth;
   } else if (command.get_name() == "models") {
     line.command = Command::kModels;
+  } else if (command.get_name() == "quantize") {
+    line.command = Command::kQuantize;
+    INFERD_RETURN_IF_ERROR(CheckQuantize(line.quantize));
   } else if (&command == &reference) {
     line.print = ConfigReferenceMarkdown();
   }

@@ -56,7 +56,16 @@ struct HealthArguments {
   std::string service;
 };
 
-enum class Command : uint8_t { kPrint, kServe, kChat, kHealth, kModels };
+struct QuantizeArguments {
+  std::string input;
+  std::string output;
+  std::string method;  // "int8", "int4-awq" or "int4-rtn"
+  std::optional<int32_t> group_size;
+  std::string calibration;  // may be empty
+  int threads = 0;          // 0: what the process may use
+};
+
+enum class Command : uint8_t { kPrint, kServe, kChat, kHealth, kModels, kQuantize };
 
 // The parsed command line. `print` is what to write to standard output for
 // kPrint (help, version, the configuration reference).
@@ -67,6 +76,7 @@ struct CommandLine {
   ChatArguments chat;
   HealthArguments health;
   ClientArguments models;
+  QuantizeArguments quantize;
 };
 
 // `arguments` without the program's name. INVALID_ARGUMENT for what cannot be

@@ -10,6 +10,7 @@
 #include "app/client.h"
 #include "app/command_line.h"
 #include "app/exit_codes.h"
+#include "app/quantize_command.h"
 #include "app/serve.h"
 
 namespace inferd::app {
@@ -39,6 +40,8 @@ int Run(int argc, char** argv) {
       return RunHealth(line->health);
     case Command::kModels:
       return RunModels(line->models);
+    case Command::kQuantize:
+      return RunQuantize(line->quantize);
   }
   return kExitUsage;
 }

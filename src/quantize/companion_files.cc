@@ -1,0 +1,103 @@
+#include "quantize/companion_files.h"
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include "nlohmann/json.hpp"
+#include "quantize/checkpoint_writer.h"
+
+namespace inferd::quantize {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::array<std::string_view, 14> kCompanions = {
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "chat_template.jinja",
+    "chat_template.json",
+    "generation_config.json",
+    "LICENSE",
+    "LICENSE.txt",
+    "USE_POLICY.md",
+    "NOTICE",
+};
+
+// Compressed-tensors: symmetric 8-bit weights per row, activations per token as
+// they come.
+Json Int8Config() {
+  const auto side = [](const char* strategy, bool dynamic) {
+    return Json{{"num_bits", 8},       {"type", "int"},
+                {"symmetric", true},   {"strategy", strategy},
+                {"dynamic", dynamic},  {"group_size", nullptr},
+                {"actorder", nullptr}, {"block_structure", nullptr}};
+  };
+  Json group;
+  group["targets"] = Json::array({"Linear"});
+  group["weights"] = side("channel", false);
+  group["input_activations"] = side("token", true);
+  group["output_activations"] = nullptr;
+  Json config;
+  config["quant_method"] = "compressed-tensors";
+  config["format"] = "int-quantized";
+  config["quantization_status"] = "compressed";
+  config["config_groups"]["group_0"] = std::move(group);
+  config["ignore"] = Json::array({"lm_head"});
+  config["kv_cache_scheme"] = nullptr;
+  return config;
+}
+
+Json AwqConfig(int32_t group_size) {
+  Json config;
+  config["quant_method"] = "awq";
+  config["bits"] = 4;
+  config["group_size"] = group_size;
+  config["zero_point"] = true;
+  config["version"] = "gemm";
+  config["modules_to_not_convert"] = Json::array({"lm_head"});
+  return config;
+}
+
+}  // namespace
+
+Status CopyCompanions(const fs::path& from, const fs::path& to) {
+  for (const std::string_view name : kCompanions) {
+    std::error_code error;
+    if (!fs::exists(from / name, error)) continue;
+    fs::copy_file(from / name, to / name, error);
+    if (error) {
+      return ResourceExhaustedError(std::string(name) + ": cannot be copied: " + error.message());
+    }
+  }
+  return OkStatus();
+}
+
+Status WriteConfig(const fs::path& from, QuantizeMethod method, int32_t group_size,
+                   const fs::path& to) {
+  std::ifstream file(from / "config.json", std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  Json config = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!file || !config.is_object()) {
+    return FailedPreconditionError("config.json: has changed since it was checked");
+  }
+  config["quantization_config"] =
+      method == QuantizeMethod::kInt8 ? Int8Config() : AwqConfig(group_size);
+  return WriteFile(to / "config.json",
+                   config.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+}  // namespace inferd::quantize
