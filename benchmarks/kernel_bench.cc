@@ -1,7 +1,8 @@
 // Speed of the ops, case by case: the conformance cases and the shapes of whole
 // models. Each figure stands beside the ceilings measured at the start of the same
 // run: read bandwidth from DRAM, and the peak of multiply-adds or, with integer
-// weights, of 8-bit dot products, all threads.
+// weights, of 8-bit dot products, or, with rows rounded to bf16 ("bf16_rows"), of
+// bf16 products; all threads.
 //
 //   kernel_bench --backend=cpu --threads=2 --benchmark_filter=TinyLlama
 //
@@ -18,6 +19,7 @@
 
 #include "backends/cpu/thread_pool.h"
 #include "cpu/common.h"
+#include "cpu/linear_bf16.h"
 #include "cpu/linear_int.h"
 #include "inferd/backends/backend.h"
 #include "ops/cases.h"
@@ -34,14 +36,21 @@ using testing::PreparedCase;
 
 struct Ceilings {
   double read_bytes_per_s = 0;
-  double flops_per_s = 0;      // f32 multiply-adds
-  double dot_flops_per_s = 0;  // 8-bit dot products
+  double flops_per_s = 0;       // f32 multiply-adds
+  double dot_flops_per_s = 0;   // 8-bit dot products
+  double bf16_flops_per_s = 0;  // of the unit that multiplies rounded rows
 };
 
 struct Settings {
   int threads = 1;
   bool cpu_clock = false;
 };
+
+double BurnBf16(kernels::Bf16Unit unit, int64_t iterations, float* sink) {
+  if (unit == kernels::Bf16Unit::kTiles) return kernels::BurnTileProducts(iterations / 16, sink);
+  if (unit == kernels::Bf16Unit::kPairs) return kernels::BurnPairProducts(iterations, sink);
+  return kernels::BurnMultiplyAdds(iterations, sink);
+}
 
 double Now(bool cpu_clock) {
   timespec now{};
@@ -69,6 +78,7 @@ Ceilings MeasureCeilings(const Settings& settings) {
   std::vector<float> sums(kFloats / kPiece);
   std::vector<int32_t> dot_sums(64);
   const kernels::DotUnit unit = kernels::BestDotUnit();
+  const kernels::Bf16Unit bf16_unit = kernels::BestBf16Unit(/*tiles=*/true);
   for (int round = 0; round < 5; ++round) {
     const double read = seconds([&] {
       pool.ParallelFor(kFloats / kPiece, 1, [&](int64_t begin, int64_t end, int) {
@@ -94,6 +104,9 @@ Ceilings MeasureCeilings(const Settings& settings) {
         burn([&](int64_t i) { return kernels::BurnMultiplyAdds(400000, &sums[i]); });
     const double dot_flops_per_s =
         burn([&](int64_t i) { return kernels::BurnDotProducts(unit, 400000, &dot_sums[i]); });
+    const double bf16_flops_per_s =
+        burn([&](int64_t i) { return BurnBf16(bf16_unit, 400000, &sums[i]); });
+    ceilings.bf16_flops_per_s = std::max(ceilings.bf16_flops_per_s, bf16_flops_per_s);
     ceilings.flops_per_s = std::max(ceilings.flops_per_s, flops_per_s);
     ceilings.dot_flops_per_s = std::max(ceilings.dot_flops_per_s, dot_flops_per_s);
   }
@@ -117,7 +130,7 @@ void Report(benchmark::State& state, double bytes, double flops, double read_byt
 // Walks `copies` of the case in turn, so that weights come from DRAM as they do in
 // a model, not from the last iteration's cache.
 void RunCase(benchmark::State& state, const OpCase& c, int copies, Ops& ops,
-             const Ceilings& ceilings) {
+             double read_bytes_per_s, double flops_per_s) {
   std::vector<std::unique_ptr<PreparedCase>> prepared;
   for (int i = 0; i < copies; ++i) {
     prepared.push_back(c.prepare(ops));
@@ -129,8 +142,7 @@ void RunCase(benchmark::State& state, const OpCase& c, int copies, Ops& ops,
     prepared[next]->Run();
     next = (next + 1) % prepared.size();
   }
-  Report(state, c.bytes, c.flops, ceilings.read_bytes_per_s,
-         c.integer ? ceilings.dot_flops_per_s : ceilings.flops_per_s);
+  Report(state, c.bytes, c.flops, read_bytes_per_s, flops_per_s);
 }
 
 void Register(const std::string& name, const Settings& settings,
@@ -143,7 +155,8 @@ void Register(const std::string& name, const Settings& settings,
 void RegisterCase(const std::string& prefix, const OpCase& c, int copies, Ops& ops,
                   const Settings& settings, const Ceilings& ceilings) {
   Register(prefix + c.name, settings, [&ops, &ceilings, c, copies](benchmark::State& state) {
-    RunCase(state, c, copies, ops, ceilings);
+    RunCase(state, c, copies, ops, ceilings.read_bytes_per_s,
+            c.integer ? ceilings.dot_flops_per_s : ceilings.flops_per_s);
   });
 }
 
@@ -231,7 +244,9 @@ void RegisterAttention(const std::string& prefix, testing::AttentionShape shape,
   }
 }
 
-void RegisterModel(const Model& m, Ops& ops, const Settings& settings, const Ceilings& ceilings) {
+// `rounding`: ops of the same backend that round rows to bf16.
+void RegisterModel(const Model& m, Ops& ops, Ops& rounding, const Settings& settings,
+                   const Ceilings& ceilings) {
   const std::string prefix = std::string(m.name) + "/";
   for (const int64_t rows : {1, 2, 4, 8, 16, 32, 128, 512}) {
     for (const WeightFormat format :
@@ -242,6 +257,13 @@ void RegisterModel(const Model& m, Ops& ops, const Settings& settings, const Cei
         // Only a model larger than the caches reads its weights from DRAM.
         const int copies = m.hidden < 1024 || rows > 32 ? 1 : static_cast<int>(1 + 96e6 / c.bytes);
         RegisterCase(prefix + linear.name + "/", c, copies, ops, settings, ceilings);
+        if (format == WeightFormat::kBF16) {
+          Register(prefix + linear.name + "/bf16_rows/" + c.name, settings,
+                   [&rounding, &ceilings, c, copies](benchmark::State& state) {
+                     RunCase(state, c, copies, rounding, ceilings.read_bytes_per_s,
+                             ceilings.bf16_flops_per_s);
+                   });
+        }
 #ifdef INFERD_PEER_OPENBLAS
         if (rows >= 16 && format == WeightFormat::kBF16) {
           RegisterPeer(prefix + linear.name + "/" + c.name, s, settings, ceilings);
@@ -297,8 +319,11 @@ int Main(int argc, char** argv) {
   if (settings.cpu_clock) settings.threads = 1;
   BackendOptions options;
   options.threads = settings.threads;
+  options.activations = Activations::kF32;
   auto backend = CreateBackend(name, options);
-  if (!backend.ok()) {
+  options.activations = Activations::kBF16;
+  auto rounding = CreateBackend(name, options);
+  if (!backend.ok() || !rounding.ok()) {
     std::cerr << backend.status().ToString() << "\n";
     return 1;
   }
@@ -307,8 +332,12 @@ int Main(int argc, char** argv) {
   std::cout << (*backend)->Description() << "; ceilings: read " << ceilings.read_bytes_per_s / 1e9
             << " GB/s, multiply-add " << ceilings.flops_per_s / 1e12 << " TFLOP/s, "
             << kernels::DotUnitName(kernels::BestDotUnit()) << " dot product "
-            << ceilings.dot_flops_per_s / 1e12 << " TOP/s\n";
-  for (const Model& model : kModels) RegisterModel(model, ops, settings, ceilings);
+            << ceilings.dot_flops_per_s / 1e12 << " TOP/s, bf16 by "
+            << kernels::Bf16UnitName(kernels::BestBf16Unit(/*tiles=*/true)) << " "
+            << ceilings.bf16_flops_per_s / 1e12 << " TFLOP/s\n";
+  for (const Model& model : kModels) {
+    RegisterModel(model, ops, (*rounding)->ops(), settings, ceilings);
+  }
   RegisterAttention("Llama8B/", {32, 8, 128, 16, DType::kF32, {}}, ops, settings, ceilings);
   SampleRow row;
   row.temperature = 0;

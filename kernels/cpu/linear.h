@@ -36,13 +36,20 @@ struct LinearParams {
   const void* weights;
   int64_t out_features;
   int64_t in_features;
-  const float* bias;    // [out] or null
-  const float* packed;  // x, see PackRowsParams
+  const float* bias;   // [out] or null
+  const void* packed;  // x, see PackRowsParams; with `pairs`, PackBf16RowsParams
   int64_t rows;
   int64_t tile_rows;
-  float* out;  // [rows, out_features]
+  float* out;          // [rows, out_features]
+  bool pairs = false;  // bf16 by bf16, Bf16Unit::kPairs
 };
 // Panels [panel_begin, panel_end) of all rows' outputs.
 void Linear(const LinearParams& p, int64_t panel_begin, int64_t panel_end);
+
+// Whether LinearParams::pairs may be set on this processor and instruction set.
+bool PairProductsRun();
+// Pair products on registers only, where they run: their ceiling. Returns the
+// multiplications and additions done.
+double BurnPairProducts(int64_t iterations, float* sink);
 
 }  // namespace inferd::kernels

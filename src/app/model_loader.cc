@@ -122,6 +122,10 @@ StatusOr<std::unique_ptr<Backend>> MakeBackend(const ServerConfig& config,
   options.pinning = config.cpu.pinning == "on"    ? ThreadPinning::kOn
                     : config.cpu.pinning == "off" ? ThreadPinning::kOff
                                                   : ThreadPinning::kAuto;
+  options.activations = config.model.activations == "auto"   ? Activations::kAuto
+                        : config.model.activations == "bf16" ? Activations::kBF16
+                                                             : Activations::kF32;
+  options.amx = config.cpu.amx;
   options.logger = logger;
   const std::string_view name =
       config.model.backend == "auto" ? BackendNames().front() : config.model.backend;

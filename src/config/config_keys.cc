@@ -70,6 +70,11 @@ constexpr std::array kKeys{
               "Longest prompt and answer together, in tokens. 0: what the checkpoint says."},
     ConfigKey{"model.backend", "backend", kString, FIELD(model.backend), 1, 64, "",
               "Backend that computes: a name, or auto for the best one in this build."},
+    ConfigKey{
+        "model.activations", "activations", kChoice, FIELD(model.activations), 0, 0,
+        "f32|bf16|auto",
+        "Number format of what is multiplied with BF16 weights; see operations.md. auto: BF16 "
+        "where the CPU multiplies it faster than F32 (AMX; AVX512_BF16 on AMD), else F32."},
     // ---- engine ----
     ConfigKey{"engine.max_running", "max-running", kInteger, FIELD(engine.max_running), 1, 4096, "",
               "Sequences computed together."},
@@ -115,6 +120,8 @@ constexpr std::array kKeys{
     ConfigKey{"cpu.pinning", "", kChoice, FIELD(cpu.pinning), 0, 0, "auto|on|off",
               "Keep each computing thread but the first on one core. auto: on eight cores or "
               "more, without a quota, if a core is left over."},
+    ConfigKey{"cpu.amx", "", kBoolean, FIELD(cpu.amx), 0, 0, "",
+              "Allow the AMX instructions, for activations in BF16, if the CPU has them."},
     // ---- limits ----
     ConfigKey{"limits.max_n", "", kInteger, FIELD(limits.max_n), 1, 128, "",
               "Choices of one request."},

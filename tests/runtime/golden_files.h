@@ -44,12 +44,16 @@ inline std::vector<ExpectedPrompt> ReadExpected(const std::filesystem::path& dir
   return prompts;
 }
 
+// "cpu_bf16" is cpu with activations rounded to bf16.
+inline bool RoundsToBF16(const std::string& name) { return name.ends_with("_bf16"); }
+
 // Null when the build has no such backend.
 inline std::unique_ptr<Backend> MakeTestBackend(const std::string& name) {
   if (name == "fussy") return std::make_unique<FussyBackend>();
   BackendOptions options;
   options.threads = 2;
-  auto backend = CreateBackend(name, options);
+  if (RoundsToBF16(name)) options.activations = Activations::kBF16;
+  auto backend = CreateBackend(name.substr(0, name.find('_')), options);
   return backend.ok() ? std::move(backend).value() : nullptr;
 }
 

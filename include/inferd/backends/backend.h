@@ -15,10 +15,19 @@ namespace inferd {
 // Whether computing threads stay on the cores they are given.
 enum class ThreadPinning : uint8_t { kAuto, kOn, kOff };
 
+// What x is in Ops::Linear with bf16 weights; other weights are not concerned.
+enum class Activations : uint8_t {
+  kF32,
+  kBF16,  // rounded to nearest even
+  kAuto,  // bf16 where the processor multiplies bf16 faster than f32; else f32
+};
+
 struct BackendOptions {
   int threads = 0;  // 0: what the process may use of the machine's cores
   std::shared_ptr<spdlog::logger> logger;
   ThreadPinning pinning = ThreadPinning::kAuto;
+  Activations activations = Activations::kF32;
+  bool amx = true;  // may be used
 };
 
 // A device and its ops. Created once per rank, used by its thread.

@@ -38,6 +38,7 @@ struct ServerConfig {
     std::vector<std::string> aliases;
     int32_t max_len = 0;  // tokens; 0: what the checkpoint says
     std::string backend = "auto";
+    std::string activations = "f32";
   };
   struct Engine {
     int32_t max_running = 64;
@@ -60,6 +61,7 @@ struct ServerConfig {
   struct Cpu {
     int32_t threads = 0;  // 0: what affinity and quota leave
     std::string pinning = "auto";
+    bool amx = true;
   };
   struct Metrics {
     std::vector<double> ttft_buckets;  // seconds; empty: the built-in ones

@@ -61,6 +61,8 @@ class Ops {
   // x += y                                                    [T, n]
   virtual void Add(TensorView x, TensorView y) = 0;
   // out = x W^T + bias                                        x [T, in], out [T, out]
+  // With bf16 weights a backend made so (Activations) rounds x to bf16, nearest even.
+  // Then denormal products and sums may count as zero.
   // With integer weights x is rounded to 8 bits as well, a row at a time (kInt8)
   // or a row's group at a time (kInt4): m = max|x|, q = nearest-even(x * (127 / m)),
   // x ~ q * (m / 127), all zero for m = 0. The products of q and w are summed in

@@ -15,13 +15,14 @@ constexpr int kMaxThreads = 256;
 
 class CpuBackend final : public Backend {
  public:
-  explicit CpuBackend(const CpuChoice& cpus)
-      : pinned_(!cpus.cores.empty()), ops_({cpus.threads, cpus.cores}, clock_) {}
+  CpuBackend(const CpuChoice& cpus, std::optional<kernels::Bf16Unit> bf16)
+      : pinned_(!cpus.cores.empty()), bf16_(bf16), ops_({cpus.threads, cpus.cores}, clock_, bf16) {}
   Ops& ops() override { return ops_; }
   std::string Description() const override {
     const int threads = ops_.threads();
     return std::string("cpu: ") + kernels::TargetName() + ", " + std::to_string(threads) +
-           (threads == 1 ? " thread" : " threads") + (pinned_ ? ", pinned" : "");
+           (threads == 1 ? " thread" : " threads") + (pinned_ ? ", pinned" : "") +
+           (bf16_ ? std::string(", bf16 by ") + kernels::Bf16UnitName(*bf16_) : "");
   }
   int64_t TotalMemoryBytes() const override { return ReadHostMemory().total_bytes; }
   int64_t AvailableMemoryBytes() const override { return ReadHostMemory().available_bytes; }
@@ -29,8 +30,22 @@ class CpuBackend final : public Backend {
  private:
   const SystemClock clock_;
   const bool pinned_;
+  const std::optional<kernels::Bf16Unit> bf16_;
   CpuOps ops_;
 };
+
+// The unit that multiplies rows rounded to bf16; nothing if they stay f32.
+std::optional<kernels::Bf16Unit> ChooseBf16Unit(const BackendOptions& options) {
+  using kernels::Bf16Unit;
+  if (options.activations == Activations::kF32) return std::nullopt;
+  const Bf16Unit unit = kernels::BestBf16Unit(options.amx);
+  if (options.amx && unit != Bf16Unit::kTiles && kernels::AmxBf16Runs() && options.logger) {
+    options.logger->warn("AMX is not used: its products are not those that the manual describes");
+  }
+  // Without a faster unit rounding has only its error to offer.
+  if (options.activations == Activations::kAuto && unit == Bf16Unit::kWiden) return std::nullopt;
+  return unit;
+}
 
 }  // namespace
 
@@ -47,7 +62,7 @@ StatusOr<std::unique_ptr<Backend>> CreateCpuBackend(const BackendOptions& option
   CpuChoice cpus = ChooseCpus(ReadCpuBudget("/"), options.threads, options.pinning);
   cpus.threads = std::min(cpus.threads, kMaxThreads);
   try {
-    return std::unique_ptr<Backend>(std::make_unique<CpuBackend>(cpus));
+    return std::unique_ptr<Backend>(std::make_unique<CpuBackend>(cpus, ChooseBf16Unit(options)));
   } catch (const std::system_error& error) {
     return ResourceExhaustedError(std::string("cannot start threads: ") + error.what());
   }

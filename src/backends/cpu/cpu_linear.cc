@@ -75,6 +75,10 @@ void CpuOps::Linear(TensorView x, const LinearWeight& weight, TensorView out) {
     RunIntLinear(x, weight, kernels::BestDotUnit(), scratch_, pool_, out);
     return;
   }
+  if (bf16_ && weight.format == WeightFormat::kBF16) {
+    LinearBf16(x, weight, out);
+    return;
+  }
   const int64_t width = kernels::LinearPanelWidth();
   const int64_t panels = (weight.out_features + width - 1) / width;
   const int64_t max_tile = kernels::LinearMaxTileRows();

@@ -18,12 +18,13 @@ std::unique_ptr<StepPlan> CpuOps::MakeStepPlan(int32_t max_tokens, int32_t max_s
   return HostOps::MakeStepPlan(max_tokens, max_sequences, max_blocks_per_sequence);
 }
 
-// Linear keeps its rows in tile order there, as floats or in 8 bits, Sample its
+// Linear keeps its rows in tile order there, as floats, in bf16 or in 8 bits, Sample its
 // candidates, Attention the partials of its splits; never two at a time.
 int64_t CpuOps::ScratchBytes(int32_t max_tokens, int32_t /*max_sequences*/, int64_t max_features,
                              int64_t vocab_size) const {
-  const int64_t row = std::max(max_features * static_cast<int64_t>(sizeof(float)),
-                               IntLinearRowBytes(max_features));
+  const int64_t row =
+      std::max({max_features * static_cast<int64_t>(sizeof(float)), IntLinearRowBytes(max_features),
+                bf16_ ? kernels::PackedBf16RowBytes(*bf16_, max_features) : 0});
   const int64_t rows = max_tokens * row;
   const int64_t sampling = CpuSamplerMemory::Bytes(vocab_size) * pool_.threads();
   const int64_t splits = (int64_t{1} << 20) * pool_.threads();

@@ -3,19 +3,24 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "backends/cpu/attention_work.h"
 #include "backends/cpu/thread_pool.h"
 #include "backends/host/host_ops.h"
+#include "cpu/linear_bf16.h"
 
 namespace inferd {
 
 // Used by one rank thread, which takes part in the pool's work.
 class CpuOps final : public HostOps {
  public:
-  // `clock` must move on its own and outlive the ops.
-  CpuOps(const ThreadPoolOptions& threads, const Clock& clock) : pool_(threads, clock) {}
+  // `clock` must move on its own and outlive the ops. With `bf16` Linear rounds x for
+  // bf16 weights and multiplies with that unit, which must run here.
+  CpuOps(const ThreadPoolOptions& threads, const Clock& clock,
+         std::optional<kernels::Bf16Unit> bf16 = std::nullopt)
+      : bf16_(bf16), pool_(threads, clock) {}
 
   int threads() const { return pool_.threads(); }
 
@@ -57,6 +62,8 @@ class CpuOps final : public HostOps {
   // operations each: in this thread when it is not worth waking anybody.
   template <class Body>
   void Split(int64_t tasks, int64_t cost, const Body& body);
+  // Linear with bf16 weights and bf16_.
+  void LinearBf16(TensorView x, const LinearWeight& weight, TensorView out);
   void NormalizeRows(TensorView x, const TensorView* y, const VectorWeight& weight, float eps,
                      TensorView out);
   // Rotates (when `table` is given), then stores the k and v of rows
@@ -64,6 +71,7 @@ class CpuOps final : public HostOps {
   void StoreRows(const HostStepPlan& step, const RopeTable* table, TensorView qkv,
                  int32_t num_q_heads, const KvLayerView& kv, int64_t begin, int64_t end) const;
 
+  const std::optional<kernels::Bf16Unit> bf16_;
   ThreadPool pool_;
   TensorView scratch_;       // bytes
   AttentionWork attention_;  // planned anew by every call

@@ -8,6 +8,7 @@ namespace {
 
 class RefBackend final : public Backend {
  public:
+  explicit RefBackend(bool round_rows) : ops_(round_rows) {}
   Ops& ops() override { return ops_; }
   std::string Description() const override { return "ref: scalar, 1 thread"; }
   int64_t TotalMemoryBytes() const override { return ReadHostMemory().total_bytes; }
@@ -19,8 +20,9 @@ class RefBackend final : public Backend {
 
 }  // namespace
 
-StatusOr<std::unique_ptr<Backend>> CreateRefBackend(const BackendOptions& /*options*/) {
-  return std::unique_ptr<Backend>(std::make_unique<RefBackend>());
+StatusOr<std::unique_ptr<Backend>> CreateRefBackend(const BackendOptions& options) {
+  return std::unique_ptr<Backend>(
+      std::make_unique<RefBackend>(options.activations == Activations::kBF16));
 }
 
 }  // namespace inferd

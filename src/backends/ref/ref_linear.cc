@@ -130,8 +130,15 @@ void RefOps::Linear(TensorView x, const LinearWeight& weight, TensorView out) {
   const int64_t in = weight.in_features;
   CheckRows(x, x.dim(0), in);
   CheckRows(out, x.dim(0), weight.out_features);
+  const bool round = round_rows_ && weight.format == WeightFormat::kBF16;
+  std::vector<float> rounded;
   for (int64_t t = 0; t < x.dim(0); ++t) {
     const float* row = x.As<float>() + t * in;
+    if (round) {
+      rounded.assign(row, row + in);
+      for (float& value : rounded) value = BF16ToF32(F32ToBF16(value));
+      row = rounded.data();
+    }
     float* to = out.As<float>() + t * weight.out_features;
     if (IsInteger(weight.format)) {
       IntegerRow(row, weight, to);

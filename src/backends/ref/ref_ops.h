@@ -13,6 +13,9 @@ namespace inferd {
 // layout from it.
 class RefOps : public HostOps {
  public:
+  // With `round_rows` Linear rounds x to bf16 for bf16 weights.
+  explicit RefOps(bool round_rows = false) : round_rows_(round_rows) {}
+
   std::string_view name() const override { return "ref"; }
 
   bool Supports(WeightFormat format) const override;
@@ -55,6 +58,7 @@ class RefOps : public HostOps {
   // Rounds as Linear rounds a row; a head that is not finite gets a scale of NaN.
   static void StoreInt8(std::byte* block, const KvPlace& place, const float* head, int32_t n);
 
+  const bool round_rows_;
   RefSamplerMemory sampler_;
   std::vector<double> scores_;  // one query's, over its context
   std::vector<double> mixed_;   // [head_dim] weighted values of one query

@@ -1,0 +1,126 @@
+#include "cpu/tile_unit.h"
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "cpu/linear_bf16.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+#if defined(__x86_64__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+namespace inferd::kernels {
+namespace {
+
+// A fault of the processor.
+void FaultUnless(bool condition) {
+  if (!condition) __builtin_trap();
+}
+
+// Denormal operands and results are zero, whatever MXCSR says.
+float Flush(float value) {
+  return std::fpclassify(value) == FP_SUBNORMAL ? std::copysign(0.0F, value) : value;
+}
+
+float LoadBF16(const std::byte* from) {
+  uint16_t bits = 0;
+  std::memcpy(&bits, from, sizeof(bits));
+  return Flush(std::bit_cast<float>(uint32_t{bits} << 16));
+}
+
+}  // namespace
+
+void EmulatedTiles::Configure(const TileConfig& config) {
+  FaultUnless(config.palette <= 1 && config.start_row == 0);
+  for (const uint8_t byte : config.reserved) FaultUnless(byte == 0);
+  for (int t = 0; t < 16; ++t) {
+    const int rows = config.rows[t];
+    const int row_bytes = config.row_bytes[t];
+    FaultUnless(rows <= 16 && row_bytes <= 64 && (rows == 0) == (row_bytes == 0));
+    FaultUnless(t < 8 || rows == 0);
+    if (t < 8) {
+      tiles_[t] = Tile{};
+      tiles_[t].rows = config.palette == 0 ? 0 : rows;
+      tiles_[t].row_bytes = config.palette == 0 ? 0 : row_bytes;
+    }
+  }
+}
+
+EmulatedTiles::Tile& EmulatedTiles::Used(int tile) {
+  FaultUnless(tiles_[tile].rows > 0);
+  return tiles_[tile];
+}
+
+void EmulatedTiles::ZeroTile(Tile& tile) { std::memset(tile.data, 0, sizeof(tile.data)); }
+
+// Rows and bytes past the configured ones become zero.
+void EmulatedTiles::LoadTile(Tile& tile, const void* from, int64_t stride) {
+  ZeroTile(tile);
+  for (int m = 0; m < tile.rows; ++m) {
+    std::memcpy(tile.data[m], static_cast<const std::byte*>(from) + m * stride,
+                static_cast<size_t>(tile.row_bytes));
+  }
+}
+
+void EmulatedTiles::StoreTile(const Tile& tile, void* to, int64_t stride) {
+  for (int m = 0; m < tile.rows; ++m) {
+    std::memcpy(static_cast<std::byte*>(to) + m * stride, tile.data[m],
+                static_cast<size_t>(tile.row_bytes));
+  }
+}
+
+void EmulatedTiles::DotTiles(Tile& c, const Tile& a, const Tile& b) {
+  FaultUnless(&c != &a && &c != &b && &a != &b);
+  FaultUnless(c.rows == a.rows && c.row_bytes == b.row_bytes && a.row_bytes == 4 * b.rows);
+  const int columns = c.row_bytes / 4;
+  for (int m = 0; m < c.rows; ++m) {
+    // The even and the odd inputs have sums of their own.
+    float sums[16][2] = {};
+    for (int k = 0; k < b.rows; ++k) {
+      for (int odd = 0; odd < 2; ++odd) {
+        const float x = LoadBF16(&a.data[m][4 * k + 2 * odd]);
+        for (int n = 0; n < columns; ++n) {
+          const float w = LoadBF16(&b.data[k][4 * n + 2 * odd]);
+          sums[n][odd] = Flush(std::fma(x, w, sums[n][odd]));
+        }
+      }
+    }
+    for (int n = 0; n < columns; ++n) {
+      float sum = 0;
+      std::memcpy(&sum, &c.data[m][4 * n], sizeof(sum));
+      sum = Flush(Flush(sum) + Flush(sums[n][0] + sums[n][1]));
+      std::memcpy(&c.data[m][4 * n], &sum, sizeof(sum));
+    }
+  }
+}
+
+bool AmxBf16Runs() {
+#if defined(__x86_64__) && defined(__linux__)
+  constexpr uint32_t kOsUsesXsave = 1U << 27;  // leaf 1, ecx
+  constexpr uint32_t kAmxBf16AndTile = 1U << 22 | 1U << 24;
+  constexpr uint32_t kTileState = 0b11U << 17;  // in XCR0
+  constexpr long kRequestPermission = 0x1023;   // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;
+  uint32_t eax = 0;
+  uint32_t ebx = 0;
+  uint32_t ecx = 0;
+  uint32_t edx = 0;
+  if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0 || (ecx & kOsUsesXsave) == 0) return false;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
+  if ((edx & kAmxBf16AndTile) != kAmxBf16AndTile) return false;
+  // The intrinsic would need -mxsave.
+  asm volatile("xgetbv" : "=a"(eax), "=d"(edx) : "c"(0));
+  if ((eax & kTileState) != kTileState) return false;
+  // Linux gives the large registers only to processes that asked.
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
+}  // namespace inferd::kernels
