@@ -59,6 +59,7 @@ def parse_arguments():
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--timeout", type=int, default=1800, help="seconds for one program or loop")
+    parser.add_argument("--minutes", type=float, default=0, help="begin nothing after this long; 0: no limit")
     parser.add_argument("--llama-server-flags", default="", help="more flags for llama-server")
     parser.add_argument("--peer-build", default="", help="how the peers were built, for the record")
     parser.add_argument("--report-only", action="store_true", help="write the record of the runs there are")
@@ -147,9 +148,14 @@ class Comparison:
         todo = list(plan(self._arguments, self._sides))
         done = {record_peers.key(run) for run in self.runs}
         models, failed = {}, set()
+        limit = self._arguments.minutes * 60
+        started = time.monotonic()
         for index, (shape, form, case, repeat, side) in enumerate(todo):
             if (shape, form, case, side.name, repeat) in done or (shape, form, case, side.name) in failed:
                 continue
+            if limit and time.monotonic() - started > limit:
+                print("out of time; the same command goes on from here", flush=True)
+                return
             if (shape, form) not in models:
                 print(f"making {shape} {form}", flush=True)
                 models = {(shape, form): self._models(shape, form)}
