@@ -247,13 +247,12 @@ Status CheckInput(const QuantizeOptions& options, const ModelConfig& config,
 }
 
 Status CheckSpace(const OutputDirectory& output, const std::vector<TensorSpec>& tensors) {
-  constexpr uint64_t kBeside = uint64_t{64} << 20;  // tokenizer and the like
-  uint64_t bytes = kBeside;
+  uint64_t bytes = 0;  // what is copied beside them is little
   for (const TensorSpec& tensor : tensors) bytes += static_cast<uint64_t>(tensor.Bytes());
   std::error_code error;
   const fs::space_info space = fs::space(output.path(), error);
   if (error || space.available >= bytes) return OkStatus();
-  return ResourceExhaustedError("the output needs " + std::to_string(bytes >> 20) +
+  return ResourceExhaustedError("the output needs " + std::to_string((bytes >> 20) + 1) +
                                 " MiB, the disk has " + std::to_string(space.available >> 20) +
                                 " MiB left");
 }

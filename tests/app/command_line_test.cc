@@ -101,6 +101,26 @@ TEST(CommandLine, Chat) {
   EXPECT_EQ(line.chat.sampling.stop, (std::vector<std::string>{"a", "b"}));
 }
 
+TEST(CommandLine, Quantize) {
+  const CommandLine line = Parse({"quantize", "--method", "int4-awq", "in", "out",
+                                  "--group-size=64", "--threads", "2", "--calibration", "text"});
+  EXPECT_EQ(line.command, Command::kQuantize);
+  EXPECT_EQ(line.quantize.input, "in");
+  EXPECT_EQ(line.quantize.output, "out");
+  EXPECT_EQ(line.quantize.method, "int4-awq");
+  EXPECT_EQ(line.quantize.group_size, 64);
+  EXPECT_EQ(line.quantize.calibration, "text");
+  EXPECT_EQ(line.quantize.threads, 2);
+  EXPECT_THAT(ErrorOf({"quantize", "in", "out"}), HasSubstr("--method"));
+  EXPECT_THAT(ErrorOf({"quantize", "--method", "int8", "in"}), HasSubstr("output"));
+  EXPECT_THAT(ErrorOf({"quantize", "--method", "int3", "in", "out"}), HasSubstr("int3"));
+  EXPECT_THAT(ErrorOf({"quantize", "--method", "int8", "--group-size", "32", "in", "out"}),
+              HasSubstr("--group-size is for"));
+  EXPECT_THAT(ErrorOf({"quantize", "--method", "int4-rtn", "--calibration", "text", "in", "out"}),
+              HasSubstr("--calibration is for"));
+  EXPECT_THAT(ErrorOf({"quantize", "--method", "int8", "in", "out", "more"}), HasSubstr("more"));
+}
+
 TEST(CommandLine, TextsToPrint) {
   EXPECT_THAT(Parse({"--version"}).print, HasSubstr("inferd 0."));
   EXPECT_THAT(Parse({"--help"}).print, HasSubstr("serve"));

@@ -30,7 +30,7 @@ class QuantizeTest : public ::testing::Test {
     options_.group_size = 32;
     calibration_ = dir_.path() / "calibration.txt";
     std::string text;
-    for (int i = 0; i < 20; ++i) {
+    for (int i = 0; i < 4; ++i) {
       text += "What is " + std::to_string(i) + " + 4?\n" + std::to_string(i + 4) + "\n";
     }
     testing::WriteFile(calibration_, text);
