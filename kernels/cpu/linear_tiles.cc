@@ -12,7 +12,10 @@
 // beyond. Written for hardware that its author did not have: the emulated unit
 // stands for it in the tests, and no speed was measured.
 #include <algorithm>
+#include <bit>
+#include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <memory>
 
 #include "cpu/linear_bf16.h"
@@ -264,7 +267,9 @@ bool AmxAgrees() {
                          kRows,          memory->out[i]};
     LinearTiles(p, /*emulated=*/i == 1, 0, panels);
   }
-  return std::memcmp(memory->out[0], memory->out[1], sizeof(memory->out[0])) == 0;
+  return std::equal(
+      std::begin(memory->out[0]), std::end(memory->out[0]), memory->out[1],
+      [](float a, float b) { return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b); });
 }
 
 }  // namespace

@@ -55,7 +55,7 @@ struct RequestSpec {
   int64_t deadline_us = -1;  // Clock::NowUs; -1: none
   // What there is at the deadline is of use: never refused because of it.
   bool deadline_is_soft = false;
-  Hash128 cache_scope;       // prefix blocks are shared only within equal scopes
+  Hash128 cache_scope;  // prefix blocks are shared only within equal scopes
 };
 
 // The seed of choice `index`; choice 0 uses the request's own.
