@@ -20,7 +20,8 @@ void AverageShared(const HeadSharing& sharing, std::vector<float>* values) {
   for (int64_t i = 0; i < count; ++i) {
     sums[static_cast<size_t>(sharing.Source(i))] += (*values)[static_cast<size_t>(i)];
   }
-  const auto each = static_cast<double>(sharing.heads / sharing.kv_heads);
+  const int64_t queries = sharing.heads / sharing.kv_heads;  // to a key; exact
+  const auto each = static_cast<double>(queries);
   for (int64_t i = 0; i < count; ++i) {
     (*values)[static_cast<size_t>(i)] =
         static_cast<float>(sums[static_cast<size_t>(sharing.Source(i))] / each);
