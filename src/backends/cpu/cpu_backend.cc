@@ -22,6 +22,7 @@ class CpuBackend final : public Backend {
     const int threads = ops_.threads();
     return std::string("cpu: ") + kernels::TargetName() + ", " + std::to_string(threads) +
            (threads == 1 ? " thread" : " threads") + (pinned_ ? ", pinned" : "") +
+           ", 8-bit products by " + kernels::DotUnitName(ops_.dot_unit()) +
            (bf16_ ? std::string(", bf16 by ") + kernels::Bf16UnitName(*bf16_) : "");
   }
   int64_t TotalMemoryBytes() const override { return ReadHostMemory().total_bytes; }

@@ -72,7 +72,7 @@ void CpuOps::Linear(TensorView x, const LinearWeight& weight, TensorView out) {
   CheckRows(out, rows, weight.out_features);
   if (rows == 0) return;
   if (IsInteger(weight.format)) {
-    RunIntLinear(x, weight, kernels::BestDotUnit(), scratch_, pool_, out);
+    RunIntLinear(x, weight, dot_unit_, scratch_, pool_, out);
     return;
   }
   if (bf16_ && weight.format == WeightFormat::kBF16) {

@@ -10,6 +10,7 @@
 #include "backends/cpu/thread_pool.h"
 #include "backends/host/host_ops.h"
 #include "cpu/linear_bf16.h"
+#include "cpu/linear_int.h"
 
 namespace inferd {
 
@@ -20,9 +21,10 @@ class CpuOps final : public HostOps {
   // bf16 weights and multiplies with that unit, which must run here.
   CpuOps(const ThreadPoolOptions& threads, const Clock& clock,
          std::optional<kernels::Bf16Unit> bf16 = std::nullopt)
-      : bf16_(bf16), pool_(threads, clock) {}
+      : bf16_(bf16), dot_unit_(kernels::BestDotUnit()), pool_(threads, clock) {}
 
   int threads() const { return pool_.threads(); }
+  kernels::DotUnit dot_unit() const { return dot_unit_; }
 
   std::string_view name() const override { return "cpu"; }
 
@@ -72,6 +74,7 @@ class CpuOps final : public HostOps {
                  int32_t num_q_heads, const KvLayerView& kv, int64_t begin, int64_t end) const;
 
   const std::optional<kernels::Bf16Unit> bf16_;
+  const kernels::DotUnit dot_unit_;  // of integer weights
   ThreadPool pool_;
   TensorView scratch_;       // bytes
   AttentionWork attention_;  // planned anew by every call
