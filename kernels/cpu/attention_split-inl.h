@@ -46,7 +46,7 @@ inline Partial PartialAt(float* memory, const KvLayout& kv, int64_t rows) {
 }
 
 // exp(x) within 2 ulp for x <= 0; 0 below -86.6, NaN for NaN.
-// x = n ln2 + r, |r| <= ln2 / 2; a degree-6 polynomial in r, times 2^n.
+// x = n ln2 + r; exp(r) times 2^n.
 HWY_INLINE VF ExpOfNegative(VF x) {
   const DF d;
   const DI di;
@@ -54,15 +54,7 @@ HWY_INLINE VF ExpOfNegative(VF x) {
   const VF shifter = hn::Set(d, 12582912.0F);
   const VF shifted = hn::MulAdd(x, hn::Set(d, 1.44269504088896F), shifter);
   const VF n = hn::Sub(shifted, shifter);
-  auto r = hn::NegMulAdd(n, hn::Set(d, 0.693145751953125F), x);
-  r = hn::NegMulAdd(n, hn::Set(d, 1.42860682030941723e-6F), r);
-  auto p = hn::Set(d, 1.0F / 720);
-  p = hn::MulAdd(p, r, hn::Set(d, 1.0F / 120));
-  p = hn::MulAdd(p, r, hn::Set(d, 1.0F / 24));
-  p = hn::MulAdd(p, r, hn::Set(d, 1.0F / 6));
-  p = hn::MulAdd(p, r, hn::Set(d, 0.5F));
-  p = hn::MulAdd(p, r, hn::Set(d, 1.0F));
-  p = hn::MulAdd(p, r, hn::Set(d, 1.0F));
+  const VF p = ExpOfRest(x, n);
   const auto exponent = hn::ShiftLeft<23>(hn::BitCast(di, shifted));
   const VF power = hn::BitCast(d, hn::Add(exponent, hn::Set(di, 127 << 23)));
   return hn::IfThenElse(hn::Lt(x, hn::Set(d, -86.6F)), hn::Zero(d), hn::Mul(p, power));

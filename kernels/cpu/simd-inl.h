@@ -66,16 +66,10 @@ HWY_INLINE void StorePartial(VF v, float* to, size_t count) {
 HWY_INLINE float Sum(VF v) { return hn::GetLane(hn::SumOfLanes(DF(), v)); }
 HWY_INLINE float Max(VF v) { return hn::GetLane(hn::MaxOfLanes(DF(), v)); }
 
-// exp(x) within 2 ulp; 0 below -87.3, +Inf above 88.7, NaN for NaN.
-// x = n ln2 + r, |r| <= ln2 / 2; a degree-6 polynomial in r, times 2^n.
-HWY_INLINE VF Exp(VF x) {
+// exp(x - n ln2) for |x - n ln2| <= ln2 / 2: a polynomial of degree 6.
+HWY_INLINE VF ExpOfRest(VF x, VF n) {
   const DF d;
-  const DI di;
-  const auto low = hn::Lt(x, hn::Set(d, -87.33654F));
-  const auto high = hn::Gt(x, hn::Set(d, 88.72283F));
-  const auto safe = hn::IfThenElse(hn::Or(low, high), hn::Zero(d), x);
-  const auto n = hn::Round(hn::Mul(safe, hn::Set(d, 1.44269504088896F)));
-  auto r = hn::NegMulAdd(n, hn::Set(d, 0.693145751953125F), safe);
+  auto r = hn::NegMulAdd(n, hn::Set(d, 0.693145751953125F), x);
   r = hn::NegMulAdd(n, hn::Set(d, 1.42860682030941723e-6F), r);
   auto p = hn::Set(d, 1.0F / 720);
   p = hn::MulAdd(p, r, hn::Set(d, 1.0F / 120));
@@ -83,7 +77,19 @@ HWY_INLINE VF Exp(VF x) {
   p = hn::MulAdd(p, r, hn::Set(d, 1.0F / 6));
   p = hn::MulAdd(p, r, hn::Set(d, 0.5F));
   p = hn::MulAdd(p, r, hn::Set(d, 1.0F));
-  p = hn::MulAdd(p, r, hn::Set(d, 1.0F));
+  return hn::MulAdd(p, r, hn::Set(d, 1.0F));
+}
+
+// exp(x) within 2 ulp; 0 below -87.3, +Inf above 88.7, NaN for NaN.
+// x = n ln2 + r; exp(r) times 2^n.
+HWY_INLINE VF Exp(VF x) {
+  const DF d;
+  const DI di;
+  const auto low = hn::Lt(x, hn::Set(d, -87.33654F));
+  const auto high = hn::Gt(x, hn::Set(d, 88.72283F));
+  const auto safe = hn::IfThenElse(hn::Or(low, high), hn::Zero(d), x);
+  const auto n = hn::Round(hn::Mul(safe, hn::Set(d, 1.44269504088896F)));
+  const auto p = ExpOfRest(safe, n);
   // 2^n in two factors: n reaches 128, which one exponent field cannot hold.
   const auto exponent = hn::ConvertTo(di, n);
   const auto half = hn::ShiftRight<1>(exponent);
