@@ -7,7 +7,6 @@
 // known one but for space around it. Perplexity is that of the known answers (the
 // token that ends them included), given the conversation before.
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -16,12 +15,14 @@
 #include <memory>
 #include <numeric>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "CLI/CLI.hpp"
 #include "inferd/backends/backend.h"
 #include "inferd/model/memory_plan.h"
 #include "inferd/model/model.h"
+#include "inferd/ops/solo_step.h"
 #include "inferd/text/chat_template.h"
 #include "inferd/text/tokenizer.h"
 #include "inferd/text/tokenizer_config.h"
@@ -71,8 +72,6 @@ class Reader {
     const KvLayerSpec spec{config.num_kv_heads, config.head_dim, kBlockSize,
                            KvDType(options.kv_dtype)};
     const int32_t blocks = (reader->max_len_ + kBlockSize - 1) / kBlockSize + 1;
-    reader->table_.resize(static_cast<size_t>(blocks) - 1);
-    std::iota(reader->table_.begin(), reader->table_.end(), BlockId{1});
     for (int32_t i = 0; i < config.num_layers; ++i) {
       const auto bytes = static_cast<size_t>(ops.KvBytesPerBlock(spec) * blocks);
       INFERD_ASSIGN_OR_RETURN(reader->caches_.emplace_back(),
@@ -93,23 +92,9 @@ class Reader {
     for (size_t at = 0; at < tokens.size(); at += kMostRows) {
       const auto part = tokens.subspan(at, std::min<size_t>(kMostRows, tokens.size() - at));
       const auto count = static_cast<int32_t>(part.size());
-      std::vector<int32_t> positions(part.size());
-      std::iota(positions.begin(), positions.end(), position);
       std::vector<int32_t> sampled(part.size());
       std::iota(sampled.begin(), sampled.end(), 0);
-      const std::array<int32_t, 2> rows = {0, count};
-      const std::array<int32_t, 1> context = {position + count};
-      StepInputs step;
-      step.num_tokens = count;
-      step.num_sequences = 1;
-      step.token_ids = part;
-      step.positions = positions;
-      step.row_start = rows;
-      step.context_len = context;
-      step.block_tables = table_;
-      step.table_stride = static_cast<int32_t>(table_.size());
-      step.sample_rows = sampled;
-      ops_.PlanStep(step, plan_.get());
+      ops_.PlanStep(SoloStep(part, position, kBlockSize, std::move(sampled)).inputs(), plan_.get());
       const TensorView logits = model_->Forward(ops_, *plan_, kv_, workspace_);
       INFERD_RETURN_IF_ERROR(ops_.Finish());
       for (int32_t i = 0; i < count; ++i) {
@@ -130,7 +115,6 @@ class Reader {
   Buffer scratch_;
   std::vector<Buffer> caches_;
   std::vector<KvLayerView> kv_;
-  std::vector<BlockId> table_;
   std::unique_ptr<StepPlan> plan_;
 };
 

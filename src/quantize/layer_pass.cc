@@ -1,13 +1,12 @@
 #include "quantize/layer_pass.h"
 
-#include <array>
 #include <cmath>
 #include <cstring>
 #include <initializer_list>
-#include <numeric>
 #include <vector>
 
 #include "inferd/model/rope_table.h"
+#include "inferd/ops/solo_step.h"
 
 namespace inferd::quantize {
 namespace {
@@ -86,23 +85,7 @@ StatusOr<LayerWeights> LayerPass::Load(const std::string& prefix) const {
 }
 
 void LayerPass::Plan(std::span<const TokenId> tokens) {
-  const auto count = static_cast<int32_t>(tokens.size());
-  std::vector<int32_t> positions(tokens.size());
-  std::iota(positions.begin(), positions.end(), 0);
-  std::vector<BlockId> table(static_cast<size_t>((count + kBlockSize - 1) / kBlockSize));
-  std::iota(table.begin(), table.end(), BlockId{1});
-  const std::array<int32_t, 2> row_start = {0, count};
-  const std::array<int32_t, 1> context = {count};
-  StepInputs step;
-  step.num_tokens = count;
-  step.num_sequences = 1;
-  step.token_ids = tokens;
-  step.positions = positions;
-  step.row_start = row_start;
-  step.context_len = context;
-  step.block_tables = table;
-  step.table_stride = static_cast<int32_t>(table.size());
-  ops_.PlanStep(step, plan_.get());
+  ops_.PlanStep(SoloStep(tokens, 0, kBlockSize, {}).inputs(), plan_.get());
 }
 
 Status LayerPass::Embed(std::span<const TokenId> tokens, float* hidden) {

@@ -7,22 +7,6 @@
 namespace inferd::testing {
 namespace {
 
-DType DTypeOf(WeightFormat format) {
-  switch (format) {
-    case WeightFormat::kF32:
-      return DType::kF32;
-    case WeightFormat::kF16:
-      return DType::kF16;
-    case WeightFormat::kBF16:
-      return DType::kBF16;
-    case WeightFormat::kInt8:
-      return DType::kI8;
-    case WeightFormat::kInt4:
-      return DType::kU8;
-  }
-  INFERD_CHECK(false);
-}
-
 std::vector<std::byte> RandomBytes(uint32_t seed, int64_t n) {
   uint64_t state = (uint64_t{seed} + 1) * 0x9E3779B97F4A7C15u;
   std::vector<std::byte> bytes(static_cast<size_t>(n));
@@ -44,7 +28,7 @@ HostMatrix MakeMatrix(const LinearShape& s) {
   HostMatrix host;
   const float deviation = 1.0F / std::sqrt(static_cast<float>(s.in));
   if (s.format != WeightFormat::kInt8 && s.format != WeightFormat::kInt4) {
-    host.data = Encode(Normal(11, s.in * s.out, deviation), DTypeOf(s.format));
+    host.data = Encode(Normal(11, s.in * s.out, deviation), FormatDType(s.format));
     return host;
   }
   const bool four = s.format == WeightFormat::kInt4;
@@ -66,7 +50,7 @@ HostMatrix MakeMatrix(const LinearShape& s) {
 // Rows [first, first + count) of the matrix.
 RawLinear PartOf(const LinearShape& s, HostMatrix& host, int64_t first, int64_t count) {
   const int64_t columns = s.format == WeightFormat::kInt4 ? s.in / 2 : s.in;
-  const DType dtype = DTypeOf(s.format);
+  const DType dtype = FormatDType(s.format);
   RawLinear part;
   part.format = s.format;
   part.data = {host.data.data() + first * columns * DTypeSize(dtype), dtype, {count, columns}};
@@ -91,7 +75,7 @@ std::string NameOf(const LinearShape& s) {
     if (!s.half_scales) name += "f32";
     if (!s.zero_per_group) name += "z8";
   } else {
-    name += DTypeName(DTypeOf(s.format));
+    name += DTypeName(FormatDType(s.format));
   }
   for (const int64_t d : {s.rows, s.in, s.out}) name += "_" + std::to_string(d);
   if (s.parts > 1) name += "_parts" + std::to_string(s.parts);
@@ -100,7 +84,7 @@ std::string NameOf(const LinearShape& s) {
 
 int64_t WeightBytes(const LinearShape& s) {
   if (s.format == WeightFormat::kInt8) return s.in * s.out + 4 * s.out;
-  if (s.format != WeightFormat::kInt4) return s.in * s.out * DTypeSize(DTypeOf(s.format));
+  if (s.format != WeightFormat::kInt4) return s.in * s.out * DTypeSize(FormatDType(s.format));
   const int64_t per_group = (s.half_scales ? 2 : 4) + (s.zero_per_group ? 1 : 0);
   return s.in * s.out / 2 + s.in / s.group_size * s.out * per_group;
 }

@@ -4,9 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
-#include <numeric>
 
 #include "inferd/backends/backend.h"
+#include "inferd/ops/solo_step.h"
 #include "tiny_checkpoint.h"
 
 namespace inferd::quantize {
@@ -65,24 +65,8 @@ TEST_P(LayerPassTest, TheLogitsAreThoseOfTheModel) {
     std::memset(caches.back().data(), 0, bytes);
     kv.push_back({caches.back().data(), 3, spec});
   }
-  std::vector<int32_t> positions(kTokens);
-  std::iota(positions.begin(), positions.end(), 0);
-  const std::vector<int32_t> rows = {0, kTokens};
-  const std::vector<int32_t> context = {kTokens};
-  const std::vector<BlockId> table = {1, 2};
-  const std::vector<int32_t> sampled = {kTokens - 1};
-  StepInputs step;
-  step.num_tokens = kTokens;
-  step.num_sequences = 1;
-  step.token_ids = tokens;
-  step.positions = positions;
-  step.row_start = rows;
-  step.context_len = context;
-  step.block_tables = table;
-  step.table_stride = 2;
-  step.sample_rows = sampled;
   const std::unique_ptr<StepPlan> plan = ops.MakeStepPlan(kTokens, 1, 2);
-  ops.PlanStep(step, plan.get());
+  ops.PlanStep(SoloStep(tokens, 0, 16, {kTokens - 1}).inputs(), plan.get());
   const TensorView wanted = model->Forward(ops, *plan, kv, workspace);
   ASSERT_TRUE(ops.Finish().ok());
   for (int64_t i = 0; i < config.vocab_size; ++i) {

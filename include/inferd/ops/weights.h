@@ -11,6 +11,9 @@ namespace inferd {
 // group of consecutive inputs.
 enum class WeightFormat : uint8_t { kF32, kF16, kBF16, kInt8, kInt4 };
 
+// The element type of RawLinear::data; of kInt4, of two values.
+DType FormatDType(WeightFormat format);
+
 // A matrix as the checkpoint has it: row-major [out_features, in_features]. The
 // memory stays the caller's.
 //   kInt8: w[o][i] = data[o][i] * scales[o]

@@ -59,22 +59,6 @@ Status CheckIntLinear(const RawLinear& part, const LinearWeight& weight) {
 
 }  // namespace
 
-DType FormatDType(WeightFormat format) {
-  switch (format) {
-    case WeightFormat::kF32:
-      return DType::kF32;
-    case WeightFormat::kF16:
-      return DType::kF16;
-    case WeightFormat::kBF16:
-      return DType::kBF16;
-    case WeightFormat::kInt8:
-      return DType::kI8;
-    case WeightFormat::kInt4:
-      return DType::kU8;
-  }
-  INFERD_CHECK(false);
-}
-
 float LoadFloat(const void* data, DType dtype, int64_t i) {
   switch (dtype) {
     case DType::kF32: {

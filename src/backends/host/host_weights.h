@@ -13,9 +13,6 @@ constexpr bool IsInteger(WeightFormat format) {
   return format == WeightFormat::kInt8 || format == WeightFormat::kInt4;
 }
 
-// The element type of a weight format; of kInt4, of two values.
-DType FormatDType(WeightFormat format);
-
 // Element i of f32, f16 or bf16 values.
 float LoadFloat(const void* data, DType dtype, int64_t i);
 
