@@ -17,13 +17,14 @@
 
 #include "inferd/text/detokenizer.h"
 #include "inferd/text/tokenizer.h"
+#include "support/source_dir.h"
 
 namespace inferd {
 namespace {
 
 // Prose-like text: words of this repository's prose by Zipf's law.
 std::string EnglishText(size_t bytes) {
-  std::ifstream file(std::filesystem::path(INFERD_SOURCE_DIR) / "README.md");
+  std::ifstream file(SourceDir() / "README.md");
   std::vector<std::string> words = {"the",  "of",       "and",       "to",      "model", "a",
                                     "in",   "tokens",   "is",        "request", "that",  "block",
                                     "with", "sequence", "scheduler", "not",     "cache", "memory"};
@@ -83,7 +84,7 @@ int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   std::vector<std::filesystem::path> directories(argv + 1, argv + argc);
   if (directories.empty()) {
-    const auto root = std::filesystem::path(INFERD_SOURCE_DIR) / "tests/golden/tokenizers";
+    const auto root = SourceDir() / "tests/golden/tokenizers";
     for (const auto& entry : std::filesystem::directory_iterator(root)) {
       if (std::filesystem::exists(entry.path() / "tokenizer.json")) {
         directories.push_back(entry.path());

@@ -63,9 +63,8 @@ endfunction()
 function(inferd_test name)
   cmake_parse_arguments(A "" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
   add_executable(${name} ${A_SOURCES})
-  target_link_libraries(${name} PRIVATE inferd_options ${A_DEPS} GTest::gtest GTest::gmock GTest::gtest_main)
-  target_compile_definitions(${name} PRIVATE
-    INFERD_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  target_link_libraries(${name} PRIVATE
+    inferd_options inferd_source_dir ${A_DEPS} GTest::gtest GTest::gmock GTest::gtest_main)
   if(NOT A_LABELS)
     set(A_LABELS fast)
   endif()

@@ -20,13 +20,45 @@ using enum ConfigType;
 constexpr std::array kKeys{
     // ---- server ----
     ConfigKey{"server.host", "host", kString, FIELD(server.host), 0, 255, "",
-              "Address the gRPC port listens on. Anything but a loopback address also needs "
-              "`server.insecure_no_auth`, because there is no authentication yet."},
-    ConfigKey{"server.port", "port", kInteger, FIELD(server.port), 0, 65535, "",
-              "gRPC port. 0 takes any free one; the log names it."},
+              "Address the main port listens on. Anything but a loopback address also needs "
+              "`server.api_keys_file`, `server.tls_client_ca` or `server.insecure_no_auth`."},
+    ConfigKey{
+        "server.port", "port", kInteger, FIELD(server.port), 0, 65535, "",
+        "The main port: gRPC, and with `server.http` the OpenAI API and /metrics. 0 takes any "
+        "free one; the log names it."},
     ConfigKey{"server.insecure_no_auth", "insecure-no-auth", kBoolean,
               FIELD(server.insecure_no_auth), 0, 0, "",
               "Allow addresses other machines can reach, without any authentication."},
+    ConfigKey{"server.http", "", kBoolean, FIELD(server.http), 0, 0, "",
+              "Serve HTTP/1.1 on the main port too: the OpenAI API, /metrics, health."},
+    ConfigKey{"server.api_keys_file", "api-keys-file", kString, FIELD(server.api_keys_file), 0,
+              4096, "",
+              "YAML file of API keys (their hashes; see security.md). With it every call but "
+              "health needs a key. Read again at SIGHUP."},
+    ConfigKey{"server.tls_certificate", "tls-certificate", kString, FIELD(server.tls_certificate),
+              0, 4096, "",
+              "PEM file with the certificate and its chain: the main port speaks TLS. Read again "
+              "at SIGHUP."},
+    ConfigKey{"server.tls_key", "tls-key", kString, FIELD(server.tls_key), 0, 4096, "",
+              "PEM file with the certificate's key, readable by its owner alone."},
+    ConfigKey{"server.tls_client_ca", "tls-client-ca", kString, FIELD(server.tls_client_ca), 0,
+              4096, "",
+              "PEM file with the authorities of client certificates: clients must show one."},
+    ConfigKey{"server.network_threads", "", kInteger, FIELD(server.network_threads), 1, 64, "",
+              "Threads that serve the connections of all ports."},
+    ConfigKey{"server.max_connections", "", kInteger, FIELD(server.max_connections), 1, 65535, "",
+              "Open connections; more are closed at once."},
+    ConfigKey{"server.max_connections_per_address", "", kInteger,
+              FIELD(server.max_connections_per_address), 1, 65535, "",
+              "The same from one IP address (of IPv6: from one /64)."},
+    ConfigKey{"server.handshake_timeout", "", kDuration, FIELD(server.handshake_timeout_ms), 100,
+              kHourMs, "", "How long a new connection may take for TLS and its first bytes."},
+    ConfigKey{"server.header_timeout", "", kDuration, FIELD(server.header_timeout_ms), 100, kHourMs,
+              "", "How long the head of an HTTP/1.1 request may take."},
+    ConfigKey{"server.body_timeout", "", kDuration, FIELD(server.body_timeout_ms), 100, kHourMs, "",
+              "How long the body of one may make no progress."},
+    ConfigKey{"server.idle_timeout", "", kDuration, FIELD(server.idle_timeout_ms), 100, kDayMs, "",
+              "How long an HTTP/1.1 connection may wait for its next request."},
     ConfigKey{"server.max_message_size", "", kSize, FIELD(server.max_message_bytes), 1024,
               256 * kMiB, "", "Largest request message."},
     ConfigKey{"server.max_concurrent_streams", "", kInteger, FIELD(server.max_concurrent_streams),
@@ -53,11 +85,44 @@ constexpr std::array kKeys{
               "", "Threads that turn tokens into text."},
     // ---- http ----
     ConfigKey{"http.enabled", "http", kBoolean, FIELD(http.enabled), 0, 0, "",
-              "Serve /metrics, /healthz, /readyz and /version over HTTP."},
+              "Serve /metrics, /healthz, /readyz and /version on a side port of their own, "
+              "without keys or TLS."},
     ConfigKey{"http.host", "http-host", kString, FIELD(http.host), 0, 255, "",
-              "Address of the HTTP port; the rule of `server.host` holds here too."},
+              "Address of the side port; other than loopback, it needs "
+              "`server.insecure_no_auth`."},
     ConfigKey{"http.port", "http-port", kInteger, FIELD(http.port), 0, 65535, "",
-              "HTTP port. 0 takes any free one."},
+              "Side port. 0 takes any free one."},
+    // ---- http2 ----
+    ConfigKey{"http2.preface_timeout", "", kDuration, FIELD(http2.preface_timeout_ms), 100, kHourMs,
+              "", "How long an HTTP/2 client may take for its preface and SETTINGS."},
+    ConfigKey{"http2.window", "", kDuration, FIELD(http2.window_ms), 100, kHourMs, "",
+              "The time over which the counts below are taken, per connection. Past one of them "
+              "the connection is ended with GOAWAY (ENHANCE_YOUR_CALM)."},
+    ConfigKey{"http2.max_header_size", "", kSize, FIELD(http2.max_header_bytes), 1024, kMiB, "",
+              "Bytes of one header block, compressed, CONTINUATION frames included."},
+    ConfigKey{"http2.max_continuations", "", kInteger, FIELD(http2.max_continuations), 0, 1024, "",
+              "CONTINUATION frames of one header block."},
+    ConfigKey{"http2.max_new_streams", "", kInteger, FIELD(http2.max_new_streams), 1, 1'000'000, "",
+              "Calls begun per window."},
+    ConfigKey{"http2.max_resets", "", kInteger, FIELD(http2.max_resets), 1, 1'000'000, "",
+              "RST_STREAM frames per window, of both sides together."},
+    ConfigKey{"http2.max_pings", "", kInteger, FIELD(http2.max_pings), 1, 1'000'000, "",
+              "PING frames per window."},
+    ConfigKey{"http2.max_settings", "", kInteger, FIELD(http2.max_settings), 1, 1'000'000, "",
+              "SETTINGS frames per window."},
+    ConfigKey{"http2.max_empty_data", "", kInteger, FIELD(http2.max_empty_data), 1, 1'000'000, "",
+              "DATA frames per window that carry nothing and end nothing."},
+    ConfigKey{"http2.max_priority", "", kInteger, FIELD(http2.max_priority), 1, 1'000'000, "",
+              "PRIORITY frames per window."},
+    ConfigKey{"http2.max_window_updates", "", kInteger, FIELD(http2.max_window_updates), 1,
+              10'000'000, "", "WINDOW_UPDATE frames per window."},
+    // ---- admin ----
+    ConfigKey{"admin.address", "admin-address", kString, FIELD(admin.address), 0, 255, "",
+              "Where the admin service listens: unix:/path, or host:port of a loopback address. "
+              "Empty: nowhere."},
+    // ---- ui ----
+    ConfigKey{"ui.enabled", "ui", kBoolean, FIELD(ui.enabled), 0, 0, "",
+              "Serve the page /ui on the main port: a chat and the daemon's state."},
     // ---- model ----
     ConfigKey{"model.path", "model", kString, FIELD(model.path), 0, 4096, "",
               "Directory of the checkpoint (config.json, *.safetensors, tokenizer.json). "
@@ -152,12 +217,28 @@ constexpr std::array kKeys{
     ConfigKey{"limits.max_deadline", "", kDuration, FIELD(limits.max_deadline_ms), 1, 7 * kDayMs,
               "", "Longest time limit a client may set; longer ones are cut to it."},
     // ---- metrics ----
+    ConfigKey{"metrics.compat", "metrics-compat", kChoice, FIELD(metrics.compat), 0, 0,
+              "off|gie|vllm",
+              "Metrics under vLLM's names beside our own: gie: those that endpoint pickers of "
+              "Kubernetes' inference gateways read; vllm: all that have an equivalent."},
+    ConfigKey{"metrics.require_key", "", kBoolean, FIELD(metrics.require_key), 0, 0, "",
+              "Whether /metrics on the main port needs an API key when there are keys."},
     ConfigKey{"metrics.ttft_buckets", "", kNumberList, FIELD(metrics.ttft_buckets), 1e-6, 1e6, "",
               "Bounds of the time-to-first-token histogram, in seconds. Empty: built in."},
     ConfigKey{"metrics.itl_buckets", "", kNumberList, FIELD(metrics.itl_buckets), 1e-6, 1e6, "",
               "Bounds of the inter-token latency histogram, in seconds."},
     ConfigKey{"metrics.e2e_buckets", "", kNumberList, FIELD(metrics.e2e_buckets), 1e-6, 1e6, "",
               "Bounds of the histograms of whole requests and their parts, in seconds."},
+    // ---- tracing ----
+    ConfigKey{"tracing.otlp_endpoint", "otlp-endpoint", kString, FIELD(tracing.otlp_endpoint), 0,
+              1024, "",
+              "Collector that gets a span per request over OTLP/gRPC: host:port or "
+              "http://host:port. Empty: none."},
+    ConfigKey{"tracing.sample_ratio", "", kNumber, FIELD(tracing.sample_ratio), 0, 1, "",
+              "Share of the requests without a traceparent that are traced; one with it decides "
+              "itself."},
+    ConfigKey{"tracing.max_queued_spans", "", kInteger, FIELD(tracing.max_queued_spans), 1,
+              1'000'000, "", "Spans that wait for the collector; past it new ones are dropped."},
     // ---- log ----
     ConfigKey{"log.level", "log-level", kChoice, FIELD(log.level), 0, 0,
               "trace|debug|info|warn|error|off", "Least severe message that is logged."},

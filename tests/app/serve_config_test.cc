@@ -3,6 +3,7 @@
 #include "app/exit_codes.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "support/source_dir.h"
 
 namespace inferd::app {
 namespace {
@@ -11,7 +12,7 @@ using ::testing::HasSubstr;
 
 TEST(LoadServeConfig, ShippedFileWithOverrides) {
   ServeArguments arguments;
-  arguments.config_file = std::string(INFERD_SOURCE_DIR) + "/configs/inferd.yaml";
+  arguments.config_file = SourceDir().string() + "/configs/inferd.yaml";
   arguments.flags = {{"engine.depth", "1", "--depth"}};
   const ConfigResult result =
       LoadServeConfig(arguments, {"INFERD_ENGINE__DEPTH=4", "INFERD_LOG__LEVEL=debug"});

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "gtest/gtest.h"
+#include "support/source_dir.h"
 
 namespace inferd {
 namespace {
@@ -103,7 +104,7 @@ TEST(SetConfigValue, Lists) {
 }
 
 TEST(ConfigReference, DocumentIsUpToDate) {
-  std::ifstream file(std::string(INFERD_SOURCE_DIR) + "/docs/configuration.md");
+  std::ifstream file(SourceDir().string() + "/docs/configuration.md");
   const std::string text{std::istreambuf_iterator<char>(file), {}};
   EXPECT_EQ(text, ConfigReferenceMarkdown())
       << "run: inferd config-reference > docs/configuration.md";

@@ -4,6 +4,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "support/source_dir.h"
 
 namespace inferd {
 namespace {
@@ -109,8 +110,7 @@ TEST(ConfigLoader, MissingFile) {
 
 TEST(ConfigLoader, ShippedFilesAreValid) {
   int files = 0;
-  for (const auto& entry :
-       std::filesystem::directory_iterator(std::string(INFERD_SOURCE_DIR) + "/configs")) {
+  for (const auto& entry : std::filesystem::directory_iterator(SourceDir().string() + "/configs")) {
     ConfigLoader loader;
     const Status status = loader.ApplyFile(entry.path());
     EXPECT_TRUE(status.ok()) << status.ToString();

@@ -23,9 +23,11 @@ DEVICE = re.compile(
 REGEX = re.compile(r"std::(basic_|w)?regex\b|#\s*include\s*<regex>")
 # Libraries that only some rooms may use; the key is how their includes begin.
 OWNED_LIBRARIES = {
-    "grpc": {"server", "app", "proto"},
-    "google/": {"server", "app", "proto"},
-    "yaml-cpp/": {"config"},
+    "grpc": {"server", "trace", "app", "proto"},
+    "google/": {"server", "openai", "trace", "app", "proto"},
+    "yaml-cpp/": {"config", "auth"},
+    "boost/": {"net"},
+    "openssl/": {"net", "auth"},
     "CLI/": {"app"},
     "hwy/": {"kernels", "backends"},
     "httplib": {"server", "app"},

@@ -11,6 +11,7 @@
 #include "inferd/model/memory_plan.h"
 #include "inferd/model/model.h"
 #include "model/linear_source.h"
+#include "support/source_dir.h"
 #include "tiny_checkpoint.h"
 
 namespace inferd {
@@ -26,9 +27,7 @@ using testing::TinyTensor;
 
 constexpr const char* kCases[] = {"qwen2_awq", "llama_gptq", "llama_gptq_v2", "llama_int8"};
 
-fs::path Golden(const std::string& name) {
-  return fs::path(INFERD_SOURCE_DIR) / "tests/golden/quantised" / name;
-}
+fs::path Golden(const std::string& name) { return SourceDir() / "tests/golden/quantised" / name; }
 
 // The weights a RawLinear stands for, by the words of its contract.
 std::vector<float> Dequantise(const RawLinear& raw) {

@@ -12,6 +12,7 @@
 #include "model/linear_source.h"
 #include "quantize/matrix.h"
 #include "quantize/rounding.h"
+#include "support/source_dir.h"
 #include "tiny_checkpoint.h"
 
 namespace inferd {
@@ -21,7 +22,7 @@ namespace fs = std::filesystem;
 using inferd::testing::TempDir;
 using ::testing::HasSubstr;
 
-const fs::path kDemoSmall = fs::path(INFERD_SOURCE_DIR) / "models/demo-small";
+const fs::path kDemoSmall = SourceDir() / "models/demo-small";
 
 class QuantizeTest : public ::testing::Test {
  protected:

@@ -14,11 +14,12 @@
 #include "inferd/backends/backend.h"
 #include "nlohmann/json.hpp"
 #include "support/fussy_backend.h"
+#include "support/source_dir.h"
 
 namespace inferd::testing {
 
 inline std::filesystem::path GoldenDir(const std::string& family) {
-  return std::filesystem::path(INFERD_SOURCE_DIR) / "tests/golden" / family;
+  return SourceDir() / "tests/golden" / family;
 }
 
 struct ExpectedPrompt {

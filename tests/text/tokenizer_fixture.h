@@ -18,14 +18,13 @@
 #include "inferd/text/tokenizer.h"
 #include "inferd/text/utf8.h"
 #include "nlohmann/json.hpp"
+#include "support/source_dir.h"
 #include "text/bpe_tokenizer.h"
 #include "text/byte_level.h"
 
 namespace inferd::text {
 
-inline std::filesystem::path GoldenRoot() {
-  return std::filesystem::path(INFERD_SOURCE_DIR) / "tests/golden/tokenizers";
-}
+inline std::filesystem::path GoldenRoot() { return SourceDir() / "tests/golden/tokenizers"; }
 
 // Names of the golden tokenizers, sorted.
 inline std::vector<std::string> GoldenNames() {

@@ -15,6 +15,18 @@ struct ServerConfig {
     std::string host = "127.0.0.1";
     int32_t port = 50051;  // 0: any free one
     bool insecure_no_auth = false;
+    bool http = true;
+    std::string api_keys_file;
+    std::string tls_certificate;
+    std::string tls_key;
+    std::string tls_client_ca;
+    int32_t network_threads = 1;
+    int32_t max_connections = 4096;
+    int32_t max_connections_per_address = 256;
+    int64_t handshake_timeout_ms = 5'000;
+    int64_t header_timeout_ms = 10'000;
+    int64_t body_timeout_ms = 15'000;
+    int64_t idle_timeout_ms = 300'000;
     int64_t max_message_bytes = 8 << 20;
     int32_t max_concurrent_streams = 128;
     int64_t max_stream_buffer_bytes = 256 << 10;
@@ -31,6 +43,25 @@ struct ServerConfig {
     bool enabled = true;
     std::string host = "127.0.0.1";
     int32_t port = 9091;  // 0: any free one
+  };
+  struct Http2 {
+    int64_t preface_timeout_ms = 5'000;
+    int64_t window_ms = 10'000;
+    int64_t max_header_bytes = 16 << 10;
+    int32_t max_continuations = 16;
+    int32_t max_new_streams = 2'000;
+    int32_t max_resets = 200;
+    int32_t max_pings = 20;
+    int32_t max_settings = 20;
+    int32_t max_empty_data = 100;
+    int32_t max_priority = 100;
+    int32_t max_window_updates = 20'000;
+  };
+  struct Admin {
+    std::string address;  // empty: off
+  };
+  struct Ui {
+    bool enabled = false;
   };
   struct Model {
     std::string path;
@@ -64,9 +95,16 @@ struct ServerConfig {
     bool amx = true;
   };
   struct Metrics {
+    std::string compat = "gie";
+    bool require_key = true;
     std::vector<double> ttft_buckets;  // seconds; empty: the built-in ones
     std::vector<double> itl_buckets;
     std::vector<double> e2e_buckets;
+  };
+  struct Tracing {
+    std::string otlp_endpoint;  // empty: off
+    double sample_ratio = 1.0;
+    int32_t max_queued_spans = 2048;
   };
   struct Log {
     std::string level = "info";
@@ -80,12 +118,16 @@ struct ServerConfig {
 
   Server server;
   Http http;
+  Http2 http2;
+  Admin admin;
+  Ui ui;
   Model model;
   Engine engine;
   KvCache kv_cache;
   Cpu cpu;
   RequestLimits limits;
   Metrics metrics;
+  Tracing tracing;
   Log log;
   Drain drain;
 };

@@ -5,6 +5,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "inferd/text/chat_template.h"
+#include "support/source_dir.h"
 
 namespace inferd {
 namespace {
@@ -12,12 +13,12 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 Json ReadJson(const std::string& path) {
-  std::ifstream file(std::string(INFERD_SOURCE_DIR) + "/tests/golden/" + path);
+  std::ifstream file(SourceDir().string() + "/tests/golden/" + path);
   return Json::parse(file, nullptr, /*allow_exceptions=*/false);
 }
 
 std::string ReadText(const std::string& path) {
-  std::ifstream file(std::string(INFERD_SOURCE_DIR) + "/tests/golden/" + path);
+  std::ifstream file(SourceDir().string() + "/tests/golden/" + path);
   return std::string(std::istreambuf_iterator<char>(file), {});
 }
 

@@ -1,0 +1,7 @@
+#include "support/source_dir.h"
+
+namespace inferd {
+
+std::filesystem::path SourceDir() { return INFERD_SOURCE_DIR; }
+
+}  // namespace inferd
