@@ -55,6 +55,7 @@ EngineOptions MakeEngineOptions(const ServerConfig& config, int32_t num_blocks,
   options.priority_step_us = config.engine.priority_step_ms * 1000;
   options.priority_limit_us = config.engine.priority_limit_ms * 1000;
   options.depth = config.engine.depth;
+  options.step_timeout_us = config.engine.step_timeout_ms * 1000;
   options.prefix_caching = config.engine.prefix_caching;
   return options;
 }

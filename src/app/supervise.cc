@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "app/exit_codes.h"
+#include "app/step_watch.h"
 #include "inferd/base/bounded_queue.h"
 
 namespace inferd::app {
@@ -20,10 +21,18 @@ constexpr auto kLastLinesTimeout = std::chrono::milliseconds(1'000);
 
 int Supervise(Server& server, const Engine& engine, SignalQueue& signals, int64_t drain_delay_ms,
               int64_t drain_timeout_ms, const SignalActions& actions, spdlog::logger& logger) {
+  StepWatch watch(std::chrono::duration_cast<std::chrono::microseconds>(kEngineWatchInterval));
   for (;;) {
     const std::optional<int> signal = signals.PopFor(kEngineWatchInterval);
     if (!signal) {
-      if (!engine.Stats().dead) continue;
+      const EngineStats stats = engine.Stats();
+      const bool hung = watch.Hung(stats);
+      if (!stats.dead && !hung) continue;
+      if (hung) {
+        logger.critical("a step has not returned for {:.1f} s, where {:.1f} s would be long",
+                        static_cast<double>(stats.step_waited_us) * 1e-6,
+                        static_cast<double>(stats.step_limit_us) * 1e-6);
+      }
       logger.critical("the engine failed; stopping");
       server.Fail();
       server.Shutdown(kFailureDrainMs);

@@ -22,6 +22,11 @@ constexpr bool kCheckEveryTurn = true;
 // Otherwise bookkeeping is checked when the engine falls idle, but not more often
 // than this.
 constexpr int64_t kCheckIntervalUs = 1'000'000;
+// The first steps may have to wait for weights that are not in memory yet.
+constexpr uint64_t kFirstSteps = 8;
+constexpr int64_t kFirstStepsFactor = 6;
+// A step is hung when it takes this many times as long as expected.
+constexpr double kHungFactor = 10;
 
 SchedulerOptions ToSchedulerOptions(const EngineOptions& o) {
   SchedulerOptions s;
@@ -90,8 +95,11 @@ void EngineCore::Turn() {
 }
 
 void EngineCore::TakeResult() {
-  const StepResult result = executor_.Await();
   const std::shared_ptr<const BatchPlan> plan = scheduler_.OldestPlan();
+  awaiting_limit_us_.store(StepLimitUs(plan->NumTokens()), std::memory_order_relaxed);
+  awaiting_since_us_.store(clock_.NowUs(), std::memory_order_release);
+  const StepResult result = executor_.Await();
+  awaiting_since_us_.store(-1, std::memory_order_release);
   const StepKind kind = scheduler_.OldestKind();
   if (const Status status = scheduler_.Commit(result); !status.ok()) {
     Die(status);
@@ -99,6 +107,16 @@ void EngineCore::TakeResult() {
   }
   Measure(*plan, kind);
   Announce(result.top);
+}
+
+int64_t EngineCore::StepLimitUs(int64_t num_tokens) const {
+  if (options_.step_timeout_us == 0) return 0;
+  int64_t limit_us = options_.step_timeout_us;
+  const uint64_t steps = stats_.steps_prefill + stats_.steps_decode + stats_.steps_mixed;
+  if (steps < kFirstSteps) limit_us *= kFirstStepsFactor;
+  if (tokens_per_second_ <= 0) return limit_us;
+  const double expected_us = 1e6 * static_cast<double>(num_tokens) / tokens_per_second_;
+  return std::max(limit_us, static_cast<int64_t>(std::min(kHungFactor * expected_us, 1e15)));
 }
 
 void EngineCore::Measure(const BatchPlan& plan, StepKind kind) {
@@ -182,6 +200,11 @@ EngineStats EngineCore::Stats() const {
   const Inbox::Counts counts = inbox_.counts();
   stats.requests_submitted = counts.accepted;
   stats.live_requests = counts.live;
+  const int64_t since_us = awaiting_since_us_.load(std::memory_order_acquire);
+  if (since_us >= 0) {
+    stats.step_waited_us = std::max<int64_t>(0, clock_.NowUs() - since_us);
+    stats.step_limit_us = awaiting_limit_us_.load(std::memory_order_relaxed);
+  }
   return stats;
 }
 

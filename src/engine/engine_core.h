@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -44,6 +45,8 @@ class EngineCore {
 
  private:
   void TakeResult();
+  // What step_limit_us says of a step of that many tokens.
+  int64_t StepLimitUs(int64_t num_tokens) const;
   void Measure(const BatchPlan& plan, StepKind kind);
   void Die(const Status& why);
   void MaybeCheckIntegrity();
@@ -67,6 +70,9 @@ class EngineCore {
   bool dead_ = false;
   EngineStats stats_;
   SnapshotCell<EngineStats> stats_cell_;
+  // Of the step that is waited for; written around Await, so not part of the cell.
+  std::atomic<int64_t> awaiting_since_us_{-1};
+  std::atomic<int64_t> awaiting_limit_us_{0};
 };
 
 }  // namespace inferd

@@ -40,6 +40,7 @@ TEST(ServerOptions, DefaultsAgree) {
   EXPECT_EQ(engine.priority_step_us, defaults.priority_step_us);
   EXPECT_EQ(engine.priority_limit_us, defaults.priority_limit_us);
   EXPECT_EQ(engine.depth, defaults.depth);
+  EXPECT_EQ(engine.step_timeout_us, defaults.step_timeout_us);
 }
 
 // Every limit reaches the server: each key is set to a value of its own.

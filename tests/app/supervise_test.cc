@@ -7,6 +7,7 @@
 
 #include "app/exit_codes.h"
 #include "app/fake_server.h"
+#include "app/step_watch.h"
 #include "engine/recording_sink.h"
 #include "engine/simple_executor.h"
 #include "gtest/gtest.h"
@@ -21,6 +22,7 @@ class SuperviseTest : public ::testing::Test {
   SuperviseTest() {
     EngineOptions options;
     options.num_blocks = 10;
+    options.step_timeout_us = 100'000;  // of the first steps six times that
     engine_ = StartEngine(options, executor_, sink_, clock_, entropy_, nullptr);
   }
   ~SuperviseTest() override { executor_.LetGo(); }
@@ -73,6 +75,49 @@ TEST_F(SuperviseTest, AnEngineThatDiesWhileDrainingIsNotACleanEnd) {
   signals_.TryPush(SIGTERM);
   EXPECT_EQ(Run(), kExitEngineFailure);
   EXPECT_EQ(server_.notes(), (Notes{"drain", "shutdown 77"}));
+}
+
+// Nobody has to stop the daemon for a hung step to be noticed.
+TEST_F(SuperviseTest, AHungStepEndsTheDaemon) {
+  Occupy();
+  EXPECT_EQ(Run(), kExitEngineFailure);
+  EXPECT_EQ(server_.notes(), (Notes{"fail", "shutdown 2000"}));
+  EXPECT_GT(engine_->Stats().step_waited_us, 600'000);
+  EXPECT_EQ(engine_->Stats().step_limit_us, 600'000);
+}
+
+TEST(StepWatch, OnlyTimeItWasAwakeForCounts) {
+  StepWatch watch(std::chrono::milliseconds(10));
+  EngineStats stats;
+  stats.step_limit_us = 100'000;
+  const auto hung = [&](int64_t waited_ms) {
+    stats.step_waited_us = waited_ms * 1000;
+    return watch.Hung(stats);
+  };
+  EXPECT_FALSE(hung(10));
+  EXPECT_FALSE(hung(60'000));  // the process was stopped for a minute: 20 ms count
+  for (int i = 1; i <= 7; ++i) EXPECT_FALSE(hung(60'000 + 10 * i)) << i;
+  EXPECT_TRUE(hung(60'080));
+  EXPECT_FALSE(hung(3));  // another step
+  EXPECT_FALSE(hung(0));
+  EXPECT_FALSE(hung(10));
+}
+
+TEST(StepWatch, StepsOfFullLengthNeverAddUp) {
+  StepWatch watch(std::chrono::milliseconds(10));
+  EngineStats stats;
+  stats.step_limit_us = 100'000;
+  // Every look finds another step, each a little further on than the one before.
+  for (int i = 1; i <= 1000; ++i) {
+    stats.step_waited_us = 1 + (i * 97) % 100'000;
+    ASSERT_FALSE(watch.Hung(stats)) << i;
+  }
+  stats.step_limit_us = 0;  // not watched
+  stats.step_waited_us = int64_t{1} << 40;
+  for (int i = 0; i < 20'000; ++i) {
+    stats.step_waited_us += 10'000;
+    ASSERT_FALSE(watch.Hung(stats));
+  }
 }
 
 TEST_F(SuperviseTest, SignalsEndItCleanly) {

@@ -401,6 +401,7 @@ TEST(EngineOptionsTest, EachOptionHasLimits) {
   EXPECT_TRUE(broken([](EngineOptions& o) { o.max_preemptions = -1; }));
   EXPECT_TRUE(broken([](EngineOptions& o) { o.priority_step_us = -1; }));
   EXPECT_TRUE(broken([](EngineOptions& o) { o.priority_limit_us = -1; }));
+  EXPECT_TRUE(broken([](EngineOptions& o) { o.step_timeout_us = -1; }));
   EXPECT_TRUE(broken([](EngineOptions& o) { o.depth = 0; }));
   EXPECT_TRUE(broken([](EngineOptions& o) {
     o.block_size = 1;

@@ -57,6 +57,9 @@ struct EngineOptions {
   int64_t priority_step_us = 10'000'000;
   int64_t priority_limit_us = 60'000'000;
   int depth = 2;  // plans in flight
+  // Least time after which a step counts as hung (see EngineStats::step_limit_us);
+  // 0: never.
+  int64_t step_timeout_us = 10'000'000;
   bool prefix_caching = true;
 };
 
@@ -76,6 +79,11 @@ struct EngineStats {
   int32_t blocks_cached = 0;  // free, but holding a reusable prefix
   int32_t live_requests = 0;
   bool dead = false;
+  // How long the engine has been waiting for the step under way, and from when on
+  // something is wrong: ten times what steps of late let expect, at least
+  // `step_timeout_us`. Both 0 when it is not waiting; the limit also when not watched.
+  int64_t step_waited_us = 0;
+  int64_t step_limit_us = 0;
   // Since start.
   uint64_t steps_prefill = 0;  // only prompt tokens
   uint64_t steps_decode = 0;   // only generated tokens
