@@ -18,21 +18,34 @@ GenerationCall::GenerationCall(FrontEnd& front, Arrival arrival,
 void GenerationCall::Reject(const Status& status) { End(status); }
 
 void GenerationCall::Start(std::shared_ptr<const AttachedModel> model, GenerationRequest request) {
-  model_ = std::move(model);
-  if (!front_.accounting().TryAccept()) {
-    End(DrainingError());
-    return;
-  }
-  {
-    std::lock_guard lock(mutex_);
-    accepted_ = true;
-    record_.num_choices = request.num_choices;
-    record_.asked_tokens = request.max_new_tokens.value_or(0);
-  }
-  front_.router().Register(id_, shared_from_this());
+  if (!Accept(std::move(model), request)) return;
   auto job = [self = shared_from_this(), shared = std::make_shared<GenerationRequest>(
                                              std::move(request))] { self->Prepare(*shared); };
   if (!front_.tokenizers().TryRun(std::move(job))) End(QueueFullError("the tokenizer queue"));
+}
+
+void GenerationCall::StartOnPool(std::shared_ptr<const AttachedModel> model,
+                                 GenerationRequest request) {
+  if (Accept(std::move(model), request)) Prepare(request);
+}
+
+bool GenerationCall::Accept(std::shared_ptr<const AttachedModel> model,
+                            const GenerationRequest& request) {
+  {
+    // Under the lock, so that what is accepted and registered is what End undoes.
+    std::lock_guard lock(mutex_);
+    if (ended_) return false;
+    model_ = std::move(model);
+    accepted_ = front_.accounting().TryAccept();
+    if (accepted_) {
+      record_.num_choices = request.num_choices;
+      record_.asked_tokens = request.max_new_tokens.value_or(0);
+      front_.router().Register(id_, shared_from_this());
+      return true;
+    }
+  }
+  End(DrainingError());
+  return false;
 }
 
 void GenerationCall::Prepare(GenerationRequest& request) {

@@ -30,9 +30,12 @@ class GenerationCall final : public EventTarget,
   };
   GenerationCall(FrontEnd& front, Arrival arrival, std::shared_ptr<ClientStream> client);
 
-  // Exactly one of the two, once. Reject ends a request that never was accepted.
+  // Exactly one of the three, once; Cancel may come before. Reject ends a request
+  // that never was accepted.
   void Reject(const Status& status);
   void Start(std::shared_ptr<const AttachedModel> model, GenerationRequest request);
+  // The same on a thread of the tokenizer pool, which goes on with it at once.
+  void StartOnPool(std::shared_ptr<const AttachedModel> model, GenerationRequest request);
 
   // The client is gone, or its deadline passed. The engine hears of it at once.
   void Cancel();
@@ -43,6 +46,8 @@ class GenerationCall final : public EventTarget,
   void OnBatchEnd() override;
 
  private:
+  // False when it has ended: cancelled already, or the server is shutting down.
+  bool Accept(std::shared_ptr<const AttachedModel> model, const GenerationRequest& request);
   void Prepare(GenerationRequest& request);
   Status PrepareAndSubmit(GenerationRequest& request);
   void MakeDecoders(const GenerationRequest& request);

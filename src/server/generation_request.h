@@ -23,9 +23,10 @@ struct ChatPrompt {
 
 struct GenerationRequest {
   std::optional<ChatPrompt> chat;
-  std::optional<std::string> text;  // completion of a text
-  std::vector<TokenId> token_ids;   // completion of tokens, when neither is set
-  bool echo = false;                // completions only
+  std::optional<std::string> text;        // completion of a text
+  std::vector<TokenId> token_ids;         // completion of tokens, when neither is set
+  bool echo = false;                      // completions only
+  std::string prompt_field = "messages";  // what the client calls the prompt, for errors
 
   int32_t num_choices = 1;
   SamplingParams sampling;  // without seed, min_tokens, banned_until_min

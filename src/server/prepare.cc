@@ -102,7 +102,7 @@ StatusOr<RequestSpec> BuildSpec(const GenerationRequest& request, std::vector<To
   const auto num_prompt = static_cast<int64_t>(tokens.size());
   const int64_t room = model.max_model_len - num_prompt;
   if (num_prompt == 0) {
-    return InvalidField(request.text ? "text" : "messages", "the prompt has no tokens");
+    return InvalidField(request.prompt_field, "the prompt has no tokens");
   }
   const int32_t asked = request.max_new_tokens.value_or(0);
   if (room < 1 || asked > room) {

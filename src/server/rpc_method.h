@@ -7,7 +7,7 @@
 
 namespace inferd {
 
-// The rpcs this server answers: a closed set, fit for metric labels.
+// The rpcs and HTTP routes this server answers: a closed set, fit for metric labels.
 enum class RpcMethod : uint8_t {
   kCreateChatCompletion,
   kStreamChatCompletion,
@@ -20,8 +20,15 @@ enum class RpcMethod : uint8_t {
   kRenderChat,
   kGetServerInfo,
   kGetLoad,
+  kHttpChatCompletions,
+  kHttpCompletions,
+  kHttpListModels,
+  kHttpGetModel,
+  kHttpTokenize,
+  kHttpDetokenize,
+  kHttpOther,  // no route, or not one for this method
 };
-inline constexpr size_t kNumRpcMethods = 11;
+inline constexpr size_t kNumRpcMethods = 18;
 
 inline std::string_view RpcMethodName(RpcMethod method) {
   constexpr std::array<std::string_view, kNumRpcMethods> kNames = {
@@ -36,6 +43,13 @@ inline std::string_view RpcMethodName(RpcMethod method) {
       "TokenizerService/RenderChat",
       "ServerService/GetServerInfo",
       "ServerService/GetLoad",
+      "POST /v1/chat/completions",
+      "POST /v1/completions",
+      "GET /v1/models",
+      "GET /v1/models/{id}",
+      "POST /tokenize",
+      "POST /detokenize",
+      "http/other",
   };
   return kNames[static_cast<size_t>(method)];
 }

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "server/gathered_answer.h"
 #include "server/generation_call.h"
 #include "server/grpc_status.h"
 #include "server/responses.h"
@@ -26,9 +27,7 @@ class UnaryReactor final : public grpc::ServerUnaryReactor, public ClientStream 
         caller_(std::move(caller)),
         response_(response),
         answer_(std::move(answer)),
-        choices_(static_cast<size_t>(num_choices)) {
-    for (int32_t i = 0; i < num_choices; ++i) choices_[static_cast<size_t>(i)].choice = i;
-  }
+        gathered_(num_choices) {}
 
   void Launch(std::shared_ptr<UnaryReactor> self, std::shared_ptr<GenerationCall> call) {
     self_ = std::move(self);
@@ -43,15 +42,7 @@ class UnaryReactor final : public grpc::ServerUnaryReactor, public ClientStream 
   Status Deliver(std::vector<ChoiceDelta>&& deltas, const CallUsage&) override {
     std::lock_guard lock(mutex_);
     if (ended_) return OkStatus();
-    for (ChoiceDelta& delta : deltas) {
-      ChoiceDelta& choice = choices_[static_cast<size_t>(delta.choice)];
-      if (delta.end != ChoiceEnd::kNone) {
-        choice.end = delta.end;
-        choice.matched_stop = std::move(delta.matched_stop);
-        choice.matched_token = delta.matched_token;
-      }
-      AppendDelta(std::move(delta), &choice);
-    }
+    gathered_.Add(std::move(deltas));
     return OkStatus();
   }
 
@@ -59,7 +50,7 @@ class UnaryReactor final : public grpc::ServerUnaryReactor, public ClientStream 
     std::lock_guard lock(mutex_);
     ended_ = true;
     if (status.ok()) {
-      FillAnswer(answer_, std::move(choices_), summary.usage, response_);
+      FillAnswer(answer_, gathered_.Take(), summary.usage, response_);
       AddAnswerMetadata(caller_, front_, context_);
     }
     AddTrailers(caller_, status, summary, status.ok(), context_);
@@ -82,7 +73,7 @@ class UnaryReactor final : public grpc::ServerUnaryReactor, public ClientStream 
 
   std::mutex mutex_;  // guards all below
   AnswerContext answer_;
-  std::vector<ChoiceDelta> choices_;
+  GatheredAnswer gathered_;
   bool ended_ = false;
 };
 

@@ -11,11 +11,16 @@
 
 namespace inferd {
 
+// Which of the two APIs a request came by: where they differ, in names of fields
+// and in defaults, each keeps to its own custom.
+enum class Protocol : uint8_t { kGrpc, kHttp };
+
 // What a request is validated against.
 struct ValidationContext {
   const ServedModel& model;
   const RequestLimits& limits;
   bool streaming = false;  // which of the two rpcs was called
+  Protocol protocol = Protocol::kGrpc;
 };
 
 // INVALID_ARGUMENT with the offending field, or NOT_FOUND for the model.

@@ -64,7 +64,9 @@ StatusOr<GenerationRequest> ValidateChat(const v1::ChatCompletionRequest& r,
   GenerationRequest out;
   check.Merge(ValidateModelName(r.model(), context.model));
   check.Unsupported(context.model.chat_template == nullptr, "messages",
-                    "the model has no chat template; use CompletionService");
+                    context.protocol == Protocol::kHttp
+                        ? "the model has no chat template; use /v1/completions"
+                        : "the model has no chat template; use CompletionService");
   if (r.has_stream() && r.stream() != context.streaming) {
     check.Merge(StreamMismatchError(context.streaming ? "ChatService.CreateChatCompletion"
                                                       : "ChatService.StreamChatCompletion"));

@@ -117,9 +117,11 @@ void ReadCommon(const Request& r, const ValidationContext& context, FieldChecker
   out->skip_special_tokens = !r.has_skip_special_tokens() || r.skip_special_tokens();
   out->return_token_ids = r.return_token_ids();
   check->Require(context.streaming || !r.has_stream_options(), "stream_options",
-                 "is only for the streaming rpc");
-  out->include_usage =
-      !r.stream_options().has_include_usage() || r.stream_options().include_usage();
+                 "is only for streams");
+  // OpenAI's default is false; over gRPC, where no client could stumble over one more
+  // message, usage comes unless it is refused.
+  out->include_usage = r.stream_options().has_include_usage() ? r.stream_options().include_usage()
+                                                              : context.protocol == Protocol::kGrpc;
   out->continuous_usage = r.stream_options().continuous_usage_stats();
 }
 

@@ -12,29 +12,35 @@ constexpr int32_t kDefaultMaxTokens = 16;
 
 Status ReadPrompt(const v1::CompletionRequest& r, const ValidationContext& context,
                   GenerationRequest* out) {
+  const bool http = context.protocol == Protocol::kHttp;
+  const std::string text_field = http ? "prompt" : "text";
+  const std::string ids_field = http ? "prompt" : "token_ids";
+  out->prompt_field = text_field;
   switch (r.prompt_case()) {
     case v1::CompletionRequest::kText:
       if (static_cast<int64_t>(r.text().size()) > context.limits.max_text_bytes) {
-        return InvalidField("text", "must have at most " +
-                                        std::to_string(context.limits.max_text_bytes) + " bytes");
+        return InvalidField(
+            text_field,
+            "must have at most " + std::to_string(context.limits.max_text_bytes) + " bytes");
       }
       out->text = r.text();
       return OkStatus();
     case v1::CompletionRequest::kTokenIds: {
       const auto& ids = r.token_ids().ids();
-      if (ids.empty()) return InvalidField("token_ids", "must not be empty");
+      if (ids.empty()) return InvalidField(ids_field, "must not be empty");
       if (ids.size() >= context.model.max_model_len) {
         return ContextLengthError(ids.size(), 0, context.model.max_model_len);
       }
-      INFERD_ASSIGN_OR_RETURN(out->token_ids, ValidateTokenIds("token_ids.ids", ids.data(),
-                                                               static_cast<size_t>(ids.size()),
-                                                               context.model.vocab_size));
+      INFERD_ASSIGN_OR_RETURN(
+          out->token_ids,
+          ValidateTokenIds(http ? ids_field : ids_field + ".ids", ids.data(),
+                           static_cast<size_t>(ids.size()), context.model.vocab_size));
       return OkStatus();
     }
     case v1::CompletionRequest::PROMPT_NOT_SET:
       break;
   }
-  return InvalidField("text", "a prompt is required: text or token_ids");
+  return InvalidField(text_field, "a prompt is required: text or token ids");
 }
 
 }  // namespace
