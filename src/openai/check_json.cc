@@ -90,6 +90,8 @@ Status CheckJson(std::string_view body, const JsonLimits& limits) {
   if (start == std::string_view::npos) return Malformed("is empty");
   // The library would let a byte order mark pass.
   if (body[start] != '{') return Malformed("must be a JSON object");
+  // And would take a zero byte, which JSON has nowhere, for the end.
+  if (body.find('\0') != std::string_view::npos) return Malformed("is not valid JSON");
   Checker checker(limits);
   const bool good = Json::sax_parse(body.begin(), body.end(), &checker,
                                     nlohmann::detail::input_format_t::json, /*strict=*/true);
