@@ -100,6 +100,7 @@ class Metrics::Impl {
   MetricLabels model_info_;         // guarded by mutex_
   MetricLabels cache_info_;         // guarded by mutex_
   double load_seconds_ = 0;         // guarded by mutex_
+  int32_t max_running_ = 0;         // guarded by mutex_
 };
 
 Metrics::Impl::Impl(const ServerOptions& options, const Accounting& accounting, const Clock& clock)
@@ -165,6 +166,9 @@ void Metrics::Impl::AddModelFamilies(FamilyBuilder* out) const {
   out->Add(cache_info_, 1);
   out->Gauge("inferd_model_load_duration_seconds", "What loading the model took.");
   out->Add(model_labels_, load_seconds_);
+  out->Gauge("inferd_max_num_requests_running",
+             "Sequences that may be computed together: engine.max_running.");
+  out->Add(model_labels_, max_running_);
 }
 
 Metrics::Metrics(const ServerOptions& options, const Accounting& accounting, const Clock& clock)
@@ -192,6 +196,7 @@ void Metrics::AttachModel(const ServedModel& model, const Engine& engine) {
                         {"cache_dtype", model.cache_dtype},
                         {"enable_prefix_caching", model.prefix_caching ? "true" : "false"}};
   impl_->load_seconds_ = model.load_seconds;
+  impl_->max_running_ = model.max_running;
 }
 
 void Metrics::DetachEngine() {

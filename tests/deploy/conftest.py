@@ -1,0 +1,21 @@
+"""What ships under deploy/ and clients/, tried against the real binary."""
+
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+import daemon as daemon_module  # noqa: E402
+
+daemon_module.generate_protos()
+
+
+@pytest.fixture(scope="session")
+def deploy():
+    return daemon_module.ROOT / "deploy"
+
+
+@pytest.fixture(scope="session")
+def binary():
+    return daemon_module.BINARY

@@ -1,0 +1,148 @@
+"""The container image, built by buildah from the Dockerfile and run as an orchestrator
+would: non-root, read-only, without capabilities.
+
+There is no Docker here, so the base is made by debootstrap, and what runs is the image's
+root directory in namespaces of its own. The package inside is the one just built; that the
+Dockerfile also compiles it from source is not tried here.
+"""
+
+import json
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+
+import pytest
+from chroots import WORK, Chroot, base, need_root_tools, package
+from daemon import ROOT
+from inside import MODEL_BIND, InsideDaemon
+
+MOST_BYTES = 150_000_000
+USER = "10001:0"
+
+
+def buildah(*arguments, check=True):
+    return subprocess.run(["buildah", "--storage-driver", "vfs", "--root", str(WORK / "storage"),
+                           "--runroot", str(WORK / "run"), *arguments],
+                          capture_output=True, text=True, timeout=300, check=check).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def image():
+    deb = package()
+    need_root_tools("buildah")
+    base()
+    probe = subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True, check=False)
+    if probe.returncode != 0:
+        pytest.skip("namespaces are not allowed here, so buildah cannot run")
+    built = subprocess.run([str(ROOT / "deploy/docker/build_image.sh"), str(WORK), str(deb)],
+                           capture_output=True, text=True, timeout=600, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
+    return json.loads(buildah("inspect", "--type", "image", "localhost/inferd:cpu"))
+
+
+@pytest.fixture(scope="module")
+def root(image):
+    container = buildah("from", "--pull-never", "localhost/inferd:cpu")
+    yield pathlib.Path(buildah("mount", container))
+    buildah("rm", container)
+    # Only the base is kept for the next time.
+    shutil.rmtree(WORK / "storage", ignore_errors=True)
+    shutil.rmtree(WORK / "run", ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def config(image):
+    return image["Docker"]["config"]
+
+
+def test_size(image):
+    listed = json.loads(buildah("images", "--json", "localhost/inferd:cpu"))[0]
+    text = listed["size"]
+    number, unit = re.fullmatch(r"([\d.]+) ?([kMG]B)", text).groups()
+    bytes_ = float(number) * {"kB": 1e3, "MB": 1e6, "GB": 1e9}[unit]
+    assert bytes_ <= MOST_BYTES, text
+    assert bytes_ > 50e6, "this cannot be the whole image"
+
+
+def test_what_the_image_says_of_itself(config):
+    assert config["User"] == USER
+    assert config["Entrypoint"] == ["/usr/bin/inferd"]
+    assert config["Cmd"] == ["serve", "--config", "/etc/inferd/config.yaml"]
+    assert config["StopSignal"] == "SIGTERM"
+    assert set(config["ExposedPorts"]) == {"50051/tcp", "9091/tcp"}
+    health = config["Healthcheck"]
+    assert health["Test"][:3] == ["CMD", "/usr/bin/inferd", "health"]
+    assert health["StartPeriod"] >= 600e9
+    labels = config["Labels"]
+    version = re.search(r"project\(inferd VERSION (\S+)", (ROOT / "CMakeLists.txt").read_text())[1]
+    assert labels["org.opencontainers.image.version"] == version
+    for name in ("title", "description", "licenses", "revision", "created"):
+        assert labels[f"org.opencontainers.image.{name}"], name
+
+
+def test_the_bill_of_materials_is_what_is_installed(root):
+    bill = json.loads((root / "usr/share/inferd/sbom.spdx.json").read_text())
+    assert bill["spdxVersion"] == "SPDX-2.3" and bill["documentNamespace"]
+    listed = Chroot(root).run("dpkg-query", "-W", "-f", "${Package} ${Version}\n").stdout.split("\n")
+    installed = {tuple(line.split()) for line in listed if line}
+    assert {(item["name"], item["versionInfo"]) for item in bill["packages"]} == installed
+    assert "inferd" in {item["name"] for item in bill["packages"]}
+    ids = {item["SPDXID"] for item in bill["packages"]}
+    assert len(ids) == len(bill["packages"])
+    assert {entry["relatedSpdxElement"] for entry in bill["relationships"]} == ids
+    for item in bill["packages"]:
+        assert re.fullmatch(r"pkg:[a-z/]+/[^@ ]+@[^ ?:]+\?arch=\w+", item["externalRefs"][0]["referenceLocator"])
+
+
+def test_nothing_of_the_build_is_left(root):
+    names = Chroot(root).run("dpkg-query", "-W", "-f", "${Package}\n").stdout.split()
+    assert not [name for name in names if name.endswith("-dev") or name in ("g++", "gcc", "cmake", "git", "python3")]
+    assert not list((root / "var/lib/apt/lists").glob("*Packages*"))
+    for path in ("src", "out", "build"):
+        assert not list((root / path).glob("*")) if (root / path).exists() else True
+
+
+def test_no_file_gives_more_rights_by_our_doing(root):
+    ours = Chroot(root).run("bash", "-c", "find /usr/bin/inferd /etc/inferd /usr/share/inferd -perm /6002").stdout
+    assert ours == ""
+
+
+def start(root, config, log, *extra):
+    """The image's own entry point and command, on a read-only root."""
+    inside = Chroot(root, read_only=True, binds=[MODEL_BIND])
+    return InsideDaemon(inside, [*config["Entrypoint"], *config["Cmd"], *extra], log, USER,
+                        env={"INFERD_SERVER__PORT": "0", "INFERD_HTTP__PORT": "0", **OPEN})
+
+
+# The image asks for keys; here nobody else is on the loopback address.
+OPEN = {"INFERD_SERVER__HOST": "127.0.0.1", "INFERD_HTTP__HOST": "127.0.0.1"}
+
+
+def test_it_serves_on_a_read_only_root(root, config, tmp_path):
+    with start(root, config, tmp_path / "log") as daemon:
+        inside = Chroot(root, read_only=True)
+        health = [daemon.address if word.endswith(":50051") else word for word in config["Healthcheck"]["Test"][1:]]
+        answer = inside.run(*health, user=USER, capabilities=False)
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+        chat = inside.run("/usr/bin/inferd", "chat", "--addr", daemon.address, "--once", "What is 2+3?",
+                          "--temperature", "0", user=USER, capabilities=False)
+        assert chat.returncode == 0 and "5" in chat.stdout, chat.stderr
+        pid = daemon.daemon_pid()
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+        assert re.search(r"^Uid:\s+10001\s+10001\s", status, re.MULTILINE)
+        assert re.search(r"^Gid:\s+0\s+0\s", status, re.MULTILINE)
+        assert re.search(r"^CapEff:\s+0+$", status, re.MULTILINE)
+        assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE)
+        refused = inside.run("bash", "-c", "echo x > /etc/x; echo x > /usr/x; echo x > /var/x; true")
+        assert refused.stderr.count("Read-only file system") == 3, refused.stderr
+        # Process 1 gets the signal that the image names, and drains.
+        subprocess.run(["kill", f"-{signal.Signals[config['StopSignal']].value}", str(pid)], check=True)
+        assert daemon.process.wait(60) == 0, daemon.log()
+
+
+def test_health_fails_without_a_daemon(root, config):
+    inside = Chroot(root, read_only=True)
+    health = ["127.0.0.1:1" if word.endswith(":50051") else word for word in config["Healthcheck"]["Test"][1:]]
+    assert inside.run(*health, user=USER, capabilities=False).returncode == 1
