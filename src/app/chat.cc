@@ -83,9 +83,15 @@ int Converse(ChatSession& session, bool stats) {
 
 }  // namespace
 
-int RunChat(const ChatArguments& arguments) {
+int RunChat(ChatArguments arguments) {
   BlockSignals({SIGINT});  // before gRPC starts its threads
-  const auto stub = v1::ChatService::NewStub(MakeChannel(arguments.client));
+  const Status key = ReadApiKey(&arguments.client);
+  const auto channel = MakeChannel(arguments.client);
+  if (!key.ok() || !channel.ok()) {
+    std::cerr << "inferd: " << (key.ok() ? channel.status() : key).message() << "\n";
+    return kExitUsage;
+  }
+  const auto stub = v1::ChatService::NewStub(*channel);
   ChatSession session(*stub, arguments);
   const SignalWatcher watcher({SIGINT}, [&session, &arguments](int) {
     if (session.Cancel()) return;

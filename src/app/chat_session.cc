@@ -54,7 +54,7 @@ ChatSession::Answer ChatSession::Ask(const std::string& text, const OnText& on_t
   AddMessage(v1::ROLE_USER, text, &request_);
   const auto start = std::chrono::steady_clock::now();
   grpc::ClientContext context;
-  context.set_deadline(Deadline(arguments_.client));
+  Prepare(arguments_.client, &context);
   {
     const std::lock_guard lock(mutex_);
     active_ = &context;

@@ -51,6 +51,6 @@ class ChatSession {
 };
 
 // `inferd chat`; returns the exit code.
-int RunChat(const ChatArguments& arguments);
+int RunChat(ChatArguments arguments);
 
 }  // namespace inferd::app

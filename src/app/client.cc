@@ -1,6 +1,11 @@
 #include "app/client.h"
 
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
 
 #include "app/exit_codes.h"
 #include "grpc/health/v1/health.grpc.pb.h"
@@ -9,15 +14,67 @@
 
 namespace inferd::app {
 
-std::shared_ptr<grpc::Channel> MakeChannel(const ClientArguments& client) {
+namespace {
+
+constexpr size_t kMaxFileBytes = 1 << 20;
+
+// Nothing for an empty path.
+StatusOr<std::string> ReadFile(const std::string& path) {
+  std::string text;
+  if (path.empty()) return text;
+  std::ifstream file(path, std::ios::binary);
+  text.resize(kMaxFileBytes);
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<size_t>(file.gcount()));
+  if (!file.eof() || text.empty()) return InvalidArgumentError(path + ": cannot be read");
+  return text;
+}
+
+StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(const ClientArguments& client) {
+  if (!client.tls && client.tls_ca.empty() && client.tls_certificate.empty() &&
+      client.tls_name.empty()) {
+    return grpc::InsecureChannelCredentials();
+  }
+  grpc::SslCredentialsOptions options;
+  INFERD_ASSIGN_OR_RETURN(options.pem_root_certs, ReadFile(client.tls_ca));
+  INFERD_ASSIGN_OR_RETURN(options.pem_cert_chain, ReadFile(client.tls_certificate));
+  INFERD_ASSIGN_OR_RETURN(options.pem_private_key, ReadFile(client.tls_key));
+  return grpc::SslCredentials(options);
+}
+
+int FailClient(const Status& status) {
+  std::fprintf(stderr, "inferd: %s\n", status.message().c_str());
+  return kExitUsage;
+}
+
+}  // namespace
+
+StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const ClientArguments& client) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetMaxReceiveMessageSize(64 << 20);
-  return grpc::CreateCustomChannel(client.address, grpc::InsecureChannelCredentials(), arguments);
+  if (!client.tls_name.empty()) arguments.SetSslTargetNameOverride(client.tls_name);
+  INFERD_ASSIGN_OR_RETURN(const auto credentials, MakeCredentials(client));
+  return grpc::CreateCustomChannel(client.address, credentials, arguments);
 }
 
-std::chrono::system_clock::time_point Deadline(const ClientArguments& client) {
-  return std::chrono::system_clock::now() + std::chrono::milliseconds(client.timeout_ms);
+Status ReadApiKey(ClientArguments* client) {
+  if (client->api_key_file.empty()) {
+    const char* key = std::getenv("INFERD_API_KEY");
+    client->api_key = key == nullptr ? "" : key;
+  } else {
+    INFERD_ASSIGN_OR_RETURN(client->api_key, ReadFile(client->api_key_file));
+  }
+  client->api_key.erase(client->api_key.find_last_not_of(" \r\n") + 1);
+  const bool printable = std::all_of(client->api_key.begin(), client->api_key.end(),
+                                     [](char c) { return c > 0x20 && c < 0x7F; });
+  return printable ? OkStatus() : InvalidArgumentError("the API key has unprintable characters");
+}
+
+void Prepare(const ClientArguments& client, grpc::ClientContext* context) {
+  context->set_deadline(std::chrono::system_clock::now() +
+                        std::chrono::milliseconds(client.timeout_ms));
+  if (!client.api_key.empty()) context->AddMetadata("authorization", "Bearer " + client.api_key);
 }
 
 std::string Describe(const grpc::Status& status) {
@@ -43,9 +100,11 @@ std::string Printable(const std::string& text) {
 }
 
 int RunHealth(const HealthArguments& arguments) {
-  const auto stub = grpc::health::v1::Health::NewStub(MakeChannel(arguments.client));
+  const auto channel = MakeChannel(arguments.client);
+  if (!channel.ok()) return FailClient(channel.status());
+  const auto stub = grpc::health::v1::Health::NewStub(*channel);
   grpc::ClientContext context;
-  context.set_deadline(Deadline(arguments.client));
+  Prepare(arguments.client, &context);
   grpc::health::v1::HealthCheckRequest request;
   request.set_service(arguments.service);
   grpc::health::v1::HealthCheckResponse response;
@@ -60,10 +119,14 @@ int RunHealth(const HealthArguments& arguments) {
   return response.status() == Response::SERVING ? kExitOk : kExitFailure;
 }
 
-int RunModels(const ClientArguments& arguments) {
-  const auto stub = v1::ModelService::NewStub(MakeChannel(arguments));
+int RunModels(ClientArguments arguments) {
+  const Status key = ReadApiKey(&arguments);
+  if (!key.ok()) return FailClient(key);
+  const auto channel = MakeChannel(arguments);
+  if (!channel.ok()) return FailClient(channel.status());
+  const auto stub = v1::ModelService::NewStub(*channel);
   grpc::ClientContext context;
-  context.set_deadline(Deadline(arguments));
+  Prepare(arguments, &context);
   v1::ListModelsResponse response;
   const grpc::Status status = stub->ListModels(&context, v1::ListModelsRequest(), &response);
   if (!status.ok()) {

@@ -1,19 +1,24 @@
 // What the client subcommands share.
 #pragma once
 
-#include <chrono>
 #include <memory>
 #include <string>
 
 #include "app/command_line.h"
 #include "grpcpp/grpcpp.h"
+#include "inferd/base/status.h"
 
 namespace inferd::app {
 
-// A plaintext channel that uses no proxy; connects when first used.
-std::shared_ptr<grpc::Channel> MakeChannel(const ClientArguments& client);
+// A channel that uses no proxy and trusts whom `client` says; connects when first
+// used. INVALID_ARGUMENT for a file that cannot be read.
+StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const ClientArguments& client);
 
-std::chrono::system_clock::time_point Deadline(const ClientArguments& client);
+// Takes the key from its file, or from INFERD_API_KEY where no file is named.
+Status ReadApiKey(ClientArguments* client);
+
+// Sets deadline and key.
+void Prepare(const ClientArguments& client, grpc::ClientContext* context);
 
 // "UNAVAILABLE: connection refused".
 std::string Describe(const grpc::Status& status);
@@ -24,6 +29,6 @@ std::string Printable(const std::string& text);
 
 // The subcommands; each returns the exit code.
 int RunHealth(const HealthArguments& arguments);
-int RunModels(const ClientArguments& arguments);
+int RunModels(ClientArguments arguments);
 
 }  // namespace inferd::app

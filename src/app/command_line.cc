@@ -60,11 +60,27 @@ std::vector<KeyFlag> GivenFlags(const KeyOptions& keys) {
   return given;
 }
 
+// What chat, models and health say of themselves and ask of the daemon.
+void AddSecurityOptions(CLI::App& command, ClientArguments& client) {
+  command.add_option("--api-key-file", client.api_key_file,
+                     "File with the API key (default: the environment's INFERD_API_KEY)");
+  command.add_flag("--tls", client.tls, "Speak TLS");
+  command.add_option("--tls-ca", client.tls_ca, "Authorities to trust (default: the system's)");
+  CLI::Option* certificate =
+      command.add_option("--tls-cert", client.tls_certificate, "This client's certificate");
+  CLI::Option* key = command.add_option("--tls-key", client.tls_key, "The certificate's key");
+  certificate->needs(key);
+  key->needs(certificate);
+  command.add_option("--tls-name", client.tls_name,
+                     "Name to expect in the daemon's certificate (default: that of the address)");
+}
+
 void AddClientOptions(CLI::App& command, ClientArguments& client, double& timeout_s) {
   command.add_option("--addr", client.address, "Address of the daemon")->capture_default_str();
   command.add_option("--timeout", timeout_s, "Seconds to wait")
       ->check(CLI::Range(0.001, 86'400.0))
       ->capture_default_str();
+  AddSecurityOptions(command, client);
 }
 
 void AddSamplingOptions(CLI::App& command, SamplingArguments& sampling) {
@@ -95,6 +111,36 @@ void AddQuantizeOptions(CLI::App& command, QuantizeArguments& quantize) {
   command.add_option("--threads", quantize.threads, "0: what the process may use")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
+}
+
+void AddKeyOptions(CLI::App& command, KeyArguments& key) {
+  command
+      .add_option("action", key.action,
+                  "new: print a new key and its lines for the key file; check: read a key file")
+      ->required()
+      ->check(CLI::IsMember({"new", "check"}));
+  command.add_option("file", key.file, "check: the key file");
+  ApiKey& rights = key.rights;
+  command.add_option("--id", rights.id, "Name for the logs (default: a random one)");
+  command.add_option("--tenant", rights.tenant,
+                     "Whose quota and cache it shares (default: the id)");
+  command.add_option("--models", rights.models, "Models it may use (default: all)")->delimiter(',');
+  const auto limit = CLI::Range(int64_t{0}, KeyRing::kMaxLimit);
+  command.add_option("--rpm", rights.requests_per_minute, "Requests a minute; 0: no limit")
+      ->check(limit);
+  command.add_option("--tpm", rights.tokens_per_minute, "Tokens a minute; 0: no limit")
+      ->check(limit);
+  command.add_option("--concurrent", rights.max_concurrent, "Requests at once; 0: no limit")
+      ->check(CLI::Range(0, 1'000'000));
+  command.add_flag("--admin", rights.admin, "It may also use the admin service");
+}
+
+Status CheckKey(const KeyArguments& key) {
+  if ((key.action == "check") == key.file.empty()) {
+    return InvalidArgumentError(key.file.empty() ? "key check needs a file"
+                                                 : "key new takes no file");
+  }
+  return OkStatus();
 }
 
 // What CLI11 cannot say: options that belong to some methods.
@@ -163,6 +209,7 @@ StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arguments
   CLI::App& models = *program.add_subcommand("models", "List the models of a running daemon");
   CLI::App& quantize =
       *program.add_subcommand("quantize", "Write a checkpoint again with 8-bit or 4-bit weights");
+  CLI::App& key = *program.add_subcommand("key", "Make an API key, or check a key file");
   CLI::App& reference = *program.add_subcommand("config-reference", "Print docs/configuration.md");
 
   KeyOptions keys;
@@ -180,6 +227,7 @@ StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arguments
   health.add_option("--service", line.health.service, "Service to ask for; empty: all of it");
   AddClientOptions(models, line.models, models_timeout_s);
   AddQuantizeOptions(quantize, line.quantize);
+  AddKeyOptions(key, line.key);
 
   std::vector<std::string> words = arguments;
   if (words.empty()) words = {"--help"};
@@ -227,6 +275,9 @@ StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arguments
   } else if (command.get_name() == "quantize") {
     line.command = Command::kQuantize;
     INFERD_RETURN_IF_ERROR(CheckQuantize(line.quantize));
+  } else if (&command == &key) {
+    line.command = Command::kKey;
+    INFERD_RETURN_IF_ERROR(CheckKey(line.key));
   } else if (&command == &reference) {
     line.print = ConfigReferenceMarkdown();
   }

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "inferd/auth/key_ring.h"
 #include "inferd/base/status.h"
 
 namespace inferd::app {
@@ -28,6 +29,13 @@ struct ServeArguments {
 struct ClientArguments {
   std::string address = "localhost:50051";
   int64_t timeout_ms = 5'000;
+  std::string api_key_file;     // empty: INFERD_API_KEY, if set
+  std::string api_key;          // what is in it; never on the command line
+  bool tls = false;             // also by any of these
+  std::string tls_ca;           // PEM; empty: the system's
+  std::string tls_certificate;  // PEM, with `tls_key`: of this client
+  std::string tls_key;
+  std::string tls_name;  // to expect in the server's certificate; empty: the address
 };
 
 // What is unset is left to the server.
@@ -65,7 +73,14 @@ struct QuantizeArguments {
   int threads = 0;          // 0: what the process may use
 };
 
-enum class Command : uint8_t { kPrint, kServe, kChat, kHealth, kModels, kQuantize };
+// `inferd key new` and `inferd key check FILE`.
+struct KeyArguments {
+  std::string action;  // "new" or "check"
+  std::string file;    // check
+  ApiKey rights;       // new
+};
+
+enum class Command : uint8_t { kPrint, kServe, kChat, kHealth, kModels, kQuantize, kKey };
 
 // The parsed command line. `print` is what to write to standard output for
 // kPrint (help, version, the configuration reference).
@@ -77,6 +92,7 @@ struct CommandLine {
   HealthArguments health;
   ClientArguments models;
   QuantizeArguments quantize;
+  KeyArguments key;
 };
 
 // `arguments` without the program's name. INVALID_ARGUMENT for what cannot be

@@ -10,6 +10,7 @@
 #include "app/client.h"
 #include "app/command_line.h"
 #include "app/exit_codes.h"
+#include "app/key_command.h"
 #include "app/quantize_command.h"
 #include "app/serve.h"
 
@@ -42,6 +43,8 @@ int Run(int argc, char** argv) {
       return RunModels(line->models);
     case Command::kQuantize:
       return RunQuantize(line->quantize);
+    case Command::kKey:
+      return RunKey(line->key);
   }
   return kExitUsage;
 }

@@ -3,6 +3,7 @@
 
 #include <malloc.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
@@ -70,15 +71,25 @@ bool Reload(const ServeArguments& arguments, const std::vector<std::string>& env
   return true;
 }
 
+// No core file on whatever ends the process: memory holds prompts and answers. The hard
+// limit stays, so that a debugger's user can raise it again (prlimit).
+void DisableCoreDumps() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_CORE, &limit) != 0) return;
+  limit.rlim_cur = 0;
+  setrlimit(RLIMIT_CORE, &limit);
+}
+
 // The daemon after its configuration is known. The engine goes before the executor
 // and the server it reports to; so members are in reverse.
 class Daemon {
  public:
   Daemon(const ServeArguments& arguments, const std::vector<std::string>& environment,
-         LoadedConfig loaded)
+         LoadedConfig loaded, std::shared_ptr<const KeyRing> keys)
       : arguments_(arguments),
         environment_(environment),
         loaded_(std::move(loaded)),
+        keys_(std::move(keys)),
         logging_(loaded_.config.log.level, loaded_.config.log.format, StderrSink()) {}
 
   int Run() {
@@ -86,7 +97,9 @@ class Daemon {
     const SignalWatcher watcher({SIGTERM, SIGINT, SIGHUP, SIGUSR1},
                                 [this](int signal) { signals_.TryPush(std::move(signal)); });
     logger().info("inferd {} starting", kVersion);
-    if (config().server.insecure_no_auth) {
+    if (keys_ != nullptr) {
+      logger().info("{} API keys", keys_->size());
+    } else if (config().server.insecure_no_auth && config().server.tls_client_ca.empty()) {
       logger().warn("server.insecure_no_auth is set: whoever reaches the ports may use them");
     }
     // Before ports and memory are taken: does this machine have what it takes?
@@ -95,6 +108,7 @@ class Daemon {
     backend_ = std::move(*backend);
     ServerOptions options = MakeServerOptions(config());
     options.json_logs = logging_.json();
+    options.api_keys = std::move(keys_);
     StatusOr<std::unique_ptr<Server>> server =
         Server::Start(options, clock_, entropy_, logging_.logger());
     if (!server.ok()) return Fail(server.status());
@@ -152,6 +166,7 @@ class Daemon {
   const ServeArguments& arguments_;
   const std::vector<std::string>& environment_;
   LoadedConfig loaded_;
+  std::shared_ptr<const KeyRing> keys_;
   Logging logging_;
   SystemClock clock_;
   SystemEntropy entropy_;
@@ -196,12 +211,27 @@ ConfigResult LoadServeConfig(const ServeArguments& arguments,
   return result;
 }
 
+StatusOr<std::shared_ptr<const KeyRing>> LoadApiKeys(const ServerConfig& config) {
+  if (config.server.api_keys_file.empty()) return std::shared_ptr<const KeyRing>();
+  return KeyRing::Load(config.server.api_keys_file);
+}
+
 int RunServe(const ServeArguments& arguments, const std::vector<std::string>& environment) {
   ConfigResult result = LoadServeConfig(arguments, environment);
   const bool needs_model = arguments.mode != ServeMode::kPrintConfig;
   if (result.exit_code == kExitOk && needs_model && result.loaded.config.model.path.empty()) {
     result.exit_code = kExitConfig;
     result.errors = "model.path is not set: give --model DIR or a configuration file";
+  }
+  std::shared_ptr<const KeyRing> keys;
+  if (result.exit_code == kExitOk && needs_model) {
+    StatusOr<std::shared_ptr<const KeyRing>> loaded = LoadApiKeys(result.loaded.config);
+    if (loaded.ok()) {
+      keys = std::move(*loaded);
+    } else {
+      result.exit_code = kExitConfig;
+      result.errors = loaded.status().message();
+    }
   }
   if (result.exit_code != kExitOk) {
     PrintErrors(result.errors);
@@ -223,7 +253,8 @@ int RunServe(const ServeArguments& arguments, const std::vector<std::string>& en
   mallopt(M_ARENA_MAX, 2);
   signal(SIGPIPE, SIG_IGN);
   BlockSignals(kSignals);  // before any thread exists
-  Daemon daemon(arguments, environment, std::move(result.loaded));
+  if (!result.loaded.config.server.core_dumps) DisableCoreDumps();
+  Daemon daemon(arguments, environment, std::move(result.loaded), std::move(keys));
   return daemon.Run();
 }
 

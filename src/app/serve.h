@@ -1,9 +1,11 @@
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "app/command_line.h"
+#include "inferd/auth/key_ring.h"
 #include "inferd/base/status.h"
 #include "inferd/config/config_loader.h"
 
@@ -18,6 +20,9 @@ struct ConfigResult {
 };
 ConfigResult LoadServeConfig(const ServeArguments& arguments,
                              const std::vector<std::string>& environment);
+
+// The keys of server.api_keys_file, null when there is none.
+StatusOr<std::shared_ptr<const KeyRing>> LoadApiKeys(const ServerConfig& config);
 
 // `inferd serve`: runs until a signal ends it; returns the exit code. Call it
 // before any other thread exists.

@@ -26,6 +26,7 @@ ServerOptions MakeServerOptions(const ServerConfig& config) {
   options.max_connection_age_ms = config.server.max_connection_age_ms;
   options.keepalive_time_ms = config.server.keepalive_time_ms;
   options.keepalive_timeout_ms = config.server.keepalive_timeout_ms;
+  options.client_certificates = !config.server.tls_client_ca.empty();
   options.reflection = config.server.reflection;
   options.tokenizer_threads = config.server.tokenizer_threads;
   options.tokenizer_queue = config.server.tokenizer_queue;

@@ -83,6 +83,9 @@ constexpr std::array kKeys{
               "Prompts waiting for those threads; past it requests are refused."},
     ConfigKey{"server.detokenizer_threads", "", kInteger, FIELD(server.detokenizer_threads), 1, 256,
               "", "Threads that turn tokens into text."},
+    ConfigKey{"server.core_dumps", "", kBoolean, FIELD(server.core_dumps), 0, 0, "",
+              "Leave the limit on core files as it is. They hold prompts, answers and whatever "
+              "clients sent, so by default none is written."},
     // ---- http ----
     ConfigKey{"http.enabled", "http", kBoolean, FIELD(http.enabled), 0, 0, "",
               "Serve /metrics, /healthz, /readyz and /version on a side port of their own, "

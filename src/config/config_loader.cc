@@ -1,5 +1,7 @@
 #include "inferd/config/config_loader.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <cctype>
 #include <fstream>
@@ -74,9 +76,23 @@ std::string NearestOf(const std::string& name, const YAML::Node& value) {
   return std::string(NearestConfigKey(name).name);
 }
 
-bool IsLoopback(std::string_view host) {
-  return host == "localhost" || host == "::1" || host == "[::1]" || host.rfind("127.", 0) == 0 ||
-         host.rfind("unix:", 0) == 0;
+bool IsUnixSocket(std::string_view address) {
+  return address.rfind("unix:/", 0) == 0 && address.size() > 6;
+}
+
+// An address, not a name: 127.example.org may be anywhere.
+bool IsLoopback(const std::string& host) {
+  if (host == "localhost" || host == "::1" || host == "[::1]" || IsUnixSocket(host)) return true;
+  in_addr address{};
+  return inet_pton(AF_INET, host.c_str(), &address) == 1 && ntohl(address.s_addr) >> 24 == 127;
+}
+
+// "host:port" of a loopback address.
+bool IsLoopbackAddress(const std::string& address) {
+  const size_t colon = address.rfind(':');
+  if (colon == std::string::npos || !IsLoopback(address.substr(0, colon))) return false;
+  const StatusOr<int64_t> port = config::ParseInteger(address.substr(colon + 1));
+  return port.ok() && *port >= 0 && *port <= 65535;
 }
 
 bool NeedsQuotes(std::string_view text) {
@@ -213,6 +229,38 @@ StatusOr<LoadedConfig> ConfigLoader::Finish() const {
   return loaded_;
 }
 
+namespace {
+
+// Who may reach the ports, and with what.
+void CheckAccess(const ServerConfig& config, ErrorList* errors) {
+  const ServerConfig::Server& server = config.server;
+  if (server.tls_certificate.empty() != server.tls_key.empty()) {
+    errors->Add("server.tls_certificate and server.tls_key: either needs the other");
+  }
+  if (!server.tls_client_ca.empty() && server.tls_certificate.empty()) {
+    errors->Add("server.tls_client_ca: needs server.tls_certificate");
+  }
+  if (!config.admin.address.empty() && !IsUnixSocket(config.admin.address) &&
+      !IsLoopbackAddress(config.admin.address)) {
+    errors->Add("admin.address: must be unix:/path or a loopback address and a port");
+  }
+  if (server.insecure_no_auth) return;
+  const bool asks = !server.api_keys_file.empty() || !server.tls_client_ca.empty();
+  if (!asks && !IsLoopback(server.host)) {
+    errors->Add("server.host: " + server.host +
+                " can be reached from other machines and anybody could use it; set "
+                "server.api_keys_file, server.tls_client_ca, or server.insecure_no_auth to "
+                "accept that");
+  }
+  if (config.http.enabled && !IsLoopback(config.http.host)) {
+    errors->Add("http.host: " + config.http.host +
+                " can be reached from other machines and the side port asks for no key; use the "
+                "main port, or set server.insecure_no_auth to accept that");
+  }
+}
+
+}  // namespace
+
 Status CheckConfig(const ServerConfig& config) {
   ErrorList errors;
   const ServerConfig::Engine& engine = config.engine;
@@ -226,18 +274,7 @@ Status CheckConfig(const ServerConfig& config) {
   if (config.limits.default_deadline_ms > config.limits.max_deadline_ms) {
     errors.Add("limits.default_deadline: must not be longer than limits.max_deadline");
   }
-  if (!config.server.insecure_no_auth) {
-    if (!IsLoopback(config.server.host)) {
-      errors.Add("server.host: " + config.server.host +
-                 " can be reached from other machines and there is no authentication; set "
-                 "server.insecure_no_auth to accept that");
-    }
-    if (config.http.enabled && !IsLoopback(config.http.host)) {
-      errors.Add("http.host: " + config.http.host +
-                 " can be reached from other machines and there is no authentication; set "
-                 "server.insecure_no_auth to accept that");
-    }
-  }
+  CheckAccess(config, &errors);
   if (config.http.enabled && config.http.port != 0 && config.http.port == config.server.port &&
       config.http.host == config.server.host) {
     errors.Add("http.port: the same as server.port");

@@ -103,6 +103,7 @@ std::string FormatAccessLine(const AccessRecord& record, bool json) {
   line.Millis("ttft_ms", record.summary.ttft_us);
   line.Millis("e2e_ms", record.e2e_us);
   if (!record.finish_reason.empty()) line.Text("finish_reason", record.finish_reason);
+  if (record.caller.key != nullptr) line.Text("key_id", record.caller.key->id);
   line.Text("peer", record.caller.peer);
   return line.Take();
 }

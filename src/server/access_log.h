@@ -6,15 +6,20 @@
 #include <string_view>
 
 #include "inferd/base/status.h"
+#include "server/authorizer.h"
 #include "server/client_stream.h"
+#include "server/errors.h"
 #include "server/rpc_method.h"
 #include "spdlog/logger.h"
 
 namespace inferd {
 
-// Who calls; every string comes from the client and is escaped when logged.
+// Who calls; every string comes from the client and is escaped when logged. Whoever
+// makes one says what its credentials are worth: until then it may do nothing.
 struct CallerInfo {
   RpcMethod method = RpcMethod::kGetLoad;
+  Status access = UnauthenticatedError("nobody said who calls");
+  Principal key;  // of an OK `access`; null: nobody has to say
   std::string request_id;
   std::string trace_id;
   std::string peer;

@@ -21,7 +21,7 @@ template <typename Request>
 Admitted AdmitAny(FrontEnd& front, const GenerationCall::Arrival& arrival, Protocol protocol,
                   bool streaming, const char* id_prefix, const Request& message) {
   Admitted admitted{{}, UnexpectedError()};
-  auto model = front.Model();
+  auto model = front.ModelFor(arrival.caller);
   if (!model.ok()) {
     admitted.request = model.status();
     return admitted;

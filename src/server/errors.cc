@@ -66,6 +66,13 @@ Status StreamMismatchError(std::string_view right_rpc) {
                       "STREAM_MISMATCH");
 }
 
+Status UnauthenticatedError(std::string_view message) {
+  return Make(StatusCode::kUnauthenticated, message, "UNAUTHENTICATED");
+}
+Status PermissionDeniedError(std::string_view message, std::string_view reason) {
+  return Make(StatusCode::kPermissionDenied, message, reason);
+}
+
 Status NotReadyError() {
   return Make(StatusCode::kUnavailable, "the model is still loading", "NOT_READY", 2000);
 }

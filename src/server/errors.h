@@ -20,6 +20,10 @@ Status ModelNotFoundError(std::string_view asked, const ServedModel& model);
 Status ContextLengthError(int64_t prompt_tokens, int64_t max_new_tokens, int32_t max_model_len);
 Status StreamMismatchError(std::string_view right_rpc);
 
+// Messages that tell nobody how near a guess was.
+Status UnauthenticatedError(std::string_view message);
+Status PermissionDeniedError(std::string_view message, std::string_view reason);
+
 Status NotReadyError();
 Status DrainingError();
 Status EngineDeadError();

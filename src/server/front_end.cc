@@ -25,6 +25,7 @@ FrontEnd::FrontEnd(const ServerOptions& options, const Clock& clock, EntropySour
       logger_(OrNull(std::move(logger))),
       cache_key_{entropy.Next64(), entropy.Next64()},
       start_unix_us_(clock.UnixUs()),
+      authorizer_(clock, options.api_keys, options.client_certificates),
       metrics_(options_, accounting_, clock),
       router_(options_.detokenizer_threads),
       tokenizers_(options_.tokenizer_threads, static_cast<size_t>(options_.tokenizer_queue)) {
@@ -67,6 +68,13 @@ StatusOr<std::shared_ptr<const AttachedModel>> FrontEnd::Model() const {
   if (state_ == ServerState::kFailed) return attached_ ? EngineDeadError() : LoadFailedError();
   if (attached_ == nullptr) return NotReadyError();
   return attached_;
+}
+
+StatusOr<std::shared_ptr<const AttachedModel>> FrontEnd::ModelFor(const CallerInfo& caller) const {
+  INFERD_RETURN_IF_ERROR(caller.access);
+  INFERD_ASSIGN_OR_RETURN(std::shared_ptr<const AttachedModel> attached, Model());
+  INFERD_RETURN_IF_ERROR(CheckModelAccess(caller.key, attached->model));
+  return attached;
 }
 
 std::shared_ptr<const AttachedModel> FrontEnd::model_or_null() const {

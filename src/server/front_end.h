@@ -8,6 +8,7 @@
 #include "inferd/server/server.h"
 #include "server/access_log.h"
 #include "server/accounting.h"
+#include "server/authorizer.h"
 #include "server/event_router.h"
 #include "server/metrics.h"
 #include "server/worker_pool.h"
@@ -37,6 +38,8 @@ class FrontEnd {
 
   // The model, or why there is none to use.
   StatusOr<std::shared_ptr<const AttachedModel>> Model() const;
+  // The same for somebody: also why they may not use it.
+  StatusOr<std::shared_ptr<const AttachedModel>> ModelFor(const CallerInfo& caller) const;
   // Null before Attach.
   std::shared_ptr<const AttachedModel> model_or_null() const;
 
@@ -51,6 +54,7 @@ class FrontEnd {
   const HashKey& cache_key() const { return cache_key_; }
   const std::string& instance_id() const { return instance_id_; }
   int64_t start_unix_us() const { return start_unix_us_; }
+  Authorizer& authorizer() { return authorizer_; }
   Accounting& accounting() { return accounting_; }
   Metrics& metrics() { return metrics_; }
   EventRouter& router() { return router_; }
@@ -71,6 +75,7 @@ class FrontEnd {
   ServerState state_ = ServerState::kLoading;      // guarded by mutex_
   std::shared_ptr<const AttachedModel> attached_;  // guarded by mutex_
 
+  Authorizer authorizer_;
   Accounting accounting_;
   Metrics metrics_;
   EventRouter router_;

@@ -31,12 +31,17 @@ void GenerationCall::StartOnPool(std::shared_ptr<const AttachedModel> model,
 
 bool GenerationCall::Accept(std::shared_ptr<const AttachedModel> model,
                             const GenerationRequest& request) {
+  Status refusal;
   {
-    // Under the lock, so that what is accepted and registered is what End undoes.
+    // Under the lock, so that what is taken, accepted and registered is what End undoes.
     std::lock_guard lock(mutex_);
     if (ended_) return false;
     model_ = std::move(model);
-    accepted_ = front_.accounting().TryAccept();
+    refusal = TakeQuota();
+    if (refusal.ok()) {
+      accepted_ = front_.accounting().TryAccept();
+      if (!accepted_) refusal = DrainingError();
+    }
     if (accepted_) {
       record_.num_choices = request.num_choices;
       record_.asked_tokens = request.max_new_tokens.value_or(0);
@@ -44,8 +49,18 @@ bool GenerationCall::Accept(std::shared_ptr<const AttachedModel> model,
       return true;
     }
   }
-  End(DrainingError());
+  End(refusal);
   return false;
+}
+
+Status GenerationCall::TakeQuota() {
+  const CallerInfo& caller = arrival_.caller;
+  INFERD_RETURN_IF_ERROR(caller.access);
+  INFERD_RETURN_IF_ERROR(CheckModelAccess(caller.key, model_->model));
+  INFERD_ASSIGN_OR_RETURN(QuotaShare quota,
+                          QuotaShare::Take(front_.authorizer().limiter(), caller.key));
+  quota_.emplace(std::move(quota));
+  return OkStatus();
 }
 
 void GenerationCall::Prepare(GenerationRequest& request) {
@@ -81,9 +96,9 @@ Status GenerationCall::PrepareAndSubmit(GenerationRequest& request) {
     std::lock_guard lock(mutex_);
     record_.summary.usage.prompt_tokens = facts.num_tokens;
   }
-  INFERD_ASSIGN_OR_RETURN(RequestSpec spec,
-                          BuildSpec(request, std::move(rendered.tokens), model_->model,
-                                    front_.cache_key(), front_.entropy()));
+  INFERD_ASSIGN_OR_RETURN(
+      RequestSpec spec, BuildSpec(request, std::move(rendered.tokens), model_->model, CacheScope(),
+                                  front_.entropy()));
   spec.id = id_;
   spec.deadline_us = arrival_.deadline_us;
   if (request.time_limit_ms) {
@@ -103,6 +118,11 @@ Status GenerationCall::PrepareAndSubmit(GenerationRequest& request) {
   INFERD_RETURN_IF_ERROR(model_->engine.Submit(std::move(spec)));
   submitted_ = true;
   return OkStatus();
+}
+
+CacheScopeKey GenerationCall::CacheScope() const {
+  const Principal& key = arrival_.caller.key;
+  return {front_.cache_key(), key == nullptr ? std::string_view() : std::string_view(key->tenant)};
 }
 
 void GenerationCall::MakeDecoders(const GenerationRequest& request) {
@@ -252,6 +272,7 @@ void GenerationCall::End(const Status& status) {
   CallRecord record;
   bool submitted = false;
   bool accepted = false;
+  std::optional<QuotaShare> quota;  // given back when this returns
   {
     std::lock_guard lock(mutex_);
     if (ended_) return;
@@ -259,7 +280,10 @@ void GenerationCall::End(const Status& status) {
     submitted = submitted_;
     accepted = accepted_;
     record = record_;
+    if (quota_) quota.emplace(*std::move(quota_));
   }
+  const CallUsage& usage = record.summary.usage;
+  if (quota) quota->Charge(int64_t{usage.prompt_tokens} + usage.completion_tokens);
   if (submitted && !status.ok()) model_->engine.CancelRequest(id_);
   if (accepted) front_.router().Unregister(id_);
   Report(status, record, accepted);

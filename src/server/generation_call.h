@@ -3,14 +3,17 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "server/authorizer.h"
 #include "server/call_record.h"
 #include "server/choice_decoder.h"
 #include "server/client_stream.h"
 #include "server/front_end.h"
 #include "server/generation_request.h"
+#include "server/prepare.h"
 
 namespace inferd {
 
@@ -46,8 +49,13 @@ class GenerationCall final : public EventTarget,
   void OnBatchEnd() override;
 
  private:
-  // False when it has ended: cancelled already, or the server is shutting down.
+  // False when it has ended: cancelled already, not allowed, or the server is
+  // shutting down.
   bool Accept(std::shared_ptr<const AttachedModel> model, const GenerationRequest& request);
+  // What the caller may not do, or not now. Before anything waits or is computed, and
+  // whoever made the call: nothing goes on without this. mutex_ held.
+  Status TakeQuota();
+  CacheScopeKey CacheScope() const;
   void Prepare(GenerationRequest& request);
   Status PrepareAndSubmit(GenerationRequest& request);
   void MakeDecoders(const GenerationRequest& request);
@@ -69,10 +77,11 @@ class GenerationCall final : public EventTarget,
   bool time_limited_ = false;                   // the deadline means a partial answer; as above
 
   mutable std::mutex mutex_;
-  bool accepted_ = false;   // guarded by mutex_
-  bool submitted_ = false;  // guarded by mutex_
-  bool ended_ = false;      // guarded by mutex_
-  CallRecord record_;       // guarded by mutex_
+  bool accepted_ = false;            // guarded by mutex_
+  bool submitted_ = false;           // guarded by mutex_
+  bool ended_ = false;               // guarded by mutex_
+  CallRecord record_;                // guarded by mutex_
+  std::optional<QuotaShare> quota_;  // guarded by mutex_
 
   // Written before the request is submitted, then of the detokenizer thread only.
   std::vector<std::unique_ptr<ChoiceDecoder>> decoders_;

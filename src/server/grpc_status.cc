@@ -42,6 +42,13 @@ void PackDetail(const ErrorDetail& detail, const std::string& message, google::r
         static_cast<int32_t>(detail.retry_after_ms % 1000 * 1'000'000));
     Pack(retry, rich);
   }
+  if (detail.reason == "RATE_LIMITED") {
+    google::rpc::QuotaFailure quota;
+    auto* violation = quota.add_violations();
+    violation->set_subject("tenant");
+    violation->set_description(message);
+    Pack(quota, rich);
+  }
   if (detail.reason == "MODEL_NOT_FOUND") {
     google::rpc::ResourceInfo resource;
     resource.set_resource_type("model");

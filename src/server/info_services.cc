@@ -40,22 +40,35 @@ class ModelServiceImpl final : public v1::ModelService::CallbackService {
   grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* context,
                                        const v1::ListModelsRequest*,
                                        v1::ListModelsResponse* response) override {
-    auto model = front_.Model();
-    if (model.ok()) FillModel((*model)->model, response->add_models());
-    return Done(front_, RpcMethod::kListModels, model.status(), context);
+    return Done(front_, RpcMethod::kListModels, List(*context, response), context);
   }
 
   grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context,
                                      const v1::GetModelRequest* request,
                                      v1::Model* response) override {
-    auto model = front_.Model();
-    Status status = model.status();
-    if (model.ok()) status = ValidateModelName(request->model(), (*model)->model);
-    if (status.ok()) FillModel((*model)->model, response);
-    return Done(front_, RpcMethod::kGetModel, status, context);
+    return Done(front_, RpcMethod::kGetModel, Get(*context, *request, response), context);
   }
 
  private:
+  // A model that the key may not use is not there for it.
+  Status List(const grpc::CallbackServerContext& context, v1::ListModelsResponse* response) const {
+    INFERD_ASSIGN_OR_RETURN(const Principal principal, AuthenticateRpc(context, front_));
+    INFERD_ASSIGN_OR_RETURN(const auto attached, front_.Model());
+    if (CheckModelAccess(principal, attached->model).ok()) {
+      FillModel(attached->model, response->add_models());
+    }
+    return OkStatus();
+  }
+  Status Get(const grpc::CallbackServerContext& context, const v1::GetModelRequest& request,
+             v1::Model* response) const {
+    INFERD_ASSIGN_OR_RETURN(const Principal principal, AuthenticateRpc(context, front_));
+    INFERD_ASSIGN_OR_RETURN(const auto attached, front_.Model());
+    INFERD_RETURN_IF_ERROR(CheckModelAccess(principal, attached->model));
+    INFERD_RETURN_IF_ERROR(ValidateModelName(request.model(), attached->model));
+    FillModel(attached->model, response);
+    return OkStatus();
+  }
+
   FrontEnd& front_;
 };
 
@@ -81,6 +94,24 @@ class ServerServiceImpl final : public v1::ServerService::CallbackService {
   grpc::ServerUnaryReactor* GetServerInfo(grpc::CallbackServerContext* context,
                                           const v1::GetServerInfoRequest*,
                                           v1::GetServerInfoResponse* out) override {
+    const Status access = AuthenticateRpc(*context, front_).status();
+    if (access.ok()) FillInfo(out);
+    return Done(front_, RpcMethod::kGetServerInfo, access, context);
+  }
+
+  grpc::ServerUnaryReactor* GetLoad(grpc::CallbackServerContext* context, const v1::GetLoadRequest*,
+                                    v1::GetLoadResponse* response) override {
+    Status status = AuthenticateRpc(*context, front_).status();
+    if (status.ok()) {
+      auto attached = front_.Model();
+      status = attached.status();
+      if (attached.ok()) FillLoad(**attached, response->add_engines());
+    }
+    return Done(front_, RpcMethod::kGetLoad, status, context);
+  }
+
+ private:
+  void FillInfo(v1::GetServerInfoResponse* out) const {
     out->set_version(front_.options().version);
     out->set_git_commit(front_.options().git_commit);
     out->set_api_version(kApiVersion);
@@ -101,17 +132,7 @@ class ServerServiceImpl final : public v1::ServerService::CallbackService {
       v1::Device* device = out->add_devices();
       device->set_name(model.device.empty() ? model.backend : model.device);
     }
-    return Done(front_, RpcMethod::kGetServerInfo, OkStatus(), context);
   }
-
-  grpc::ServerUnaryReactor* GetLoad(grpc::CallbackServerContext* context, const v1::GetLoadRequest*,
-                                    v1::GetLoadResponse* response) override {
-    auto attached = front_.Model();
-    if (attached.ok()) FillLoad(**attached, response->add_engines());
-    return Done(front_, RpcMethod::kGetLoad, attached.status(), context);
-  }
-
- private:
   void FillLoad(const AttachedModel& attached, v1::EngineLoad* out) const {
     const EngineStats stats = attached.engine.Stats();
     const LoadSampler::Rates rates = load_.Get();

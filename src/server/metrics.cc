@@ -33,8 +33,9 @@ constexpr std::array<std::string_view, 14> kCodes = {"OK",
                                                      "INTERNAL",
                                                      "UNAVAILABLE",
                                                      "UNKNOWN"};
-constexpr std::array<std::string_view, 7> kRejections = {
-    "queue_full", "queue_timeout", "deadline", "draining", "not_ready", "too_large", "invalid"};
+constexpr std::array<std::string_view, 10> kRejections = {
+    "queue_full", "queue_timeout", "deadline",        "draining",          "not_ready",
+    "too_large",  "rate_limited",  "unauthenticated", "permission_denied", "invalid"};
 
 // A deadline that passed during the work is no refusal; one that the queue would
 // have outlasted comes with the estimate.
@@ -57,6 +58,9 @@ std::string_view RejectionOf(const Status& status) {
   if (reason == "DRAINING") return "draining";
   if (reason == "NOT_READY") return "not_ready";
   if (reason == "CONTEXT_LENGTH_EXCEEDED") return "too_large";
+  if (reason == "RATE_LIMITED") return "rate_limited";
+  if (status.code() == StatusCode::kUnauthenticated) return "unauthenticated";
+  if (status.code() == StatusCode::kPermissionDenied) return "permission_denied";
   if (status.code() == StatusCode::kInvalidArgument || status.code() == StatusCode::kNotFound) {
     return "invalid";
   }

@@ -65,8 +65,12 @@ StatusOr<std::vector<TextSegment>> RenderChat(const ChatPrompt& chat, const Serv
   return segments;
 }
 
-Hash128 ScopeOf(const std::string& salt, const HashKey& key) {
-  return SipHash128(key, std::as_bytes(std::span(salt.data(), salt.size())));
+Hash128 ScopeOf(const CacheScopeKey& scope, const std::optional<std::string>& salt) {
+  if (scope.tenant.empty() && !salt) return {};
+  // With the length first, so that no tenant and salt read like others.
+  std::string text = std::to_string(scope.tenant.size()) + ":" + std::string(scope.tenant);
+  if (salt) text += ":" + *salt;
+  return SipHash128(scope.key, std::as_bytes(std::span(text.data(), text.size())));
 }
 
 }  // namespace
@@ -97,7 +101,7 @@ StatusOr<RenderedTokens> RenderAndEncode(const GenerationRequest& request, const
 }
 
 StatusOr<RequestSpec> BuildSpec(const GenerationRequest& request, std::vector<TokenId> tokens,
-                                const ServedModel& model, const HashKey& cache_key,
+                                const ServedModel& model, const CacheScopeKey& scope,
                                 EntropySource& entropy) {
   const auto num_prompt = static_cast<int64_t>(tokens.size());
   const int64_t room = model.max_model_len - num_prompt;
@@ -132,7 +136,7 @@ StatusOr<RequestSpec> BuildSpec(const GenerationRequest& request, std::vector<To
   spec.sampling.min_tokens = request.min_tokens;
   if (request.min_tokens > 0) spec.sampling.banned_until_min = stops;
   spec.priority = request.priority;
-  if (request.cache_salt) spec.cache_scope = ScopeOf(*request.cache_salt, cache_key);
+  spec.cache_scope = ScopeOf(scope, request.cache_salt);
   return spec;
 }
 

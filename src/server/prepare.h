@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "inferd/base/clock.h"
@@ -26,10 +27,17 @@ struct RenderedTokens {
 StatusOr<RenderedTokens> RenderAndEncode(const GenerationRequest& request, const ServedModel& model,
                                          const Clock& clock);
 
+// Whose prefix cache a request uses. Tenants share nothing with each other; a
+// cache_salt divides a tenant's part further.
+struct CacheScopeKey {
+  HashKey key;
+  std::string_view tenant;  // empty: nobody has to say who they are
+};
+
 // Everything but id and deadline. CONTEXT_LENGTH_EXCEEDED when prompt and answer
-// do not fit; `cache_key` keys the scope of a cache_salt.
+// do not fit.
 StatusOr<RequestSpec> BuildSpec(const GenerationRequest& request, std::vector<TokenId> tokens,
-                                const ServedModel& model, const HashKey& cache_key,
+                                const ServedModel& model, const CacheScopeKey& scope,
                                 EntropySource& entropy);
 
 }  // namespace inferd

@@ -9,6 +9,8 @@
 
 #include "grpc/reflection/v1/reflection.grpc.pb.h"
 #include "grpc/reflection/v1alpha/reflection.grpc.pb.h"
+#include "server/grpc_status.h"
+#include "server/rpc_context.h"
 
 namespace inferd {
 namespace {
@@ -113,8 +115,12 @@ template <typename Version>
 class Reactor final
     : public grpc::ServerBidiReactor<typename Version::Request, typename Version::Response> {
  public:
-  explicit Reactor(const std::vector<std::string>& services) : services_(services) {
-    this->StartRead(&request_);
+  Reactor(const std::vector<std::string>& services, const Status& access) : services_(services) {
+    if (access.ok()) {
+      this->StartRead(&request_);
+    } else {
+      this->Finish(ToGrpcStatus(access));
+    }
   }
   void OnReadDone(bool ok) override {
     if (!ok) {
@@ -143,23 +149,27 @@ class Reactor final
 template <typename Version>
 class ReflectionService final : public Version::Service {
  public:
-  explicit ReflectionService(std::vector<std::string> services) : services_(std::move(services)) {}
+  ReflectionService(FrontEnd& front, std::vector<std::string> services)
+      : front_(front), services_(std::move(services)) {}
   grpc::ServerBidiReactor<typename Version::Request, typename Version::Response>*
-  ServerReflectionInfo(grpc::CallbackServerContext*) override {
-    return new Reactor<Version>(services_);
+  ServerReflectionInfo(grpc::CallbackServerContext* context) override {
+    return new Reactor<Version>(services_, AuthenticateRpc(*context, front_).status());
   }
 
  private:
+  FrontEnd& front_;
   const std::vector<std::string> services_;
 };
 
 }  // namespace
 
-std::unique_ptr<grpc::Service> MakeReflectionV1(std::vector<std::string> service_names) {
-  return std::make_unique<ReflectionService<V1>>(std::move(service_names));
+std::unique_ptr<grpc::Service> MakeReflectionV1(FrontEnd& front,
+                                                std::vector<std::string> service_names) {
+  return std::make_unique<ReflectionService<V1>>(front, std::move(service_names));
 }
-std::unique_ptr<grpc::Service> MakeReflectionV1Alpha(std::vector<std::string> service_names) {
-  return std::make_unique<ReflectionService<V1Alpha>>(std::move(service_names));
+std::unique_ptr<grpc::Service> MakeReflectionV1Alpha(FrontEnd& front,
+                                                     std::vector<std::string> service_names) {
+  return std::make_unique<ReflectionService<V1Alpha>>(front, std::move(service_names));
 }
 
 }  // namespace inferd

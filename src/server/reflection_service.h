@@ -7,10 +7,15 @@
 #include <string>
 #include <vector>
 
+#include "server/front_end.h"
+
 namespace inferd {
 
-// Answers for the named services and every file of the generated pool.
-std::unique_ptr<grpc::Service> MakeReflectionV1(std::vector<std::string> service_names);
-std::unique_ptr<grpc::Service> MakeReflectionV1Alpha(std::vector<std::string> service_names);
+// Answers for the named services and every file of the generated pool. `front` must
+// outlive the gRPC server.
+std::unique_ptr<grpc::Service> MakeReflectionV1(FrontEnd& front,
+                                                std::vector<std::string> service_names);
+std::unique_ptr<grpc::Service> MakeReflectionV1Alpha(FrontEnd& front,
+                                                     std::vector<std::string> service_names);
 
 }  // namespace inferd

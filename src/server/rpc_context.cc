@@ -26,10 +26,20 @@ void AddMillis(const char* key, int64_t us, grpc::CallbackServerContext* context
 
 }  // namespace
 
+StatusOr<Principal> AuthenticateRpc(const grpc::CallbackServerContext& context, FrontEnd& front) {
+  Credentials credentials;
+  credentials.authorization = MetadataValue(context, "authorization");
+  credentials.x_api_key = MetadataValue(context, "x-api-key");
+  return front.authorizer().Authenticate(credentials);
+}
+
 CallerInfo ReadCaller(RpcMethod method, const grpc::CallbackServerContext& context,
                       FrontEnd& front) {
   CallerInfo caller;
   caller.method = method;
+  StatusOr<Principal> principal = AuthenticateRpc(context, front);
+  caller.access = principal.status();
+  if (principal.ok()) caller.key = *std::move(principal);
   const std::string_view id = MetadataValue(context, "x-request-id");
   caller.request_id = IsValidRequestId(id) ? std::string(id) : front.RandomId();
   caller.trace_id = TraceIdOf(MetadataValue(context, "traceparent"));

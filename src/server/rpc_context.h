@@ -4,12 +4,16 @@
 #include <grpcpp/server_context.h>
 
 #include "server/access_log.h"
+#include "server/authorizer.h"
 #include "server/client_stream.h"
 #include "server/front_end.h"
 
 namespace inferd {
 
-// Caller's id (its own x-request-id when valid, else a random one), trace, peer.
+// Who calls, or UNAUTHENTICATED. Every rpc but health begins with this.
+StatusOr<Principal> AuthenticateRpc(const grpc::CallbackServerContext& context, FrontEnd& front);
+
+// Caller's rights, id (its own x-request-id when valid, else a random one), trace, peer.
 CallerInfo ReadCaller(RpcMethod method, const grpc::CallbackServerContext& context,
                       FrontEnd& front);
 

@@ -26,9 +26,10 @@ enum class RpcMethod : uint8_t {
   kHttpGetModel,
   kHttpTokenize,
   kHttpDetokenize,
-  kHttpOther,  // no route, or not one for this method
+  kHttpOther,   // no route, or not one for this method
+  kUnknownRpc,  // no such rpc
 };
-inline constexpr size_t kNumRpcMethods = 18;
+inline constexpr size_t kNumRpcMethods = 19;
 
 inline std::string_view RpcMethodName(RpcMethod method) {
   constexpr std::array<std::string_view, kNumRpcMethods> kNames = {
@@ -50,6 +51,7 @@ inline std::string_view RpcMethodName(RpcMethod method) {
       "POST /tokenize",
       "POST /detokenize",
       "http/other",
+      "unknown",
   };
   return kNames[static_cast<size_t>(method)];
 }

@@ -20,6 +20,7 @@
 #include "server/load_sampler.h"
 #include "server/reflection_service.h"
 #include "server/stall_watch.h"
+#include "server/unknown_service.h"
 
 namespace inferd {
 namespace {
@@ -66,6 +67,10 @@ class ServerImpl final : public Server {
     std::lock_guard lock(mutex_);
     front_.SetState(ServerState::kFailed);
     health_.SetServing(false);
+  }
+
+  void SetApiKeys(std::shared_ptr<const KeyRing> keys) override {
+    front_.authorizer().SetKeys(std::move(keys));
   }
 
   void ReportReload(bool successful) override { front_.metrics().ConfigReloaded(successful); }
@@ -130,6 +135,7 @@ class ServerImpl final : public Server {
   StallWatch stall_watch_;
   LoadSampler load_;
   HealthService health_;
+  UnknownService unknown_{front_};
   std::vector<std::unique_ptr<grpc::Service>> services_;
   std::unique_ptr<grpc::Server> grpc_;
   std::unique_ptr<HttpPort> http_;
@@ -180,11 +186,12 @@ Status ServerImpl::StartGrpc() {
     std::vector<std::string> names = PublicServices();
     names.insert(names.end(), {"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection",
                                "grpc.reflection.v1alpha.ServerReflection"});
-    services_.push_back(MakeReflectionV1(names));
-    services_.push_back(MakeReflectionV1Alpha(names));
+    services_.push_back(MakeReflectionV1(front_, names));
+    services_.push_back(MakeReflectionV1Alpha(front_, names));
   }
   for (const auto& service : services_) builder.RegisterService(service.get());
   builder.RegisterService(&health_);
+  builder.RegisterCallbackGenericService(&unknown_);
   grpc_ = builder.BuildAndStart();
   if (grpc_ == nullptr || grpc_port_ <= 0) {
     return UnavailableError("cannot listen for gRPC on " + options.grpc_address +

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -29,12 +30,10 @@ class PooledReactor final : public grpc::ServerUnaryReactor {
         start_us_(front.clock().NowUs()) {}
 
   void Start() {
-    auto model = front_.Model();
-    if (!model.ok()) {
-      Done(model.status());
+    if (const Status status = TakeModel(); !status.ok()) {
+      Done(status);
       return;
     }
-    model_ = *model;
     if (!front_.tokenizers().TryRun([this] { Run(); })) {
       Done(QueueFullError("the tokenizer queue"));
     }
@@ -43,6 +42,15 @@ class PooledReactor final : public grpc::ServerUnaryReactor {
   void OnDone() override { delete this; }
 
  private:
+  // The model, if the caller may use it now.
+  Status TakeModel() {
+    INFERD_ASSIGN_OR_RETURN(model_, front_.ModelFor(caller_));
+    INFERD_ASSIGN_OR_RETURN(QuotaShare quota,
+                            QuotaShare::Take(front_.authorizer().limiter(), caller_.key));
+    quota_.emplace(std::move(quota));
+    return OkStatus();
+  }
+
   void Run() {
     if (context_->IsCancelled()) {
       Done(ClientCancelledError());
@@ -74,6 +82,7 @@ class PooledReactor final : public grpc::ServerUnaryReactor {
   const Work work_;
   const int64_t start_us_;
   std::shared_ptr<const AttachedModel> model_;
+  std::optional<QuotaShare> quota_;  // until the call is done
 };
 
 class TokenizerServiceImpl final : public v1::TokenizerService::CallbackService {

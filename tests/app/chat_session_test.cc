@@ -62,7 +62,7 @@ class ChatSessionTest : public ::testing::Test {
     ASSERT_NE(server_, nullptr);
     arguments_.client.address = "127.0.0.1:" + std::to_string(port);
     arguments_.client.timeout_ms = 30'000;
-    stub_ = v1::ChatService::NewStub(MakeChannel(arguments_.client));
+    stub_ = v1::ChatService::NewStub(*MakeChannel(arguments_.client));
   }
   void TearDown() override { server_->Shutdown(); }
 
@@ -135,7 +135,7 @@ TEST_F(ChatSessionTest, UnsetOptionsStayUnset) {
 
 TEST_F(ChatSessionTest, NoServer) {
   arguments_.client.address = "127.0.0.1:1";
-  const auto stub = v1::ChatService::NewStub(MakeChannel(arguments_.client));
+  const auto stub = v1::ChatService::NewStub(*MakeChannel(arguments_.client));
   ChatSession session(*stub, arguments_);
   EXPECT_EQ(Ask(session, "x").status.error_code(), grpc::StatusCode::UNAVAILABLE);
 }

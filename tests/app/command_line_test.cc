@@ -121,6 +121,26 @@ TEST(CommandLine, Quantize) {
   EXPECT_THAT(ErrorOf({"quantize", "--method", "int8", "in", "out", "more"}), HasSubstr("more"));
 }
 
+TEST(CommandLine, Key) {
+  const CommandLine line = Parse({"key", "new", "--id", "alice", "--tenant=team", "--models", "a,b",
+                                  "--rpm=60", "--tpm", "1000", "--concurrent=2", "--admin"});
+  EXPECT_EQ(line.command, Command::kKey);
+  EXPECT_EQ(line.key.action, "new");
+  const ApiKey& rights = line.key.rights;
+  EXPECT_EQ(rights.id, "alice");
+  EXPECT_EQ(rights.tenant, "team");
+  EXPECT_EQ(rights.models, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(rights.requests_per_minute, 60);
+  EXPECT_EQ(rights.tokens_per_minute, 1000);
+  EXPECT_EQ(rights.max_concurrent, 2);
+  EXPECT_TRUE(rights.admin);
+  EXPECT_EQ(Parse({"key", "check", "keys.yaml"}).key.file, "keys.yaml");
+  EXPECT_THAT(ErrorOf({"key", "check"}), HasSubstr("needs a file"));
+  EXPECT_THAT(ErrorOf({"key", "new", "secret"}), HasSubstr("takes no file"));
+  EXPECT_THAT(ErrorOf({"key", "old"}), HasSubstr("old"));
+  EXPECT_THAT(ErrorOf({"key", "new", "--rpm=-1"}), HasSubstr("--rpm"));
+}
+
 TEST(CommandLine, TextsToPrint) {
   EXPECT_THAT(Parse({"--version"}).print, HasSubstr("inferd 0."));
   EXPECT_THAT(Parse({"--help"}).print, HasSubstr("serve"));

@@ -20,6 +20,7 @@ class FakeServer final : public Server {
   OutputSink& sink() override { return sink_; }
   void Attach(ServedModel, Engine&) override {}
   void Fail() override { Note("fail"); }
+  void SetApiKeys(std::shared_ptr<const KeyRing>) override { Note("keys"); }
   void ReportReload(bool) override {}
   void StartDraining() override { Note("drain"); }
   bool Shutdown(int64_t timeout_ms) override {

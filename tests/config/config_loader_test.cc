@@ -156,16 +156,61 @@ TEST(CheckConfig, FindsContradictions) {
   EXPECT_THAT(message, HasSubstr("http.port"));
 }
 
+TEST(CheckConfig, TlsFilesComeTogether) {
+  ServerConfig config;
+  config.server.tls_certificate = "cert.pem";
+  EXPECT_THAT(CheckConfig(config).message(), HasSubstr("either needs the other"));
+  config.server.tls_key = "key.pem";
+  EXPECT_TRUE(CheckConfig(config).ok());
+  config.server.tls_certificate.clear();
+  EXPECT_FALSE(CheckConfig(config).ok());
+  config.server.tls_key.clear();
+  config.server.tls_client_ca = "ca.pem";
+  EXPECT_THAT(CheckConfig(config).message(), HasSubstr("server.tls_client_ca"));
+}
+
+TEST(CheckConfig, TheAdminServiceStaysAtHome) {
+  ServerConfig config;
+  for (const char* good :
+       {"", "unix:/run/inferd/admin.sock", "127.0.0.1:50052", "[::1]:0", "localhost:1"}) {
+    config.admin.address = good;
+    EXPECT_TRUE(CheckConfig(config).ok()) << good;
+  }
+  config.server.insecure_no_auth = true;  // says nothing about this one
+  for (const char* bad : {"0.0.0.0:50052", "unix:", "unix:relative", "127.0.0.1", "example.org:1",
+                          "127.0.0.1:70000", ":50052", "127.0.0.1:"}) {
+    config.admin.address = bad;
+    EXPECT_THAT(CheckConfig(config).message(), HasSubstr("admin.address")) << bad;
+  }
+}
+
 TEST(CheckConfig, OpenAddressesNeedConsent) {
-  for (const char* host : {"0.0.0.0", "::", "192.168.1.1", "example.org", ""}) {
+  for (const char* host : {"0.0.0.0", "::", "192.168.1.1", "example.org", "", "127.example.org",
+                           "127.0.0.1.example.org", "128.0.0.1", "127.0.0"}) {
     ServerConfig config;
     config.server.host = host;
     EXPECT_THAT(CheckConfig(config).message(), HasSubstr("server.insecure_no_auth")) << host;
-    config.server.insecure_no_auth = true;
+    ServerConfig open = config;
+    open.server.insecure_no_auth = true;
+    EXPECT_TRUE(CheckConfig(open).ok()) << host;
+    ServerConfig keys = config;
+    keys.server.api_keys_file = "keys.yaml";
+    EXPECT_TRUE(CheckConfig(keys).ok()) << host;
+    ServerConfig mutual = config;
+    mutual.server.tls_certificate = "cert.pem";
+    mutual.server.tls_key = "key.pem";
+    EXPECT_FALSE(CheckConfig(mutual).ok()) << host;  // TLS alone asks nobody who they are
+    mutual.server.tls_client_ca = "ca.pem";
+    EXPECT_TRUE(CheckConfig(mutual).ok()) << host;
+  }
+  for (const char* host : {"127.0.0.1", "127.1.2.3", "localhost", "::1", "[::1]"}) {
+    ServerConfig config;
+    config.server.host = host;
     EXPECT_TRUE(CheckConfig(config).ok()) << host;
   }
   ServerConfig config;
   config.http.host = "0.0.0.0";
+  config.server.api_keys_file = "keys.yaml";  // not asked for there
   EXPECT_FALSE(CheckConfig(config).ok());
   config.http.enabled = false;
   EXPECT_TRUE(CheckConfig(config).ok());

@@ -20,6 +20,7 @@ class RecordingStream final : public ClientStream {
     std::lock_guard lock(mutex);
     if (ends > 0) return OkStatus();
     for (const ChoiceDelta& delta : deltas) text += delta.text;
+    ended.notify_all();
     return answer;
   }
   void End(const Status& end_status, const CallSummary& end_summary) override {
@@ -28,6 +29,10 @@ class RecordingStream final : public ClientStream {
     status = end_status;
     summary = end_summary;
     ended.notify_all();
+  }
+  bool WaitForText() {
+    std::unique_lock lock(mutex);
+    return ended.wait_for(lock, std::chrono::seconds(30), [this] { return !text.empty(); });
   }
   bool WaitForEnd() {
     std::unique_lock lock(mutex);
@@ -70,6 +75,8 @@ class GenerationCallTest : public testing::Test {
     started.stream->answer = std::move(answer);
     GenerationCall::Arrival arrival;
     arrival.caller.method = RpcMethod::kStreamCompletion;
+    arrival.caller.access = access_;
+    arrival.caller.key = key_;
     arrival.arrival_us = clock_.NowUs();
     arrival.deadline_us = clock_.NowUs() + 60'000'000;
     started.call = std::make_shared<GenerationCall>(front_, arrival, started.stream);
@@ -81,6 +88,12 @@ class GenerationCallTest : public testing::Test {
     return started;
   }
 
+  // A call gives its share back before its client hears of the end; this is for
+  // what comes after.
+  bool WaitForRest() { return front_.accounting().WaitIdle(std::chrono::seconds(30)); }
+
+  Status access_;
+  Principal key_;
   ServerOptions options_;
   SystemClock clock_;
   SystemEntropy entropy_;
@@ -115,11 +128,59 @@ TEST_F(GenerationCallTest, ClosedDoorRefuses) {
   const auto model = *front_.Model();
   front_.accounting().Close();
   auto stream = std::make_shared<RecordingStream>();
-  auto call = std::make_shared<GenerationCall>(front_, GenerationCall::Arrival{}, stream);
+  GenerationCall::Arrival arrival;
+  arrival.caller.access = OkStatus();
+  auto call = std::make_shared<GenerationCall>(front_, arrival, stream);
   call->Start(model, GenerationRequest{});
   EXPECT_EQ(stream->ends, 1);
   EXPECT_EQ(stream->status.detail()->reason, "DRAINING");
   EXPECT_EQ(front_.accounting().Snapshot().accepted, 0U);
+}
+
+TEST_F(GenerationCallTest, NobodySaidWhoCallsIsARefusal) {
+  access_ = GenerationCall::Arrival{}.caller.access;
+  const Started s = Start();
+  ASSERT_TRUE(s.stream->WaitForEnd());
+  EXPECT_EQ(s.stream->status.code(), StatusCode::kUnauthenticated);
+  EXPECT_EQ(front_.accounting().Snapshot().accepted, 0U);
+}
+
+TEST_F(GenerationCallTest, ChargesItsTokensHoweverItEnds) {
+  ApiKey key;
+  key.tenant = "t";
+  key.tokens_per_minute = 60;
+  key.max_concurrent = 1;
+  key_ = std::make_shared<const ApiKey>(key);
+  RateLimiter& limiter = front_.authorizer().limiter();
+  engine_.Play([](const RequestSpec& spec) {
+    return TextEvents(spec.id, "12345", FinishReason::kCorrupted);
+  });
+  const Started failed = Start();
+  ASSERT_TRUE(failed.stream->WaitForEnd());
+  ASSERT_TRUE(WaitForRest());
+  EXPECT_FALSE(failed.stream->status.ok());
+  engine_.Play(
+      [](const RequestSpec& spec) { return std::vector<TokenEvent>{Token(spec.id, 'a')}; });
+  const Started open = Start();
+  EXPECT_EQ(Start().stream->status.detail()->reason, "RATE_LIMITED");  // one at once
+  ASSERT_TRUE(open.stream->WaitForText());
+  open.call->Cancel();
+  ASSERT_TRUE(open.stream->WaitForEnd());
+  ASSERT_TRUE(WaitForRest());
+  const auto tokens = [](const Started& s) {
+    return s.stream->summary.usage.prompt_tokens + s.stream->summary.usage.completion_tokens;
+  };
+  EXPECT_GE(tokens(failed), 11);
+  EXPECT_GE(tokens(open), 7);
+  // All but what the two took, down to the last token.
+  ASSERT_TRUE(limiter.Acquire(key).ok());
+  limiter.Charge(key, 60 - tokens(failed) - tokens(open) - 1);
+  limiter.Release(key);
+  ASSERT_TRUE(limiter.Acquire(key).ok());
+  limiter.Charge(key, 1);
+  limiter.Release(key);
+  EXPECT_FALSE(limiter.Acquire(key).ok());
+  limiter.CheckIntegrity();
 }
 
 // Every end races with every other; whoever is first, there is one of them and

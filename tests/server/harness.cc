@@ -160,6 +160,7 @@ template std::optional<google::rpc::ErrorInfo> DetailOf(const grpc::Status&);
 template std::optional<google::rpc::BadRequest> DetailOf(const grpc::Status&);
 template std::optional<google::rpc::RetryInfo> DetailOf(const grpc::Status&);
 template std::optional<google::rpc::ResourceInfo> DetailOf(const grpc::Status&);
+template std::optional<google::rpc::QuotaFailure> DetailOf(const grpc::Status&);
 
 std::string ReasonOf(const grpc::Status& status) {
   const auto info = DetailOf<google::rpc::ErrorInfo>(status);

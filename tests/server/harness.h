@@ -77,6 +77,7 @@ extern template std::optional<google::rpc::ErrorInfo> DetailOf(const grpc::Statu
 extern template std::optional<google::rpc::BadRequest> DetailOf(const grpc::Status&);
 extern template std::optional<google::rpc::RetryInfo> DetailOf(const grpc::Status&);
 extern template std::optional<google::rpc::ResourceInfo> DetailOf(const grpc::Status&);
+extern template std::optional<google::rpc::QuotaFailure> DetailOf(const grpc::Status&);
 std::string ReasonOf(const grpc::Status& status);
 
 }  // namespace inferd

@@ -2,6 +2,10 @@
 
 #include <functional>
 #include <limits>
+#include <optional>
+#include <set>
+#include <utility>
+#include <vector>
 
 #include "fakes.h"
 #include "gmock/gmock.h"
@@ -323,7 +327,7 @@ TEST(BuildSpecTest, LengthsAtTheEdges) {
   GenerationRequest request;
   request.text = "x";
   const auto build = [&](size_t prompt) {
-    return BuildSpec(request, std::vector<TokenId>(prompt, 1), model, HashKey{}, entropy);
+    return BuildSpec(request, std::vector<TokenId>(prompt, 1), model, {HashKey{}, {}}, entropy);
   };
   EXPECT_EQ(build(999)->stop.max_new_tokens, 1);
   const auto over = build(1000);
@@ -355,21 +359,44 @@ TEST(BuildSpecTest, StopTokensSeedAndScope) {
   request.seed = 42;
   request.cache_salt = "tenant";
   const HashKey key{1, 2};
-  const auto spec = BuildSpec(request, {1, 2}, model, key, entropy);
+  const auto spec = BuildSpec(request, {1, 2}, model, {key, {}}, entropy);
   ASSERT_TRUE(spec.ok());
   EXPECT_EQ(spec->stop.stop_tokens, (std::vector<TokenId>{3, 7, ByteTokenizer::kEos}));
   EXPECT_EQ(spec->sampling.banned_until_min, spec->stop.stop_tokens);
   EXPECT_EQ(spec->sampling.seed, 42U);
   EXPECT_NE(spec->cache_scope, Hash128{});
   request.cache_salt = "other";
-  EXPECT_NE(BuildSpec(request, {1, 2}, model, key, entropy)->cache_scope, spec->cache_scope);
+  EXPECT_NE(BuildSpec(request, {1, 2}, model, {key, {}}, entropy)->cache_scope, spec->cache_scope);
   request.cache_salt.reset();
   request.ignore_eos = true;
   request.seed.reset();
-  const auto open = BuildSpec(request, {1, 2}, model, key, entropy);
+  const auto open = BuildSpec(request, {1, 2}, model, {key, {}}, entropy);
   EXPECT_EQ(open->stop.stop_tokens, (std::vector<TokenId>{3, 7}));
   EXPECT_EQ(open->cache_scope, Hash128{});
-  EXPECT_NE(open->sampling.seed, BuildSpec(request, {1, 2}, model, key, entropy)->sampling.seed);
+  EXPECT_NE(open->sampling.seed,
+            BuildSpec(request, {1, 2}, model, {key, {}}, entropy)->sampling.seed);
+}
+
+TEST(BuildSpecTest, TenantsShareNoScope) {
+  const ServedModel model = Model();
+  SystemEntropy entropy;
+  GenerationRequest request;
+  request.text = "x";
+  const HashKey key{1, 2};
+  std::set<Hash128> scopes;
+  // Each pair is another scope, however the two are put together.
+  const std::vector<std::pair<std::string, std::optional<std::string>>> pairs = {
+      {"", std::nullopt}, {"", ""},    {"", "a"},           {"a", std::nullopt},
+      {"a", ""},          {"a", "a"},  {"a", "b"},          {"ab", ""},
+      {"1:a", ""},        {"", "a:b"}, {"b", std::nullopt}, {"a:", "b"}};
+  for (const auto& [tenant, salt] : pairs) {
+    request.cache_salt = salt;
+    const auto spec = BuildSpec(request, {1, 2}, model, {key, tenant}, entropy);
+    ASSERT_TRUE(spec.ok());
+    EXPECT_TRUE(scopes.insert(spec->cache_scope).second) << tenant << "/" << salt.value_or("-");
+    EXPECT_EQ(BuildSpec(request, {1, 2}, model, {key, tenant}, entropy)->cache_scope,
+              spec->cache_scope);
+  }
 }
 
 TEST(RenderTest, ContinuesTheFinalMessage) {

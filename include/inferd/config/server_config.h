@@ -38,6 +38,7 @@ struct ServerConfig {
     int32_t tokenizer_threads = 2;
     int32_t tokenizer_queue = 256;
     int32_t detokenizer_threads = 1;
+    bool core_dumps = false;
   };
   struct Http {
     bool enabled = true;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "inferd/auth/key_ring.h"
 #include "inferd/base/clock.h"
 #include "inferd/base/ids.h"
 #include "inferd/base/random.h"
@@ -30,6 +31,10 @@ struct ServerOptions {
   int64_t keepalive_time_ms = 60'000;
   int64_t keepalive_timeout_ms = 20'000;
   bool reflection = true;
+  // Null: no keys. Then a client's certificate says who it is, if `client_certificates`
+  // (the listener asks for one), or everybody may do everything.
+  std::shared_ptr<const KeyRing> api_keys;
+  bool client_certificates = false;
   int32_t tokenizer_threads = 2;
   int32_t tokenizer_queue = 256;  // jobs; past it requests are refused
   int32_t detokenizer_threads = 1;
@@ -99,6 +104,9 @@ class Server {
   virtual void Attach(ServedModel model, Engine& engine) = 0;
   // Loading failed: health stays NOT_SERVING.
   virtual void Fail() = 0;
+
+  // Keys read again, for requests from now on. Not null where Start had keys.
+  virtual void SetApiKeys(std::shared_ptr<const KeyRing> keys) = 0;
 
   // The configuration was read again: whether it was good. For the metrics.
   virtual void ReportReload(bool successful) = 0;
