@@ -52,6 +52,10 @@ grpc::Status Call(Harness& h, const std::string& method, const std::string& key 
     call->WriteLast(grpc::ByteBuffer(&empty, 1), grpc::WriteOptions(), nullptr);
     queue.Next(&tag, &ok);
   }
+  for (grpc::ByteBuffer answer; ok;) {
+    call->Read(&answer, nullptr);
+    queue.Next(&tag, &ok);
+  }
   grpc::Status status;
   call->Finish(&status, nullptr);
   queue.Next(&tag, &ok);
