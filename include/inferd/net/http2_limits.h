@@ -10,19 +10,23 @@ namespace inferd {
 // What one HTTP/2 connection may do before it is ended with GOAWAY
 // (ENHANCE_YOUR_CALM). Frames are those of RFC 9113.
 struct Http2Limits {
-  int64_t preface_timeout_ms = 5'000;   // preface and first SETTINGS
-  int64_t window_ms = 10'000;           // of the counts "per window" below
-  int32_t max_frame_bytes = 16 << 10;   // payload
-  int32_t max_header_bytes = 16 << 10;  // HEADERS and its CONTINUATIONs together
-  int32_t max_continuations = 16;       // frames of one header block
-  int32_t max_streams = 128;            // open at once
-  int32_t max_new_streams = 2'000;      // per window
-  int32_t max_resets = 200;             // per window, RST_STREAM of both directions
-  int32_t max_pings = 20;               // per window
+  int64_t preface_timeout_ms = 5'000;        // preface and first SETTINGS
+  int64_t header_block_timeout_ms = 10'000;  // from HEADERS to its END_HEADERS
+  int64_t window_ms = 10'000;                // of the counts "per window" below: they begin anew
+  int32_t max_frame_bytes = 16 << 10;        // payload; of DATA: what the server announced, if more
+  int32_t max_header_bytes = 16 << 10;       // HEADERS and its CONTINUATIONs together
+  int32_t max_continuations = 16;            // frames of one header block
+  int32_t max_streams = 128;                 // open at once
+  int32_t max_new_streams = 10'000;          // per window; HEADERS frames
+  // Per window, RST_STREAM of both directions; not those after a whole answer.
+  int32_t max_resets = 200;
+  // Per window, beyond one after each HEADERS or DATA frame of the server: clients
+  // measure the path that way while an answer streams.
+  int32_t max_pings = 20;
   int32_t max_settings = 20;            // per window
   int32_t max_empty_data = 100;         // per window: DATA without payload and END_STREAM
-  int32_t max_priority = 100;           // per window
-  int32_t max_window_updates = 20'000;  // per window
+  int32_t max_priority = 100;           // per window; PRIORITY and unknown frames
+  int32_t max_window_updates = 20'000;  // per window, beyond two per DATA frame of the server
   int32_t max_control_backlog = 1'000;  // control frames whose answers are not read
 };
 

@@ -24,13 +24,15 @@ struct ListenerOptions {
   int32_t max_connections_per_address = 256;  // by IP address; /64 of IPv6
   int64_t handshake_timeout_ms = 5'000;       // TLS, then the first bytes
   int64_t header_timeout_ms = 10'000;         // of one HTTP/1.1 head
-  int64_t body_timeout_ms = 15'000;           // without progress in a body
-  int64_t idle_timeout_ms = 300'000;          // between requests of a connection
+  int64_t body_timeout_ms = 15'000;           // for each 16 KiB of a body
+  int64_t idle_timeout_ms = 300'000;          // without a request or a stream
   int64_t write_stall_timeout_ms = 30'000;    // a client that takes nothing
   int64_t max_header_bytes = 16 << 10;        // 431 past it
   int32_t max_header_fields = 100;            // 431
   int64_t max_target_bytes = 8 << 10;         // 414
   int64_t max_body_bytes = 8 << 20;           // 413, before reading it where declared
+  // Bodies being received, of all connections together: 503 past it.
+  int64_t max_pending_body_bytes = 256 << 20;
   Http2Limits http2;
 };
 
@@ -42,6 +44,7 @@ struct ListenerStats {
   int64_t refused_per_address = 0;  // past max_connections_per_address
   int64_t handshakes_failed = 0;
   int64_t timed_out = 0;  // in handshake, preface, head or body
+  int64_t stalled = 0;    // took nothing of an answer for write_stall_timeout_ms
   int64_t http1_requests = 0;
   int64_t http2_connections = 0;
   int64_t accept_errors = 0;              // out of descriptors and the like
@@ -53,7 +56,8 @@ struct ListenerStats {
 class NetLoop {
  public:
   virtual ~NetLoop() = default;
-  static std::unique_ptr<NetLoop> Start(int num_threads);
+  // UNAVAILABLE when out of descriptors or threads.
+  static StatusOr<std::unique_ptr<NetLoop>> Start(int num_threads);
 };
 
 // Thread-safe. Connections that go on with HTTP/2 are handed to `accept_http2` as
@@ -71,14 +75,15 @@ class Listener {
                                                    std::shared_ptr<TlsServerContext> tls,
                                                    Handlers handlers, const Clock& clock,
                                                    std::shared_ptr<spdlog::logger> logger);
-  // Closes all that is open.
+  // Closes all that is open. Not on a network thread.
   virtual ~Listener() = default;
   virtual int port() const = 0;  // 0 for a Unix socket
   // New connections are refused by the kernel from here on; open ones live on, but
   // HTTP/1.1 connections close after the answer under way.
   virtual void StopAccepting() = 0;
   // Waits until the answers under way are out or `timeout_ms` passed, then closes
-  // everything, HTTP/2 included. True when nothing was cut off.
+  // everything, HTTP/2 included. True when nothing was cut off. Not on a network
+  // thread.
   virtual bool Close(int64_t timeout_ms) = 0;
   virtual ListenerStats Stats() const = 0;
 };

@@ -1,0 +1,389 @@
+#include "net/http2_frame_guard.h"
+
+#include <algorithm>
+#include <limits>
+#include <string_view>
+
+namespace inferd::net {
+namespace {
+
+constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+enum FrameType : uint8_t {
+  kData = 0,
+  kHeaders = 1,
+  kPriority = 2,
+  kRstStream = 3,
+  kSettings = 4,
+  kPushPromise = 5,
+  kPing = 6,
+  kGoaway = 7,
+  kWindowUpdate = 8,
+  kContinuation = 9,
+};
+constexpr uint8_t kAck = 0x1;
+constexpr uint8_t kEndStream = 0x1;
+constexpr uint8_t kEndHeaders = 0x4;
+constexpr uint8_t kPadded = 0x8;
+constexpr uint16_t kMaxFrameSizeSetting = 5;
+constexpr uint32_t kNoError = 0;
+
+uint32_t Read32(std::span<const uint8_t> bytes) {
+  return static_cast<uint32_t>(bytes[0]) << 24 | static_cast<uint32_t>(bytes[1]) << 16 |
+         static_cast<uint32_t>(bytes[2]) << 8 | static_cast<uint32_t>(bytes[3]);
+}
+
+bool IsClientStream(uint32_t id) { return id % 2 == 1; }
+
+}  // namespace
+
+Http2FrameReader::Event Http2FrameReader::Next(std::span<const uint8_t> bytes, size_t& used) {
+  used = 0;
+  while (used < bytes.size()) {
+    if (have_header_ < header_.size()) {
+      header_[have_header_++] = bytes[used++];
+      if (have_header_ < header_.size()) continue;
+      frame_.length = static_cast<uint32_t>(header_[0]) << 16 |
+                      static_cast<uint32_t>(header_[1]) << 8 | header_[2];
+      frame_.type = header_[3];
+      frame_.flags = header_[4];
+      frame_.stream = Read32(std::span(header_).subspan(5)) & 0x7FFFFFFF;
+      payload_left_ = frame_.length;
+      have_peeked_ = 0;
+      want_peeked_ = 0;
+      settings_ = false;
+      if (payload_left_ == 0) have_header_ = 0;
+      return Event::kHeader;
+    }
+    if (want_peeked_ > 0) {
+      if (have_peeked_ == peeked_.size()) have_peeked_ = 0;  // the next entry begins
+      peeked_[have_peeked_++] = bytes[used++];
+      if (--payload_left_ == 0) have_header_ = 0;
+      if (have_peeked_ < want_peeked_) continue;
+      const bool more = settings_ && payload_left_ >= peeked_.size();
+      want_peeked_ = more ? peeked_.size() : 0;
+      return settings_ ? Event::kSetting : Event::kPeek;
+    }
+    const size_t skip = std::min<size_t>(payload_left_, bytes.size() - used);
+    used += skip;
+    payload_left_ -= static_cast<uint32_t>(skip);
+    if (payload_left_ == 0) have_header_ = 0;
+  }
+  return Event::kNone;
+}
+
+void Http2FrameReader::Peek(uint32_t count) { want_peeked_ = std::min(count, payload_left_); }
+
+void Http2FrameReader::PeekSettings() {
+  settings_ = true;
+  want_peeked_ = payload_left_ >= peeked_.size() ? peeked_.size() : 0;
+}
+
+Http2FrameGuard::Http2FrameGuard(const Http2Limits& limits, int64_t now_ms)
+    : limits_(limits), start_ms_(now_ms), window_start_ms_(now_ms) {}
+
+void Http2FrameGuard::RollWindow(int64_t now_ms) {
+  if (now_ms - window_start_ms_ < limits_.window_ms) return;
+  window_start_ms_ = now_ms;
+  counts_ = {};
+}
+
+std::vector<Http2FrameGuard::Stream>::iterator Http2FrameGuard::Find(uint32_t id) {
+  const auto place =
+      std::lower_bound(streams_.begin(), streams_.end(), id,
+                       [](const Stream& stream, uint32_t wanted) { return stream.id < wanted; });
+  return place != streams_.end() && place->id == id ? place : streams_.end();
+}
+
+void Http2FrameGuard::End(std::vector<Stream>::iterator stream, bool by_client) {
+  (by_client ? stream->client_ended : stream->server_ended) = true;
+  if (stream->client_ended && stream->server_ended) streams_.erase(stream);
+}
+
+Http2FrameGuard::Verdict Http2FrameGuard::FeedClient(std::span<const uint8_t> bytes,
+                                                     int64_t now_ms) {
+  if (violation_) return {.forward = 0, .violation = violation_};
+  RollWindow(now_ms);
+  size_t done = 0;
+  while (preface_seen_ < kPreface.size() && done < bytes.size()) {
+    if (bytes[done] != static_cast<uint8_t>(kPreface[preface_seen_])) {
+      violation_ = Http2Violation::kPreface;
+      return {.forward = done, .violation = violation_};
+    }
+    ++done;
+    ++preface_seen_;
+  }
+  while (done < bytes.size()) {
+    size_t used = 0;
+    const Http2FrameReader::Event event = client_.Next(bytes.subspan(done), used);
+    if (event == Http2FrameReader::Event::kHeader) {
+      violation_ = OnClientFrame(client_.frame(), now_ms);
+    } else if (event == Http2FrameReader::Event::kPeek) {
+      // Of a padded DATA frame: nothing but padding is as good as empty.
+      if (client_.peeked()[0] + 1U >= client_.frame().length) violation_ = CountEmptyData();
+    }
+    // The byte that completed the offence stays here, so that the server never sees
+    // a whole frame of it.
+    if (violation_) return {.forward = done + used - 1, .violation = violation_};
+    done += used;
+  }
+  return {.forward = done, .violation = std::nullopt};
+}
+
+std::optional<Http2Violation> Http2FrameGuard::OnClientFrame(const Frame& frame, int64_t now_ms) {
+  const auto max_data =
+      std::max<uint32_t>(static_cast<uint32_t>(limits_.max_frame_bytes), server_max_frame_);
+  const auto max_bytes =
+      frame.type == kData ? max_data : static_cast<uint32_t>(limits_.max_frame_bytes);
+  if (frame.length > max_bytes) return Http2Violation::kFrameSize;
+  if (!settings_seen_) {
+    if (frame.type != kSettings || (frame.flags & kAck) != 0) return Http2Violation::kPreface;
+    settings_seen_ = true;
+  }
+  if (in_header_block_) {
+    if (frame.type != kContinuation || frame.stream != block_stream_) {
+      return Http2Violation::kProtocol;
+    }
+    return OnContinuation(frame);
+  }
+  switch (frame.type) {
+    case kData:
+      return OnData(frame);
+    case kHeaders:
+      return OnHeaders(frame, now_ms);
+    case kRstStream:
+      return OnReset(frame);
+    case kSettings:
+      return OnSettings(frame);
+    case kPing:
+      return OnPing(frame);
+    case kWindowUpdate:
+      return OnWindowUpdate(frame);
+    case kPushPromise:
+    case kContinuation:
+      return Http2Violation::kProtocol;
+    case kGoaway:
+      if (frame.stream != 0 || frame.length < 8) return Http2Violation::kProtocol;
+      if (++counts_.settings > limits_.max_settings) return Http2Violation::kSettings;
+      return std::nullopt;
+    default:  // PRIORITY, and types that are to be ignored
+      if (frame.type == kPriority && frame.stream == 0) return Http2Violation::kProtocol;
+      if (++counts_.priority > limits_.max_priority) return Http2Violation::kPriority;
+      return std::nullopt;
+  }
+}
+
+std::optional<Http2Violation> Http2FrameGuard::CountEmptyData() {
+  if (++counts_.empty_data > limits_.max_empty_data) return Http2Violation::kEmptyData;
+  return std::nullopt;
+}
+
+std::optional<Http2Violation> Http2FrameGuard::OnData(const Frame& frame) {
+  if (!IsClientStream(frame.stream) || frame.stream > last_stream_) {
+    return Http2Violation::kProtocol;
+  }
+  // A stream that is not open was ended by the server a moment ago, perhaps.
+  const auto stream = Find(frame.stream);
+  if ((frame.flags & kEndStream) != 0) {
+    if (stream != streams_.end()) End(stream, /*by_client=*/true);
+    return std::nullopt;
+  }
+  if (frame.length == 0) return CountEmptyData();
+  if ((frame.flags & kPadded) != 0) client_.Peek(1);
+  return std::nullopt;
+}
+
+std::optional<Http2Violation> Http2FrameGuard::OnHeaders(const Frame& frame, int64_t now_ms) {
+  if (!IsClientStream(frame.stream)) return Http2Violation::kProtocol;
+  if (static_cast<int64_t>(frame.length) > limits_.max_header_bytes) {
+    return Http2Violation::kHeaderSize;
+  }
+  // Trailers are counted like a new stream: they are as much work.
+  if (++counts_.new_streams > limits_.max_new_streams) return Http2Violation::kNewStreams;
+  if (frame.stream > last_stream_) {
+    if (open_streams() >= limits_.max_streams) return Http2Violation::kStreams;
+    last_stream_ = frame.stream;
+    streams_.push_back({.id = frame.stream});
+  }
+  const auto stream = Find(frame.stream);
+  if ((frame.flags & kEndStream) != 0 && stream != streams_.end()) {
+    End(stream, /*by_client=*/true);
+  }
+  if ((frame.flags & kEndHeaders) == 0) {
+    in_header_block_ = true;
+    block_stream_ = frame.stream;
+    block_bytes_ = frame.length;
+    block_continuations_ = 0;
+    block_since_ms_ = now_ms;
+  }
+  return std::nullopt;
+}
+
+std::optional<Http2Violation> Http2FrameGuard::OnContinuation(const Frame& frame) {
+  if (++block_continuations_ > limits_.max_continuations) return Http2Violation::kContinuations;
+  block_bytes_ += frame.length;
+  if (block_bytes_ > limits_.max_header_bytes) return Http2Violation::kHeaderSize;
+  if ((frame.flags & kEndHeaders) != 0) in_header_block_ = false;
+  return std::nullopt;
+}
+
+std::optional<Http2Violation> Http2FrameGuard::CountReset() {
+  if (++counts_.resets > limits_.max_resets) return Http2Violation::kResets;
+  return std::nullopt;
+}
+
+std::optional<Http2Violation> Http2FrameGuard::OnReset(const Frame& frame) {
+  if (frame.length != 4 || !IsClientStream(frame.stream) || frame.stream > last_stream_) {
+    return Http2Violation::kProtocol;
+  }
+  const auto stream = Find(frame.stream);
+  const bool answered = stream != streams_.end() && stream->server_ended;
+  if (stream != streams_.end()) streams_.erase(stream);
+  // After the whole answer it is a tidy client's way to end its own side.
+  return answered ? std::nullopt : CountReset();
+}
+
+std::optional<Http2Violation> Http2FrameGuard::OnSettings(const Frame& frame) {
+  const bool ack = (frame.flags & kAck) != 0;
+  if (frame.stream != 0 || (ack ? frame.length != 0 : frame.length % 6 != 0)) {
+    return Http2Violation::kProtocol;
+  }
+  if (ack && server_settings_ > 0) {
+    --server_settings_;
+    return std::nullopt;
+  }
+  if (++counts_.settings > limits_.max_settings) return Http2Violation::kSettings;
+  if (!ack && ++unanswered_ > limits_.max_control_backlog) return Http2Violation::kBacklog;
+  return std::nullopt;
+}
+
+std::optional<Http2Violation> Http2FrameGuard::OnPing(const Frame& frame) {
+  if (frame.stream != 0 || frame.length != 8) return Http2Violation::kProtocol;
+  if ((frame.flags & kAck) != 0) {
+    if (server_pings_ > 0) {
+      --server_pings_;
+      return std::nullopt;
+    }
+  } else {
+    if (++unanswered_ > limits_.max_control_backlog) return Http2Violation::kBacklog;
+    if (ping_credit_ > 0) {
+      --ping_credit_;
+      return std::nullopt;
+    }
+  }
+  if (++counts_.pings > limits_.max_pings) return Http2Violation::kPings;
+  return std::nullopt;
+}
+
+std::optional<Http2Violation> Http2FrameGuard::OnWindowUpdate(const Frame& frame) {
+  if (frame.length != 4 || frame.stream > last_stream_ ||
+      (frame.stream != 0 && !IsClientStream(frame.stream))) {
+    return Http2Violation::kProtocol;
+  }
+  if (window_update_credit_ > 0) {
+    --window_update_credit_;
+    return std::nullopt;
+  }
+  if (++counts_.window_updates > limits_.max_window_updates) {
+    return Http2Violation::kWindowUpdates;
+  }
+  return std::nullopt;
+}
+
+std::optional<Http2Violation> Http2FrameGuard::FeedServer(std::span<const uint8_t> bytes,
+                                                          int64_t now_ms) {
+  RollWindow(now_ms);
+  size_t done = 0;
+  while (done < bytes.size()) {
+    size_t used = 0;
+    const Http2FrameReader::Event event = server_.Next(bytes.subspan(done), used);
+    done += used;
+    if (event == Http2FrameReader::Event::kHeader) {
+      OnServerFrame(server_.frame());
+    } else if (event == Http2FrameReader::Event::kPeek && server_.peeked().size() == 4) {
+      const auto found = OnServerReset(Read32(server_.peeked()));
+      if (!violation_) violation_ = found;
+    } else if (event == Http2FrameReader::Event::kSetting) {
+      const std::span<const uint8_t> entry = server_.peeked();
+      if ((entry[0] << 8 | entry[1]) == kMaxFrameSizeSetting) {
+        server_max_frame_ = Read32(entry.subspan(2));
+      }
+    }
+  }
+  return violation_;
+}
+
+void Http2FrameGuard::OnServerFrame(const Frame& frame) {
+  const bool ack = (frame.flags & kAck) != 0;
+  switch (frame.type) {
+    case kData:
+      // A client gives windows back, for the stream and the connection, as it reads.
+      window_update_credit_ =
+          std::min<int64_t>(window_update_credit_ + 2, limits_.max_window_updates);
+      [[fallthrough]];
+    case kHeaders: {
+      // Clients measure the path with a PING when something arrives.
+      ping_credit_ = 1;
+      const auto stream = Find(frame.stream);
+      if ((frame.flags & kEndStream) != 0 && stream != streams_.end()) {
+        End(stream, /*by_client=*/false);
+      }
+      return;
+    }
+    case kRstStream:
+      server_.Peek(4);
+      return;
+    case kSettings:
+      if (ack) {
+        unanswered_ = std::max<int64_t>(0, unanswered_ - 1);
+      } else {
+        ++server_settings_;
+        server_.PeekSettings();
+      }
+      return;
+    case kPing:
+      if (ack) {
+        unanswered_ = std::max<int64_t>(0, unanswered_ - 1);
+      } else {
+        ++server_pings_;
+      }
+      return;
+    default:
+      return;
+  }
+}
+
+std::optional<Http2Violation> Http2FrameGuard::OnServerReset(uint32_t code) {
+  const auto stream = Find(server_.frame().stream);
+  const bool answered = stream != streams_.end() && stream->server_ended;
+  if (stream != streams_.end()) streams_.erase(stream);
+  // After the whole answer it only says that no more input is wanted.
+  if (code == kNoError && answered) return std::nullopt;
+  return CountReset();
+}
+
+std::optional<Http2Violation> Http2FrameGuard::CheckTime(int64_t now_ms) const {
+  if (now_ms < DueMs()) return std::nullopt;
+  return settings_seen_ ? Http2Violation::kContinuations : Http2Violation::kPreface;
+}
+
+int64_t Http2FrameGuard::DueMs() const {
+  if (!settings_seen_) return start_ms_ + limits_.preface_timeout_ms;
+  if (in_header_block_) return block_since_ms_ + limits_.header_block_timeout_ms;
+  return std::numeric_limits<int64_t>::max();
+}
+
+Status Http2FrameGuard::CheckIntegrity() const {
+  if (open_streams() > limits_.max_streams) return InternalError("more streams than allowed");
+  for (size_t i = 0; i < streams_.size(); ++i) {
+    const Stream& stream = streams_[i];
+    if (!IsClientStream(stream.id) || stream.id > last_stream_ ||
+        (i > 0 && streams_[i - 1].id >= stream.id) ||
+        (stream.client_ended && stream.server_ended)) {
+      return InternalError("the open streams are not a sorted set");
+    }
+  }
+  return OkStatus();
+}
+
+}  // namespace inferd::net

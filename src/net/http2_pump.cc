@@ -1,0 +1,285 @@
+#include "net/http2_pump.h"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <limits>
+
+#include "net/farewell.h"
+#include "net/peer_name.h"
+
+namespace inferd::net {
+namespace {
+
+constexpr int kSocketBufferBytes = 64 << 10;
+constexpr int kRoundsPerStep = 16;
+constexpr uint32_t kNoError = 0x0;
+constexpr uint32_t kEnhanceYourCalm = 0xb;
+constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
+
+void Put32(std::string& out, uint32_t value) {
+  for (int shift = 24; shift >= 0; shift -= 8) out.push_back(static_cast<char>(value >> shift));
+}
+
+std::string Goaway(uint32_t last_stream, uint32_t error_code, std::string_view reason) {
+  std::string frame;
+  const auto length = static_cast<uint32_t>(8 + reason.size());
+  frame.push_back(static_cast<char>(length >> 16));
+  frame.push_back(static_cast<char>(length >> 8));
+  frame.push_back(static_cast<char>(length));
+  frame.push_back(7);
+  frame.push_back(0);
+  Put32(frame, 0);
+  Put32(frame, last_stream);
+  Put32(frame, error_code);
+  frame.append(reason);
+  return frame;
+}
+
+}  // namespace
+
+Http2Pump::Http2Pump(Link link, std::string first_bytes)
+    : link_(std::move(link)),
+      core_(link_.core),
+      first_bytes_(std::move(first_bytes)),
+      guard_(link_.core->options.http2, link_.core->NowMs()),
+      timer_(*link_.loop, [this] { OnTimer(); }) {}
+
+Http2Pump::~Http2Pump() { core_->work.Add(-counted_streams_); }
+
+bool Http2Pump::OpenPair() {
+  std::array<int, 2> ends{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()) != 0) {
+    link_.core->counters.accept_errors.fetch_add(1);
+    return false;
+  }
+  UniqueFd ours(ends[0]);
+  UniqueFd theirs(ends[1]);
+  for (const int fd : ends) {
+    ::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &kSocketBufferBytes, sizeof(kSocketBufferBytes));
+  }
+  BindPeerName(ours.get(), link_.peer);
+  server_ = std::make_unique<Channel>(link_.loop, std::move(ours));
+  if (!server_->SetOwner(this)) return false;
+  link_.core->handlers.accept_http2(theirs.Release());
+  return true;
+}
+
+void Http2Pump::Begin() {
+  if (!link_.channel->SetOwner(this) || !OpenPair()) return Abort();
+  link_.core->counters.http2_connections.fetch_add(1);
+  last_activity_ms_ = link_.loop->NowMs();
+  std::vector<uint8_t> bytes(first_bytes_.begin(), first_bytes_.end());
+  first_bytes_.clear();
+  if (!JudgeAndForward(bytes)) return;
+  Step();
+}
+
+void Http2Pump::OnReady(int fd, uint32_t epoll_events) {
+  const std::shared_ptr<Connection> self = shared_from_this();
+  (fd == link_.channel->fd() ? *link_.channel : *server_).OnEvents(epoll_events);
+  Step();
+}
+
+Channel::Io Http2Pump::Send(Channel& to, Backlog& backlog, std::span<const uint8_t> bytes) {
+  while (!bytes.empty() && to.CanWrite()) {
+    const auto result = to.Write(bytes);
+    if (result.io == Channel::Io::kAgain) break;
+    if (result.io != Channel::Io::kDone) return result.io;
+    bytes = bytes.subspan(result.bytes);
+  }
+  if (bytes.empty()) return Channel::Io::kDone;
+  backlog.bytes.assign(bytes.begin(), bytes.end());
+  backlog.done = 0;
+  return Channel::Io::kAgain;
+}
+
+Channel::Io Http2Pump::Flush(Channel& to, Backlog& backlog) {
+  while (backlog.done < backlog.bytes.size()) {
+    if (!to.CanWrite()) return Channel::Io::kAgain;
+    const auto result = to.Write(std::span(backlog.bytes).subspan(backlog.done));
+    if (result.io != Channel::Io::kDone) return result.io;
+    backlog.done += result.bytes;
+    if (&backlog == &to_client_) client_took_ms_ = link_.loop->NowMs();
+  }
+  // Idle connections keep no buffer.
+  backlog = {};
+  return Channel::Io::kDone;
+}
+
+bool Http2Pump::JudgeAndForward(std::span<uint8_t> bytes) {
+  const Http2FrameGuard::Verdict verdict = guard_.FeedClient(bytes, link_.core->NowMs());
+  CountStreams();
+  if (!server_closed_ && verdict.forward > 0) {
+    const Channel::Io io = Send(*server_, to_server_, bytes.first(verdict.forward));
+    if (io == Channel::Io::kError) server_closed_ = true;
+  }
+  if (verdict.violation) {
+    Violate(*verdict.violation);
+    return false;
+  }
+  return true;
+}
+
+bool Http2Pump::ReadClient() {
+  const std::span<uint8_t> scratch = link_.loop->scratch();
+  const auto result = link_.channel->Read(scratch);
+  switch (result.io) {
+    case Channel::Io::kAgain:
+      return true;
+    case Channel::Io::kError:
+      Abort();
+      return false;
+    case Channel::Io::kEof:
+      client_ended_ = true;
+      return true;
+    case Channel::Io::kDone:
+      break;
+  }
+  last_activity_ms_ = link_.loop->NowMs();
+  return JudgeAndForward(scratch.first(result.bytes));
+}
+
+bool Http2Pump::ReadServer() {
+  const std::span<uint8_t> scratch = link_.loop->scratch();
+  const auto result = server_->Read(scratch);
+  if (result.io == Channel::Io::kAgain) return true;
+  if (result.io != Channel::Io::kDone) {
+    // gRPC closes after its own GOAWAY; what it wrote before is with the client.
+    End(std::nullopt, {});
+    return false;
+  }
+  const std::span<uint8_t> bytes = scratch.first(result.bytes);
+  const auto violation = guard_.FeedServer(bytes, link_.core->NowMs());
+  CountStreams();
+  client_took_ms_ = link_.loop->NowMs();
+  if (Send(*link_.channel, to_client_, bytes) == Channel::Io::kError) {
+    Abort();
+    return false;
+  }
+  if (violation) {
+    Violate(*violation);
+    return false;
+  }
+  return true;
+}
+
+void Http2Pump::Step() {
+  for (int round = 0; round < kRoundsPerStep; ++round) {
+    if (ended_) return;
+    if (!to_server_.empty() && Flush(*server_, to_server_) == Channel::Io::kError) {
+      server_closed_ = true;
+      to_server_ = {};
+    }
+    if (!to_client_.empty() && Flush(*link_.channel, to_client_) == Channel::Io::kError) {
+      return Abort();
+    }
+    const bool from_client = to_server_.empty() && !client_ended_ && link_.channel->CanRead();
+    if (from_client && !ReadClient()) return;
+    if (client_ended_ && to_server_.empty() && !server_closed_) {
+      // gRPC takes the end of input for the end of the connection, as it would of a
+      // client's socket, and closes its end.
+      server_closed_ = true;
+      server_->EndWriting();
+    }
+    const bool from_server = to_client_.empty() && server_->CanRead();
+    if (from_server && !ReadServer()) return;
+    if (!from_client && !from_server) return Rearm();
+  }
+  // The others' turn.
+  Rearm();
+  if (step_posted_) return;
+  step_posted_ = true;
+  link_.loop->Post([weak = weak_from_this()] {
+    if (const auto self = std::static_pointer_cast<Http2Pump>(weak.lock())) {
+      self->step_posted_ = false;
+      self->Step();
+    }
+  });
+}
+
+void Http2Pump::CountStreams() {
+  const int64_t now = guard_.open_streams();
+  link_.core->work.Add(now - counted_streams_);
+  counted_streams_ = now;
+}
+
+void Http2Pump::Violate(Http2Violation violation) {
+  const std::string_view name = Http2ViolationName(violation);
+  link_.core->counters.http2_violations[static_cast<size_t>(violation)].fetch_add(1);
+  link_.core->logger->warn("http2 connection of {} ended: {}", link_.peer, name);
+  End(kEnhanceYourCalm, name);
+}
+
+void Http2Pump::End(std::optional<uint32_t> error_code, std::string_view reason) {
+  // A frame of gRPC's that was begun must be finished before ours; it is there
+  // unless gRPC itself waits for room.
+  std::string last(to_client_.bytes.begin() + static_cast<ptrdiff_t>(to_client_.done),
+                   to_client_.bytes.end());
+  for (int round = 0; round < 2 && !guard_.server_at_boundary(); ++round) {
+    const std::span<uint8_t> scratch = link_.loop->scratch();
+    const auto result = server_->Read(scratch);
+    if (result.io != Channel::Io::kDone) break;
+    static_cast<void>(guard_.FeedServer(scratch.first(result.bytes), link_.core->NowMs()));
+    last.append(reinterpret_cast<const char*>(scratch.data()), result.bytes);
+  }
+  if (error_code && guard_.server_at_boundary()) {
+    last += Goaway(guard_.last_stream(), *error_code, reason);
+  }
+  const std::shared_ptr<Connection> self = shared_from_this();
+  ended_ = true;
+  timer_.Clear();
+  server_.reset();
+  // By value: the shard outlives the link that moves away.
+  const std::shared_ptr<Shard> shard = link_.shard;
+  const uint64_t id = link_.id;
+  Enter(*shard, id, std::make_shared<Farewell>(std::move(link_), std::move(last)));
+}
+
+void Http2Pump::Abort() {
+  const std::shared_ptr<Connection> self = shared_from_this();
+  ended_ = true;
+  timer_.Clear();
+  link_.shard->connections.erase(link_.id);
+}
+
+void Http2Pump::Rearm() {
+  const ListenerOptions& options = link_.core->options;
+  const int64_t now_ms = link_.loop->NowMs();
+  int64_t due = kNever;
+  // The guard counts in the listener's time, the timer in the loop's.
+  if (guard_.DueMs() != kNever) due = now_ms + guard_.DueMs() - link_.core->NowMs();
+  if (!to_client_.empty()) due = std::min(due, client_took_ms_ + options.write_stall_timeout_ms);
+  if (guard_.open_streams() == 0) due = std::min(due, last_activity_ms_ + options.idle_timeout_ms);
+  if (due == kNever) {
+    timer_.Clear();
+  } else {
+    timer_.SetAt(due);
+  }
+}
+
+void Http2Pump::OnTimer() {
+  const std::shared_ptr<Connection> self = shared_from_this();
+  const ListenerOptions& options = link_.core->options;
+  const int64_t now_ms = link_.loop->NowMs();
+  if (const auto violation = guard_.CheckTime(link_.core->NowMs())) {
+    link_.core->counters.timed_out.fetch_add(1);
+    return Violate(*violation);
+  }
+  if (!to_client_.empty() && now_ms >= client_took_ms_ + options.write_stall_timeout_ms) {
+    link_.core->counters.stalled.fetch_add(1);
+    return Abort();
+  }
+  if (guard_.open_streams() == 0 && to_client_.empty() &&
+      now_ms >= last_activity_ms_ + options.idle_timeout_ms) {
+    return End(kNoError, {});
+  }
+  Rearm();
+}
+
+}  // namespace inferd::net
