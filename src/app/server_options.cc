@@ -48,6 +48,7 @@ EngineOptions MakeEngineOptions(const ServerConfig& config, int32_t num_blocks,
   options.max_running = config.engine.max_running;
   options.max_batched_tokens = config.engine.max_batched_tokens;
   options.max_model_len = max_model_len;
+  options.mixed_step_us = config.engine.mixed_step_ms * 1000;
   options.max_queued_requests = config.engine.max_queued_requests;
   options.max_queued_tokens = config.engine.max_queued_tokens;
   options.max_queue_time_us =

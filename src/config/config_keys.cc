@@ -143,11 +143,22 @@ constexpr std::array kKeys{
         "f32|bf16|auto",
         "Number format of what is multiplied with BF16 weights; see operations.md. auto: BF16 "
         "where the CPU multiplies it faster than F32 (AMX; AVX512_BF16 on AMD), else F32."},
+    ConfigKey{"model.packed_cache", "packed-cache", kString, FIELD(model.packed_cache), 0, 4096, "",
+              "Directory where weights are kept in the form the CPU reads them in, so that later "
+              "starts need not prepare them; see operations.md. Empty: nowhere."},
+    ConfigKey{"model.packed_cache_size", "", kSize, FIELD(model.packed_cache_size_bytes), 0,
+              64 * kTiB, "",
+              "Most that directory may hold; what was not used for longest is removed first."},
     // ---- engine ----
     ConfigKey{"engine.max_running", "max-running", kInteger, FIELD(engine.max_running), 1, 4096, "",
               "Sequences computed together."},
     ConfigKey{"engine.max_batched_tokens", "max-batched-tokens", kInteger,
               FIELD(engine.max_batched_tokens), 1, 1'048'576, "", "Tokens of one step."},
+    ConfigKey{"engine.mixed_step_time", "", kDuration, FIELD(engine.mixed_step_ms), 0, kHourMs, "",
+              "While answers are being generated, prompts are computed in pieces so small that a "
+              "step ends within this, by the pace of recent steps; or within twice what the "
+              "answers alone take, if that is longer. 0: pieces as large as "
+              "`engine.max_batched_tokens`."},
     ConfigKey{"engine.max_queued_requests", "max-queued-requests", kInteger,
               FIELD(engine.max_queued_requests), 0, 1'000'000, "",
               "Requests waiting; past it they are refused with RESOURCE_EXHAUSTED."},
@@ -193,8 +204,10 @@ constexpr std::array kKeys{
     ConfigKey{"cpu.pinning", "", kChoice, FIELD(cpu.pinning), 0, 0, "auto|on|off",
               "Keep each computing thread but the first on one core. auto: on eight cores or "
               "more, without a quota, if a core is left over."},
-    ConfigKey{"cpu.amx", "", kBoolean, FIELD(cpu.amx), 0, 0, "",
-              "Allow the AMX instructions, for activations in BF16, if the CPU has them."},
+    ConfigKey{
+        "cpu.amx", "", kBoolean, FIELD(cpu.amx), 0, 0, "",
+        "Allow the AMX instructions, for activations in BF16 and for 8-bit weights, if the CPU "
+        "has them."},
     // ---- limits ----
     ConfigKey{"limits.max_n", "", kInteger, FIELD(limits.max_n), 1, 128, "",
               "Choices of one request."},

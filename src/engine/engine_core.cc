@@ -35,6 +35,7 @@ SchedulerOptions ToSchedulerOptions(const EngineOptions& o) {
   s.max_running = o.max_running;
   s.max_batched_tokens = o.max_batched_tokens;
   s.max_model_len = o.max_model_len;
+  s.mixed_step_us = o.mixed_step_us;
   s.max_queue_time_us = o.max_queue_time_us;
   s.max_preemptions = o.max_preemptions;
   s.ageing = {o.priority_step_us, o.priority_limit_us};
@@ -125,7 +126,9 @@ void EngineCore::Measure(const BatchPlan& plan, StepKind kind) {
   const int64_t began_us = std::max(submit_times_us_.front(), last_result_us_);
   submit_times_us_.pop_front();
   last_result_us_ = now_us;
-  const double seconds = static_cast<double>(std::max<int64_t>(1, now_us - began_us)) * 1e-6;
+  const int64_t step_us = std::max<int64_t>(1, now_us - began_us);
+  scheduler_.ObserveStep(plan.NumTokens(), step_us);
+  const double seconds = static_cast<double>(step_us) * 1e-6;
   const double num_tokens = plan.NumTokens();
   constexpr double kWeight = 0.1;
   tokens_per_second_ += kWeight * (num_tokens / seconds - tokens_per_second_);

@@ -9,6 +9,10 @@
 namespace inferd {
 namespace {
 
+// Of a step, whatever its time: below it the products of a step are not worth reading
+// the weights for.
+constexpr int32_t kLeastPromptTokens = 16;
+
 bool ComesBefore(const Sequence* a, const Sequence* b) { return a->key < b->key; }
 
 }  // namespace
@@ -80,6 +84,7 @@ std::shared_ptr<const BatchPlan> Scheduler::Schedule(int64_t now_us) {
   step_sequences_.clear();
 
   ScheduleDecodes();
+  LimitPrompts();
   SchedulePrefills();
   AdmitWaiting(now_us);
 
@@ -103,6 +108,16 @@ void Scheduler::ScheduleDecodes() {
     if (s.drained_in == round_) continue;
     if (GetBlock(i)) GiveEntry(s, 1);
   }
+}
+
+void Scheduler::LimitPrompts() {
+  if (!step_has_decode_ || options_.mixed_step_us == 0) return;
+  const int32_t decodes = options_.max_batched_tokens - budget_;
+  const double alone_us = pace_.Predict(decodes);
+  const double allowed_us = std::max(static_cast<double>(options_.mixed_step_us), 2 * alone_us);
+  const int32_t most = pace_.MostTokens(allowed_us, options_.max_batched_tokens) - decodes;
+  // Prompts get on whatever the clock said.
+  budget_ = std::min(budget_, std::max(most, kLeastPromptTokens));
 }
 
 void Scheduler::SchedulePrefills() {

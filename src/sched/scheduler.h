@@ -13,6 +13,7 @@
 #include "kv/kv_manager.h"
 #include "sched/plan_builder.h"
 #include "sched/sequence.h"
+#include "sched/step_pace.h"
 #include "sched/timer_queue.h"
 
 namespace inferd {
@@ -36,6 +37,9 @@ struct SchedulerOptions {
   int32_t max_running = 64;
   int32_t max_batched_tokens = 512;
   int32_t max_model_len = 2048;
+  // How long a step that goes on with answers may take for the prompts in it; 0: as
+  // long as max_batched_tokens make it.
+  int64_t mixed_step_us = 0;
   int64_t max_queue_time_us = -1;  // -1: no limit
   int32_t max_preemptions = 8;
   PriorityAgeing ageing;
@@ -78,6 +82,9 @@ struct SchedulerChanges {
 // next token, then to running prompts, then to waiting ones in order of
 // rank (priority and age, see PriorityAgeing). The head of the queue is never skipped.
 // Blocks for a whole history are reserved at admission.
+// In a step with decodes, whose next tokens somebody waits for, prompts get only so
+// many tokens that by the pace of recent steps it ends within mixed_step_us, or in
+// twice the time that the decodes take alone if that is longer; some in any case.
 // When a running sequence lacks a block, the last in order gives way:
 //   R1 slot and blocks leave a sequence only when in_flight == 0.
 //   R2 reaping never waits for a result when nothing is in flight.
@@ -98,6 +105,8 @@ class Scheduler {
   // Ends what is past its deadline or waited too long to be scheduled first.
   void Expire(int64_t now_us);
 
+  // How long the step of the result committed last took on the ranks.
+  void ObserveStep(int32_t tokens, int64_t us) { pace_.Observe(tokens, us); }
   // The next plan; null when there is nothing to do before the next Commit or Add.
   std::shared_ptr<const BatchPlan> Schedule(int64_t now_us);
   // Takes in the result of the oldest plan in flight. Not OK: the result does not
@@ -142,6 +151,7 @@ class Scheduler {
 
   // scheduler.cc: making plans.
   void ScheduleDecodes();
+  void LimitPrompts();
   void SchedulePrefills();
   void AdmitWaiting(int64_t now_us);
   bool TryAdmit(Sequence& sequence, int64_t now_us);
@@ -177,6 +187,7 @@ class Scheduler {
   const FaultInjection faults_;
   KvManager kv_;
   PlanBuilder builder_;
+  StepPace pace_;
 
   std::unordered_map<RequestId, std::unique_ptr<Request>> requests_;
   std::map<QueueKey, Sequence*> waiting_;

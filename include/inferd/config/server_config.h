@@ -71,10 +71,13 @@ struct ServerConfig {
     int32_t max_len = 0;  // tokens; 0: what the checkpoint says
     std::string backend = "auto";
     std::string activations = "f32";
+    std::string packed_cache;  // directory; empty: off
+    int64_t packed_cache_size_bytes = int64_t{64} << 30;
   };
   struct Engine {
     int32_t max_running = 64;
     int32_t max_batched_tokens = 512;
+    int64_t mixed_step_ms = 200;  // 0: no limit
     int32_t max_queued_requests = 1024;
     int64_t max_queued_tokens = 1 << 20;
     int64_t max_queue_time_ms = 0;  // 0: no limit

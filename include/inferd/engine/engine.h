@@ -48,6 +48,9 @@ struct EngineOptions {
   int32_t max_running = 64;          // sequences on the ranks; also the number of slots
   int32_t max_batched_tokens = 512;  // budget of one step
   int32_t max_model_len = 2048;      // tokens of prompt and answer
+  // A step that decodes takes in prompts only as far as it ends within this, or
+  // within twice what the decodes alone take. 0: as far as the budget goes.
+  int64_t mixed_step_us = 200'000;
   int32_t max_queued_requests = 1024;
   int64_t max_queued_tokens = 1 << 20;  // prompt tokens waiting
   int64_t max_queue_time_us = -1;       // waiting longer is refused; -1: no limit
