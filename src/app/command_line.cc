@@ -103,6 +103,12 @@ void AddQuantizeOptions(CLI::App& command, QuantizeArguments& quantize) {
                   "goes into them; int4-rtn: 4-bit weights, rounded as they are")
       ->required()
       ->check(CLI::IsMember({"int8", "int4-awq", "int4-rtn"}));
+  command
+      .add_option("--head", quantize.head,
+                  "keep: the output matrix as it is; int8: in 8 bits too (int4 checkpoints with "
+                  "it are read by inferd only)")
+      ->check(CLI::IsMember({"keep", "int8"}))
+      ->capture_default_str();
   command.add_option("--group-size", quantize.group_size,
                      "int4: inputs that share a scale (default 128)");
   command.add_option(

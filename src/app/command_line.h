@@ -68,6 +68,7 @@ struct QuantizeArguments {
   std::string input;
   std::string output;
   std::string method;  // "int8", "int4-awq" or "int4-rtn"
+  std::string head = "keep";  // or "int8"
   std::optional<int32_t> group_size;
   std::string calibration;  // may be empty
   int threads = 0;          // 0: what the process may use

@@ -24,6 +24,7 @@ Status Quantize(const QuantizeArguments& arguments) {
   options.input = arguments.input;
   options.output = arguments.output;
   options.method = MethodOf(arguments.method);
+  options.int8_head = arguments.head == "int8";
   options.group_size = arguments.group_size.value_or(options.group_size);
   options.calibration = arguments.calibration;
   options.threads = arguments.threads;

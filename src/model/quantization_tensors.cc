@@ -15,10 +15,10 @@ bool Has(const Checkpoint& checkpoint, std::string_view name, std::string_view e
 QuantMethod StoredAs(const QuantizationConfig& config, const Checkpoint& checkpoint,
                      std::string_view name) {
   if (config.method == QuantMethod::kNone) return QuantMethod::kNone;
-  if (config.method == QuantMethod::kInt8) {
-    const TensorFacts* weight = checkpoint.Find(std::string(name) + ".weight");
-    return weight != nullptr && weight->dtype == "I8" ? config.method : QuantMethod::kNone;
-  }
+  // Among layers of 4 bits one, most likely the head, may have 8.
+  const TensorFacts* weight = checkpoint.Find(std::string(name) + ".weight");
+  if (weight != nullptr && weight->dtype == "I8") return QuantMethod::kInt8;
+  if (config.method == QuantMethod::kInt8) return QuantMethod::kNone;
   const bool any = Has(checkpoint, name, ".qweight") || Has(checkpoint, name, ".qzeros") ||
                    Has(checkpoint, name, ".scales");
   // A layer that is not there at all is missed in the form most layers have.

@@ -39,7 +39,7 @@ constexpr std::array<std::string_view, 14> kCompanions = {
 
 // Compressed-tensors: symmetric 8-bit weights per row, activations per token as
 // they come.
-Json Int8Config() {
+Json Int8Config(bool int8_head) {
   const auto side = [](const char* strategy, bool dynamic) {
     return Json{{"num_bits", 8},       {"type", "int"},
                 {"symmetric", true},   {"strategy", strategy},
@@ -56,7 +56,7 @@ Json Int8Config() {
   config["format"] = "int-quantized";
   config["quantization_status"] = "compressed";
   config["config_groups"]["group_0"] = std::move(group);
-  config["ignore"] = Json::array({"lm_head"});
+  config["ignore"] = int8_head ? Json::array() : Json::array({"lm_head"});
   config["kv_cache_scheme"] = nullptr;
   return config;
 }
@@ -86,16 +86,18 @@ Status CopyCompanions(const fs::path& from, const fs::path& to) {
   return OkStatus();
 }
 
-Status WriteConfig(const fs::path& from, QuantizeMethod method, int32_t group_size,
-                   const fs::path& to) {
-  std::ifstream file(from / "config.json", std::ios::binary);
+Status WriteConfig(const QuantizeOptions& options, const fs::path& to) {
+  std::ifstream file(options.input / "config.json", std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(file), {}};
   Json config = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!file || !config.is_object()) {
     return FailedPreconditionError("config.json: has changed since it was checked");
   }
-  config["quantization_config"] =
-      method == QuantizeMethod::kInt8 ? Int8Config() : AwqConfig(group_size);
+  config["quantization_config"] = options.method == QuantizeMethod::kInt8
+                                      ? Int8Config(options.int8_head)
+                                      : AwqConfig(options.group_size);
+  // The head is a matrix of its own then.
+  if (options.int8_head) config["tie_word_embeddings"] = false;
   return WriteFile(to / "config.json",
                    config.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }

@@ -12,8 +12,7 @@ namespace inferd::quantize {
 // Copies tokenizer, chat template, generation config and licences.
 Status CopyCompanions(const std::filesystem::path& from, const std::filesystem::path& to);
 
-// config.json of `from` with the quantization_config of `method` added.
-Status WriteConfig(const std::filesystem::path& from, QuantizeMethod method, int32_t group_size,
-                   const std::filesystem::path& to);
+// config.json of options.input with the quantization_config that follows from them.
+Status WriteConfig(const QuantizeOptions& options, const std::filesystem::path& to);
 
 }  // namespace inferd::quantize

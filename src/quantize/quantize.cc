@@ -45,6 +45,7 @@ class Run {
   Status KeepAll(const std::vector<std::string>& names);
   Status WriteInt4(const std::string& name, const Matrix& weights, const float* clip);
   Status WriteInt8(const std::string& name, const Matrix& weights);
+  Status WriteHead();
   // A layer whose weights are rounded as they are.
   Status PlainLayer(int32_t layer);
 
@@ -69,7 +70,8 @@ class Run {
 
 Status Run::All() {
   const bool awq = options_.method == QuantizeMethod::kInt4Awq;
-  INFERD_RETURN_IF_ERROR(KeepAll(OuterTensors(config_)));
+  INFERD_RETURN_IF_ERROR(KeepAll(OuterTensors(config_, options_.int8_head)));
+  if (options_.int8_head) INFERD_RETURN_IF_ERROR(WriteHead());
   if (awq) INFERD_RETURN_IF_ERROR(StartCalibration());
   for (int32_t layer = 0; layer < config_.num_layers; ++layer) {
     INFERD_RETURN_IF_ERROR(awq ? AwqLayer(layer) : PlainLayer(layer));
@@ -107,6 +109,13 @@ Status Run::WriteInt8(const std::string& name, const Matrix& weights) {
   const Int8Matrix rounded = RoundInt8(weights, options_.threads);
   INFERD_RETURN_IF_ERROR(writer_.Write(name + ".weight", Bytes(rounded.codes)));
   return writer_.Write(name + ".weight_scale", Bytes(rounded.scales));
+}
+
+Status Run::WriteHead() {
+  INFERD_ASSIGN_OR_RETURN(
+      const Matrix weights,
+      ReadMatrix(checkpoint_, config_.tie_word_embeddings ? "model.embed_tokens" : "lm_head"));
+  return WriteInt8("lm_head", weights);
 }
 
 Status Run::PlainLayer(int32_t layer) {
@@ -263,11 +272,10 @@ Status Quantize(const QuantizeOptions& options, Ops& ops) {
   INFERD_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(options.input));
   INFERD_RETURN_IF_ERROR(CheckInput(options, config, checkpoint, ops));
   INFERD_ASSIGN_OR_RETURN(const std::vector<TensorSpec> tensors,
-                          PlanTensors(config, checkpoint, options.method, options.group_size));
+                          PlanTensors(config, checkpoint, options));
   INFERD_ASSIGN_OR_RETURN(OutputDirectory output, OutputDirectory::Create(options.output));
   INFERD_RETURN_IF_ERROR(CheckSpace(output, tensors));
-  INFERD_RETURN_IF_ERROR(
-      WriteConfig(options.input, options.method, options.group_size, output.path()));
+  INFERD_RETURN_IF_ERROR(WriteConfig(options, output.path()));
   INFERD_RETURN_IF_ERROR(CopyCompanions(options.input, output.path()));
   INFERD_ASSIGN_OR_RETURN(
       CheckpointWriter writer,

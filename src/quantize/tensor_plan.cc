@@ -41,9 +41,9 @@ std::vector<std::string> LayerVectors(const ModelConfig& config, int32_t layer) 
   return names;
 }
 
-std::vector<std::string> OuterTensors(const ModelConfig& config) {
+std::vector<std::string> OuterTensors(const ModelConfig& config, bool int8_head) {
   std::vector<std::string> names = {"model.embed_tokens.weight", "model.norm.weight"};
-  if (!config.tie_word_embeddings) names.emplace_back("lm_head.weight");
+  if (!config.tie_word_embeddings && !int8_head) names.emplace_back("lm_head.weight");
   return names;
 }
 
@@ -73,8 +73,8 @@ Status CheckGroupSize(const ModelConfig& config, int32_t group_size) {
 }
 
 StatusOr<std::vector<TensorSpec>> PlanTensors(const ModelConfig& config,
-                                              const Checkpoint& checkpoint, QuantizeMethod method,
-                                              int32_t group_size) {
+                                              const Checkpoint& checkpoint,
+                                              const QuantizeOptions& options) {
   std::vector<TensorSpec> all;
   const auto keep = [&](const std::string& name) -> Status {
     INFERD_ASSIGN_OR_RETURN(const TensorView view, checkpoint.View(name));
@@ -82,14 +82,19 @@ StatusOr<std::vector<TensorSpec>> PlanTensors(const ModelConfig& config,
     all.push_back({name, std::string(facts->dtype), facts->shape, DTypeSize(view.dtype)});
     return OkStatus();
   };
-  for (const std::string& name : OuterTensors(config)) INFERD_RETURN_IF_ERROR(keep(name));
+  for (const std::string& name : OuterTensors(config, options.int8_head)) {
+    INFERD_RETURN_IF_ERROR(keep(name));
+  }
+  if (options.int8_head) {
+    AddLinear("lm_head", config.vocab_size, config.hidden_size, QuantizeMethod::kInt8, 0, &all);
+  }
   for (int32_t layer = 0; layer < config.num_layers; ++layer) {
     for (const std::string& name : LayerVectors(config, layer)) INFERD_RETURN_IF_ERROR(keep(name));
     for (const std::string_view linear : kLinears) {
       const std::string name = LayerPrefix(layer) + std::string(linear);
       const TensorFacts* facts = checkpoint.Find(name + ".weight");
       INFERD_CHECK(facts != nullptr && facts->shape.size() == 2);
-      AddLinear(name, facts->shape[0], facts->shape[1], method, group_size, &all);
+      AddLinear(name, facts->shape[0], facts->shape[1], options.method, options.group_size, &all);
     }
   }
   return all;

@@ -22,8 +22,9 @@ std::string LayerPrefix(int32_t layer);  // "model.layers.7."
 
 // The vectors of every decoder layer, in full: norms and biases.
 std::vector<std::string> LayerVectors(const ModelConfig& config, int32_t layer);
-// The tensors outside of the layers: embedding, last norm, head unless tied.
-std::vector<std::string> OuterTensors(const ModelConfig& config);
+// The tensors outside of the layers that are kept: embedding, last norm, and the head
+// unless it is tied or quantised.
+std::vector<std::string> OuterTensors(const ModelConfig& config, bool int8_head);
 
 // INVALID_ARGUMENT, naming the sizes that do, when 4-bit groups of `group_size`
 // do not fit every linear layer.
@@ -32,7 +33,7 @@ Status CheckGroupSize(const ModelConfig& config, int32_t group_size);
 // All tensors of the output in the order of the model. The checkpoint fits the
 // configuration, and the group size both.
 StatusOr<std::vector<TensorSpec>> PlanTensors(const ModelConfig& config,
-                                              const Checkpoint& checkpoint, QuantizeMethod method,
-                                              int32_t group_size);
+                                              const Checkpoint& checkpoint,
+                                              const QuantizeOptions& options);
 
 }  // namespace inferd::quantize

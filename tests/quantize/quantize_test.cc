@@ -126,6 +126,48 @@ TEST_F(QuantizeTest, Int8ReadsBackAsItWasRounded) {
   EXPECT_EQ(std::memcmp(read.raw.scales.data, rounded.scales.data(), rounded.scales.size() * 4), 0);
 }
 
+// Of a model with a head of its own, and of one that shares the embedding.
+TEST_F(QuantizeTest, TheHeadIsRoundedToo) {
+  options_.int8_head = true;
+  const fs::path tied = dir_.path() / "tied";
+  fs::create_directory(tied);
+  testing::TinyCheckpoint tiny = testing::MakeTiny("LlamaForCausalLM");
+  tiny.config["tie_word_embeddings"] = true;
+  tiny.Remove("lm_head.weight");
+  tiny.Write(tied);
+  for (const auto& [in, source] :
+       {std::pair{WriteTiny(), "lm_head"}, std::pair{tied, "model.embed_tokens"}}) {
+    for (const QuantizeMethod method : {QuantizeMethod::kInt8, QuantizeMethod::kInt4Rtn}) {
+      // 48 inputs take no groups of 32.
+      if (method == QuantizeMethod::kInt4Rtn && in != tied) continue;
+      SCOPED_TRACE(in.string());
+      fs::remove_all(options_.output);
+      const fs::path from = method == QuantizeMethod::kInt8 ? in : kDemoSmall;
+      ASSERT_TRUE(Run(method, from).ok());
+      const Status loaded = Load(options_.output, backend_->ops());
+      EXPECT_TRUE(loaded.ok()) << loaded.ToString();
+      const ModelConfig config = LoadModelConfig(options_.output).value();
+      EXPECT_FALSE(config.tie_word_embeddings);
+      const Checkpoint before = Checkpoint::Open(from).value();
+      const Checkpoint after = Checkpoint::Open(options_.output).value();
+      const std::string name =
+          before.Find("lm_head.weight") != nullptr ? "lm_head" : "model.embed_tokens";
+      if (from == in) {
+        EXPECT_EQ(name, source);
+      }
+      const quantize::Int8Matrix rounded =
+          quantize::RoundInt8(quantize::ReadMatrix(before, name).value(), 1);
+      model::LinearSource linears(config.quantization, after);
+      const model::SourcedLinear head = linears.Load("lm_head").value();
+      ASSERT_EQ(head.raw.format, WeightFormat::kInt8);
+      ASSERT_EQ(head.raw.data.NumElements(), static_cast<int64_t>(rounded.codes.size()));
+      EXPECT_EQ(std::memcmp(head.raw.data.data, rounded.codes.data(), rounded.codes.size()), 0);
+      EXPECT_EQ(std::memcmp(head.raw.scales.data, rounded.scales.data(), rounded.scales.size() * 4),
+                0);
+    }
+  }
+}
+
 TEST_F(QuantizeTest, TheRestIsAsItWas) {
   ASSERT_TRUE(Run(QuantizeMethod::kInt8, kDemoSmall).ok());
   for (const char* file : {"tokenizer.json", "tokenizer_config.json", "generation_config.json"}) {

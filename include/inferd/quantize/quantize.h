@@ -22,6 +22,9 @@ struct QuantizeOptions {
   std::filesystem::path input;   // config.json, safetensors in float, tokenizer
   std::filesystem::path output;  // must not exist, or be an empty directory
   QuantizeMethod method = QuantizeMethod::kInt8;
+  // The output matrix in 8 bits as well. A model that shares it with its embedding gets
+  // one of its own. With int4 that is a mixture that others than inferd do not read.
+  bool int8_head = false;
   int32_t group_size = 128;  // int4: inputs that share a scale and a zero point
   // int4-awq: UTF-8 text, of which the first MiB is read; empty: a text of our
   // own. Names of special tokens in it become these tokens.
@@ -34,7 +37,8 @@ struct QuantizeOptions {
 // Writes `output`: safetensors that inferd and others load, config.json with a
 // quantization_config, and what goes with a checkpoint (tokenizer, chat template,
 // licences). It appears whole or not at all: it is written beside itself and
-// renamed. Embedding, norms and lm_head keep their precision. `ops` works on the
+// renamed. Embedding and norms keep their precision,
+// and so does lm_head unless int8_head. `ops` works on the
 // host's memory and is this call's alone meanwhile. One line of what is wrong
 // otherwise. The result does not depend on the number of threads.
 Status QuantizeCheckpoint(const QuantizeOptions& options, Ops& ops);
