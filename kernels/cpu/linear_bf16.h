@@ -43,8 +43,6 @@ inline constexpr int64_t kAmxTileRows = 16;
 
 // As Linear, with kTiles or kEmulatedTiles; p.element is kBF16 and p.tile_rows 16.
 void LinearTiles(const LinearParams& p, bool emulated, int64_t panel_begin, int64_t panel_end);
-// Whether the processor and the operating system have AMX-BF16; the latter is asked.
-bool AmxBf16Runs();
 // Tile products on registers only, where they run: their ceiling.
 double BurnTileProducts(int64_t iterations, float* sink);
 

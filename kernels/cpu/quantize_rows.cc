@@ -11,6 +11,8 @@
 #include <cstring>
 #include <limits>
 
+#include "cpu/common.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "cpu/quantize_rows.cc"
 #include "hwy/foreach_target.h"
@@ -45,8 +47,20 @@ uint32_t MaxMagnitude(const float* x, int64_t n) {
   return hn::GetLane(hn::MaxOfLanes(du, max));
 }
 
-// Writes the quads of n inputs `stride` bytes apart; returns the sum of q.
-int32_t RoundGroup(const float* x, int64_t n, float inverse, int8_t* q, int64_t stride) {
+// Where the quads of a row go: `together` (a power of two) side by side, and as many
+// again `stride` bytes further.
+struct QuadPlaces {
+  int8_t* q;
+  int64_t stride;
+  int64_t shift;  // of `together`
+
+  HWY_INLINE int8_t* at(int64_t quad) const {
+    return q + (quad >> shift) * stride + (quad & ((int64_t{1} << shift) - 1)) * 4;
+  }
+};
+
+// Rounds n inputs into their places; returns the sum of q.
+int32_t RoundGroup(const float* x, int64_t n, float inverse, const QuadPlaces& places) {
   constexpr int kLanes = static_cast<int>(hn::MaxLanes(DF()));
   const DI di;
   const hn::Rebind<int8_t, DF> db;
@@ -63,15 +77,13 @@ int32_t RoundGroup(const float* x, int64_t n, float inverse, int8_t* q, int64_t 
     round(hn::LoadU(DF(), x + i));
     HWY_UNROLL(4)
     for (int k = 0; k < kLanes; k += 4) {
-      std::memcpy(q, bytes + k, 4);
-      q += stride;
+      std::memcpy(places.at((i + k) / 4), bytes + k, 4);
     }
   }
   if (i < n) {
     round(LoadPartial(x + i, static_cast<size_t>(n - i)));
     for (int64_t k = 0; k < n - i; k += 4) {
-      std::memcpy(q, bytes + k, 4);
-      q += stride;
+      std::memcpy(places.at((i + k) / 4), bytes + k, 4);
     }
   }
   return hn::GetLane(hn::SumOfLanes(di, sum));
@@ -81,12 +93,13 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 void QuantizeRowsTarget(const QuantizeRowsParams& p, int64_t row_begin, int64_t row_end) {
   const int64_t groups = p.in_features / p.group_size;
-  const int64_t padded = (p.in_features + 3) / 4 * 4;
+  const int64_t padded = QuantizedRowBytes(p.in_features, p.wide);
+  constexpr int64_t kWideShift = 4;
   for (int64_t row = row_begin; row < row_end; ++row) {
     const int64_t tile_first = row / p.tile_rows * p.tile_rows;
     const int64_t height = std::min(p.tile_rows, p.rows - tile_first);
     const int64_t place = row - tile_first;
-    int8_t* q = p.q + tile_first * padded + place * 4;
+    int8_t* q = p.q + tile_first * padded + place * (p.wide ? 64 : 4);
     RowScale* scales = p.scales + tile_first * groups + place;
     for (int64_t g = 0; g < groups; ++g) {
       const float* x = p.x + row * p.in_features + g * p.group_size;
@@ -95,12 +108,17 @@ void QuantizeRowsTarget(const QuantizeRowsParams& p, int64_t row_begin, int64_t 
       const float max = finite ? std::bit_cast<float>(bits) : 0.0F;
       const float inverse = max > 0 ? 127.0F / max : kInfinity;
       const bool vanishes = inverse == kInfinity;
-      int8_t* to = q + g * (p.group_size / 4) * height * 4;
+      const QuadPlaces places =
+          p.wide ? QuadPlaces{q, height * 64, kWideShift}
+                 : QuadPlaces{q + g * (p.group_size / 4) * height * 4, height * 4, 0};
       int32_t sum = 0;
       if (finite) {
-        sum = RoundGroup(x, p.group_size, vanishes ? 0.0F : inverse, to, height * 4);
+        sum = RoundGroup(x, p.group_size, vanishes ? 0.0F : inverse, places);
       } else {
-        for (int64_t k = 0; k < p.group_size; k += 4) std::memset(to + k * height, 0, 4);
+        for (int64_t k = 0; k < p.group_size; k += 4) std::memset(places.at(k / 4), 0, 4);
+      }
+      for (int64_t k = RoundUp(p.group_size, 4); p.wide && k < padded; k += 4) {
+        std::memset(places.at(k / 4), 0, 4);
       }
       scales[g * height] = {!finite    ? std::numeric_limits<float>::quiet_NaN()
                             : vanishes ? 0.0F
@@ -118,6 +136,10 @@ namespace inferd::kernels {
 namespace {
 HWY_EXPORT(QuantizeRowsTarget);
 }  // namespace
+
+int64_t QuantizedRowBytes(int64_t in_features, bool wide) {
+  return RoundUp(in_features, wide ? 64 : 4);
+}
 
 void QuantizeRows(const QuantizeRowsParams& p, int64_t row_begin, int64_t row_end) {
   HWY_DYNAMIC_DISPATCH(QuantizeRowsTarget)(p, row_begin, row_end);

@@ -4,8 +4,6 @@
 #include <cmath>
 #include <cstring>
 
-#include "cpu/linear_bf16.h"
-
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
@@ -99,10 +97,32 @@ void EmulatedTiles::DotTiles(Tile& c, const Tile& a, const Tile& b) {
   }
 }
 
-bool AmxBf16Runs() {
+void EmulatedTiles::DotBytes(Tile& c, const Tile& a, const Tile& b) {
+  FaultUnless(&c != &a && &c != &b && &a != &b);
+  FaultUnless(c.rows == a.rows && c.row_bytes == b.row_bytes && a.row_bytes == 4 * b.rows);
+  for (int m = 0; m < c.rows; ++m) {
+    for (int n = 0; n < c.row_bytes / 4; ++n) {
+      uint32_t sum = 0;
+      std::memcpy(&sum, &c.data[m][4 * n], sizeof(sum));
+      for (int k = 0; k < b.rows; ++k) {
+        for (int i = 0; i < 4; ++i) {
+          const int x = static_cast<int8_t>(a.data[m][4 * k + i]);
+          const int w = static_cast<uint8_t>(b.data[k][4 * n + i]);
+          sum += static_cast<uint32_t>(x * w);
+        }
+      }
+      std::memcpy(&c.data[m][4 * n], &sum, sizeof(sum));
+    }
+  }
+}
+
+namespace {
+
+// AMX tiles and the products of this bit of CPUID leaf 7, edx.
+bool AmxRuns([[maybe_unused]] int product_bit) {
 #if defined(__x86_64__) && defined(__linux__)
   constexpr uint32_t kOsUsesXsave = 1U << 27;  // leaf 1, ecx
-  constexpr uint32_t kAmxBf16AndTile = 1U << 22 | 1U << 24;
+  const uint32_t tiles_and_product = 1U << 24 | 1U << product_bit;
   constexpr uint32_t kTileState = 0b11U << 17;  // in XCR0
   constexpr long kRequestPermission = 0x1023;   // ARCH_REQ_XCOMP_PERM
   constexpr long kTileData = 18;
@@ -112,7 +132,7 @@ bool AmxBf16Runs() {
   uint32_t edx = 0;
   if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0 || (ecx & kOsUsesXsave) == 0) return false;
   if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
-  if ((edx & kAmxBf16AndTile) != kAmxBf16AndTile) return false;
+  if ((edx & tiles_and_product) != tiles_and_product) return false;
   // The intrinsic would need -mxsave.
   asm volatile("xgetbv" : "=a"(eax), "=d"(edx) : "c"(0));
   if ((eax & kTileState) != kTileState) return false;
@@ -122,5 +142,10 @@ bool AmxBf16Runs() {
   return false;
 #endif
 }
+
+}  // namespace
+
+bool AmxBf16Runs() { return AmxRuns(22); }
+bool AmxInt8Runs() { return AmxRuns(25); }
 
 }  // namespace inferd::kernels

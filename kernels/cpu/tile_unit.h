@@ -23,7 +23,7 @@ static_assert(sizeof(TileConfig) == 64);
 
 // Step by step what the manual says, faults included (they trap): Configure as
 // LDTILECFG, which also zeroes the tiles; Load and Store as TILELOADD and TILESTORED;
-// DotBF16 as TDPBF16PS.
+// DotBF16 as TDPBF16PS, DotS8U8 as TDPBSUD.
 class EmulatedTiles {
  public:
   void Configure(const TileConfig& config);
@@ -44,6 +44,12 @@ class EmulatedTiles {
   void DotBF16() {
     DotTiles(Used(kC), Used(kA), Used(kB));
   }
+  // c[m][n] += sum of a[m][4k + i] b[k][4n + i] over k and i < 4, a signed and b
+  // unsigned, modulo 2^32
+  template <int kC, int kA, int kB>
+  void DotS8U8() {
+    DotBytes(Used(kC), Used(kA), Used(kB));
+  }
   void Release() { Configure(TileConfig{.palette = 0}); }
 
  private:
@@ -57,6 +63,7 @@ class EmulatedTiles {
   static void LoadTile(Tile& tile, const void* from, int64_t stride);
   static void StoreTile(const Tile& tile, void* to, int64_t stride);
   static void DotTiles(Tile& c, const Tile& a, const Tile& b);
+  static void DotBytes(Tile& c, const Tile& a, const Tile& b);
 
   Tile tiles_[8];
 };
@@ -83,8 +90,17 @@ class AmxTiles {
   void DotBF16() {
     asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kC), "i"(kA), "i"(kB));
   }
+  template <int kC, int kA, int kB>
+  void DotS8U8() {
+    asm volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kC), "i"(kA), "i"(kB));
+  }
   void Release() { asm volatile("tilerelease"); }
 };
 #endif
+
+// Whether the processor and the operating system, which is asked for the registers on
+// behalf of the whole process, have AMX with products of bf16, or of 8-bit integers.
+bool AmxBf16Runs();
+bool AmxInt8Runs();
 
 }  // namespace inferd::kernels

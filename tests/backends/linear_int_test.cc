@@ -4,11 +4,15 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
+#include <optional>
 #include <random>
 #include <set>
 
+#include "backends/cpu/cpu_ops.h"
 #include "cpu/common.h"
 #include "cpu/linear_int.h"
+#include "cpu/tile_unit.h"
 #include "hwy/targets.h"
 #include "ops/cases.h"
 
@@ -134,9 +138,31 @@ std::vector<float> Product(const Matrix& m, DotUnit unit, const std::vector<floa
   return out.Get();
 }
 
+// By emulated tiles of AMX.
+std::vector<float> TileProduct(const Matrix& m, const std::vector<float>& x, int64_t rows) {
+  const int64_t in = m.layout.in_features;
+  std::vector<int8_t> q(static_cast<size_t>(rows * QuantizedRowBytes(in, /*wide=*/true)), 99);
+  std::vector<RowScale> scales(static_cast<size_t>(rows));
+  QuantizeRows({x.data(), rows, in, in, kInt8Zero, kIntTileRows, q.data(), scales.data(),
+                /*wide=*/true},
+               0, rows);
+  GuardedRows out(rows, m.out);
+  out.Poison();
+  const LinearIntParams p{DotUnit::kWiden, m.layout,
+                          m.packed.data(), m.out,
+                          m.bias.data(),   q.data(),
+                          scales.data(),   rows,
+                          kIntTileRows,    out.view().As<float>()};
+  const int64_t panels = (m.out + kIntPanelWidth - 1) / kIntPanelWidth;
+  LinearIntTiles(p, /*emulated=*/true, 0, panels / 2);
+  LinearIntTiles(p, /*emulated=*/true, panels / 2, panels);
+  EXPECT_TRUE(out.GuardsIntact());
+  return out.Get();
+}
+
 void ExpectExact(const IntLayout& layout, int64_t out) {
   const Matrix m = MakeMatrix(layout, out);
-  constexpr int64_t kMostRows = 27;
+  constexpr int64_t kMostRows = 35;
   auto x = inferd::testing::Normal(9, kMostRows * layout.in_features);
   // A row of one magnitude: every q is at the end of its range.
   for (int64_t k = 0; k < layout.in_features; ++k) x[k] = k % 3 == 0 ? -2.5F : 2.5F;
@@ -144,6 +170,13 @@ void ExpectExact(const IntLayout& layout, int64_t out) {
   for (int64_t r = 0; r < kMostRows; ++r) {
     for (int64_t j = 0; j < out; ++j) {
       expected.push_back(Expected(m, x.data() + r * layout.in_features, j));
+    }
+  }
+  for (int64_t rows = 1; layout.bits == 8 && rows <= kMostRows; ++rows) {
+    const auto actual = TileProduct(m, x, rows);
+    for (size_t i = 0; i < actual.size(); ++i) {
+      ASSERT_EQ(actual[i], expected[i])
+          << rows << " rows in AMX tiles, row " << i / out << ", output " << i % out;
     }
   }
   for (const Target& target : Targets()) {
@@ -168,6 +201,66 @@ TEST(LinearIntTest, EightBitsAreExactOnEveryUnit) {
       ExpectExact({8, in, in, false, kInt8Zero}, out);
     }
   }
+}
+
+// The whole op, with rows that are not finite, rows enough for the tiles and too few,
+// and scratch memory that does not hold all of them.
+TEST(LinearIntTest, TilesChangeNoBitOfTheOp) {
+  const SystemClock clock;
+  for (const int64_t in : {64, 301}) {
+    const inferd::testing::LinearShape shape{1, in, 70, WeightFormat::kInt8, 1, true};
+    std::vector<std::vector<float>> results;
+    for (const IntTiles tiles : {IntTiles::kNone, IntTiles::kEmulated}) {
+      CpuOps ops({2, {}}, clock, std::nullopt, tiles);
+      const auto weight = inferd::testing::PackLinear(shape, ops).value();
+      const int64_t bytes = 24 * IntLinearRowBytes(in);
+      const Buffer scratch = Buffer::Create(ops.allocator(), static_cast<size_t>(bytes)).value();
+      ops.SetScratch({scratch.data(), DType::kU8, {bytes}});
+      std::vector<float>& all = results.emplace_back();
+      for (const int64_t rows : {1, 7, 8, 16, 33, 70}) {
+        auto x = inferd::testing::Normal(3, rows * in);
+        x[static_cast<size_t>(rows / 2 * in + 5)] = NAN;
+        std::vector<float> out(static_cast<size_t>(rows * shape.out));
+        ops.Linear({x.data(), DType::kF32, {rows, in}}, weight,
+                   {out.data(), DType::kF32, {rows, shape.out}});
+        all.insert(all.end(), out.begin(), out.end());
+      }
+    }
+    ASSERT_EQ(results[0].size(), results[1].size());
+    for (size_t i = 0; i < results[0].size(); ++i) {
+      if (std::isnan(results[0][i]) && std::isnan(results[1][i])) continue;
+      ASSERT_EQ(results[0][i], results[1][i]) << in << " inputs, " << i;
+    }
+  }
+}
+
+TEST(EmulatedTilesTest, BytesAreSignedByUnsignedAndWrap) {
+  EmulatedTiles tiles;
+  TileConfig config;
+  for (int t = 0; t < 8; ++t) {
+    config.rows[t] = t == 6 ? 16 : 2;
+    config.row_bytes[t] = 64;
+  }
+  tiles.Configure(config);
+  alignas(64) int8_t a[2][64] = {};
+  alignas(64) uint8_t b[16][64] = {};
+  alignas(64) int32_t c[2][16] = {};
+  a[0][0] = -128;
+  a[0][5] = 127;  // second quad, second of it
+  b[0][0] = 255;
+  b[1][1] = 255;
+  c[0][0] = 7;
+  c[1][0] = 9;
+  a[1][0] = 1;
+  c[1][0] = std::numeric_limits<int32_t>::max();
+  tiles.Load<0>(c, 64);
+  tiles.Load<4>(a, 64);
+  tiles.Load<6>(b, 64);
+  tiles.DotS8U8<0, 4, 6>();
+  tiles.Store<0>(c, 64);
+  EXPECT_EQ(c[0][0], 7 - 128 * 255 + 127 * 255);
+  EXPECT_EQ(c[0][1], 0);
+  EXPECT_EQ(c[1][0], std::numeric_limits<int32_t>::min() + 254);
 }
 
 TEST(LinearIntTest, FourBitsAreExactOnEveryUnit) {

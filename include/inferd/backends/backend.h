@@ -27,7 +27,7 @@ struct BackendOptions {
   std::shared_ptr<spdlog::logger> logger;
   ThreadPinning pinning = ThreadPinning::kAuto;
   Activations activations = Activations::kF32;
-  bool amx = true;  // may be used
+  bool amx = true;  // may be used, for bf16 activations and 8-bit weights
 };
 
 // A device and its ops. Created once per rank, used by its thread.

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -35,6 +36,12 @@ class Ops {
   virtual StatusOr<LinearWeight> Pack(std::span<const RawLinear> parts,
                                       std::span<const TensorView> bias) = 0;
   virtual StatusOr<VectorWeight> PackVector(const TensorView& host) = 0;
+  // Names the form that Pack and PackVector give weights. Bytes of weights packed
+  // where the name was the same may be used again. Empty: they may not be kept.
+  virtual std::string PackedLayout() const { return {}; }
+  // Whether the bytes of `weight` fit its sizes, so that Linear stays within them
+  // whatever they hold otherwise. For weights that were kept.
+  virtual bool Accepts(const LinearWeight& /*weight*/) const { return false; }
   // `host` outlives the table.
   virtual StatusOr<EmbeddingTable> PackEmbedding(const TensorView& host) = 0;
   // Host floats to the device.

@@ -7,6 +7,7 @@
 #include "backends/cpu/cpu_ops.h"
 #include "backends/host/host_memory.h"
 #include "cpu/common.h"
+#include "cpu/tile_unit.h"
 
 namespace inferd {
 namespace {
@@ -15,14 +16,17 @@ constexpr int kMaxThreads = 256;
 
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(const CpuChoice& cpus, std::optional<kernels::Bf16Unit> bf16)
-      : pinned_(!cpus.cores.empty()), bf16_(bf16), ops_({cpus.threads, cpus.cores}, clock_, bf16) {}
+  CpuBackend(const CpuChoice& cpus, std::optional<kernels::Bf16Unit> bf16, IntTiles int_tiles)
+      : pinned_(!cpus.cores.empty()),
+        bf16_(bf16),
+        ops_({cpus.threads, cpus.cores}, clock_, bf16, int_tiles) {}
   Ops& ops() override { return ops_; }
   std::string Description() const override {
     const int threads = ops_.threads();
     return std::string("cpu: ") + kernels::TargetName() + ", " + std::to_string(threads) +
            (threads == 1 ? " thread" : " threads") + (pinned_ ? ", pinned" : "") +
-           ", 8-bit products by " + kernels::DotUnitName(ops_.dot_unit()) +
+           ", 8-bit products by " + (ops_.int_units().tiles == IntTiles::kAmx ? "AMX and " : "") +
+           kernels::DotUnitName(ops_.int_units().dots) +
            (bf16_ ? std::string(", bf16 by ") + kernels::Bf16UnitName(*bf16_) : "");
   }
   int64_t TotalMemoryBytes() const override { return ReadHostMemory().total_bytes; }
@@ -48,6 +52,16 @@ std::optional<kernels::Bf16Unit> ChooseBf16Unit(const BackendOptions& options) {
   return unit;
 }
 
+IntTiles ChooseIntTiles(const BackendOptions& options) {
+  if (!options.amx || !kernels::AmxInt8Runs()) return IntTiles::kNone;
+  if (kernels::IntTilesAgree()) return IntTiles::kAmx;
+  if (options.logger) {
+    options.logger->warn(
+        "AMX is not used for 8-bit weights: its products are not those that the manual describes");
+  }
+  return IntTiles::kNone;
+}
+
 }  // namespace
 
 StatusOr<std::unique_ptr<Backend>> CreateCpuBackend(const BackendOptions& options) {
@@ -63,7 +77,8 @@ StatusOr<std::unique_ptr<Backend>> CreateCpuBackend(const BackendOptions& option
   CpuChoice cpus = ChooseCpus(ReadCpuBudget("/"), options.threads, options.pinning);
   cpus.threads = std::min(cpus.threads, kMaxThreads);
   try {
-    return std::unique_ptr<Backend>(std::make_unique<CpuBackend>(cpus, ChooseBf16Unit(options)));
+    return std::unique_ptr<Backend>(
+        std::make_unique<CpuBackend>(cpus, ChooseBf16Unit(options), ChooseIntTiles(options)));
   } catch (const std::system_error& error) {
     return ResourceExhaustedError(std::string("cannot start threads: ") + error.what());
   }

@@ -25,6 +25,8 @@ kernels::Element ElementOf(WeightFormat format) {
 }
 
 constexpr int64_t kMaxPanelWidth = 32;
+// Raised whenever what Pack writes changes.
+constexpr int kPackedVersion = 1;
 
 }  // namespace
 
@@ -65,6 +67,25 @@ StatusOr<LinearWeight> CpuOps::Pack(std::span<const RawLinear> parts,
   return weight;
 }
 
+// Panels of floats are as wide as the instruction set's vectors; those of integers
+// are the same everywhere.
+std::string CpuOps::PackedLayout() const {
+  return "cpu " + std::to_string(kPackedVersion) + ", panels of " +
+         std::to_string(kernels::LinearPanelWidth());
+}
+
+bool CpuOps::Accepts(const LinearWeight& weight) const {
+  const int64_t out = weight.out_features;
+  const int64_t in = weight.in_features;
+  const auto bias_bytes = static_cast<size_t>(out) * sizeof(float);
+  if (out < 1 || in < 1 || (weight.bias.size() != 0 && weight.bias.size() != bias_bytes)) {
+    return false;
+  }
+  if (IsInteger(weight.format)) return IntLinearFits(weight);
+  const int64_t bytes = kernels::LinearPackedBytes(ElementOf(weight.format), out, in);
+  return weight.packed.size() == static_cast<size_t>(bytes);
+}
+
 void CpuOps::Linear(TensorView x, const LinearWeight& weight, TensorView out) {
   const int64_t in = weight.in_features;
   const int64_t rows = x.dim(0);
@@ -72,7 +93,7 @@ void CpuOps::Linear(TensorView x, const LinearWeight& weight, TensorView out) {
   CheckRows(out, rows, weight.out_features);
   if (rows == 0) return;
   if (IsInteger(weight.format)) {
-    RunIntLinear(x, weight, dot_unit_, scratch_, pool_, out);
+    RunIntLinear(x, weight, int_units_, scratch_, pool_, out);
     return;
   }
   if (bf16_ && weight.format == WeightFormat::kBF16) {

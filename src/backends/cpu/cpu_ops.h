@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "backends/cpu/attention_work.h"
+#include "backends/cpu/cpu_linear_int.h"
 #include "backends/cpu/thread_pool.h"
 #include "backends/host/host_ops.h"
 #include "cpu/linear_bf16.h"
@@ -18,19 +20,21 @@ namespace inferd {
 class CpuOps final : public HostOps {
  public:
   // `clock` must move on its own and outlive the ops. With `bf16` Linear rounds x for
-  // bf16 weights and multiplies with that unit, which must run here.
+  // bf16 weights and multiplies with that unit, which must run here; so must the tiles.
   CpuOps(const ThreadPoolOptions& threads, const Clock& clock,
-         std::optional<kernels::Bf16Unit> bf16 = std::nullopt)
-      : bf16_(bf16), dot_unit_(kernels::BestDotUnit()), pool_(threads, clock) {}
+         std::optional<kernels::Bf16Unit> bf16 = std::nullopt, IntTiles int_tiles = IntTiles::kNone)
+      : bf16_(bf16), int_units_{kernels::BestDotUnit(), int_tiles}, pool_(threads, clock) {}
 
   int threads() const { return pool_.threads(); }
-  kernels::DotUnit dot_unit() const { return dot_unit_; }
+  IntUnits int_units() const { return int_units_; }
 
   std::string_view name() const override { return "cpu"; }
 
   bool Supports(WeightFormat format) const override;
   StatusOr<LinearWeight> Pack(std::span<const RawLinear> parts,
                               std::span<const TensorView> bias) override;
+  std::string PackedLayout() const override;
+  bool Accepts(const LinearWeight& weight) const override;
   int64_t KvBytesPerBlock(const KvLayerSpec& spec) const override;
   std::unique_ptr<StepPlan> MakeStepPlan(int32_t max_tokens, int32_t max_sequences,
                                          int32_t max_blocks_per_sequence) override;
@@ -74,7 +78,7 @@ class CpuOps final : public HostOps {
                  int32_t num_q_heads, const KvLayerView& kv, int64_t begin, int64_t end) const;
 
   const std::optional<kernels::Bf16Unit> bf16_;
-  const kernels::DotUnit dot_unit_;  // of integer weights
+  const IntUnits int_units_;  // of integer weights
   ThreadPool pool_;
   TensorView scratch_;       // bytes
   AttentionWork attention_;  // planned anew by every call
