@@ -61,6 +61,8 @@ def parse_arguments():
     parser.add_argument("--timeout", type=int, default=1800, help="seconds for one program or loop")
     parser.add_argument("--minutes", type=float, default=0, help="begin nothing after this long; 0: no limit")
     parser.add_argument("--llama-server-flags", default="", help="more flags for llama-server")
+    parser.add_argument("--packed-cache", type=pathlib.Path,
+                        help="model.packed_cache of inferd; left out: none")
     parser.add_argument("--peer-build", default="", help="how the peers were built, for the record")
     parser.add_argument("--report-only", action="store_true", help="write the record of the runs there are")
     parser.add_argument("--retry-failed", action="store_true", help="measure again what failed before")
@@ -83,6 +85,8 @@ def facts_of(arguments, all_sides):
         facts["the peers' build"] = arguments.peer_build
     facts["servers"] = (f"{sides.SLOTS} slots of {sides.CONTEXT} tokens, 128 tokens in, 64 out, greedy, "
                         "the same load client on the same cores")
+    if arguments.packed_cache:
+        facts["inferd's weights"] = "kept packed on disk by an earlier start"
     if arguments.llama_server_flags:
         facts["llama-server's further flags"] = arguments.llama_server_flags
     return facts
@@ -173,7 +177,7 @@ class Comparison:
 def main():
     arguments = parse_arguments()
     arguments.work.mkdir(parents=True, exist_ok=True)
-    all_sides = [sides.Ours(arguments.bin, arguments.threads),
+    all_sides = [sides.Ours(arguments.bin, arguments.threads, arguments.packed_cache),
                  sides.LlamaCpp(arguments.llama_bin, arguments.threads, arguments.llama_server_flags.split())]
     if arguments.openvino_python:
         all_sides.append(sides.OpenVino(arguments.openvino_python, arguments.threads))

@@ -7,6 +7,7 @@ a server, `serve`. Both get the same cores, threads, slots, context and step siz
 import contextlib
 import json
 import pathlib
+import time
 
 import processes
 
@@ -21,9 +22,22 @@ class Ours:
     name = "inferd"
     protocol = "grpc"
 
-    def __init__(self, binaries, threads):
+    def __init__(self, binaries, threads, packed_cache=None):
         self._bin = pathlib.Path(binaries)
         self._threads = threads
+        self._packed_cache = packed_cache
+
+    def settle(self, timeout):
+        """Waits until a server has kept its packed weights, which it does while it serves."""
+        deadline = time.monotonic() + timeout
+        while self._packed_cache and time.monotonic() < deadline:
+            names = list(pathlib.Path(self._packed_cache).glob("*"))
+            if names and not any(name.suffix == ".tmp" for name in names):
+                return
+            time.sleep(0.05)
+
+    def kept_files(self):
+        return list(pathlib.Path(self._packed_cache).glob("*.packed")) if self._packed_cache else []
 
     def read_bandwidth(self):
         """Bytes per second, of all threads together."""
@@ -57,6 +71,8 @@ class Ours:
                    "--threads", self._threads, "--max-running", slots, "--max-model-len", context,
                    "--engine.max_batched_tokens", STEP, "--kv-cache-dtype", "bf16",
                    "--kv-cache-size", kv, "--drain-delay", "0s", "--log-level", "warn"]
+        if self._packed_cache:
+            command += ["--packed-cache", self._packed_cache]
         with processes.Server(command, f"http://127.0.0.1:{http}/readyz", log, timeout) as server:
             yield server, f"127.0.0.1:{port}"
 
@@ -75,6 +91,12 @@ class LlamaCpp:
         self._bin = pathlib.Path(binaries)
         self._threads = threads
         self._server_flags = list(server_flags)
+
+    def settle(self, timeout):
+        """It keeps nothing."""
+
+    def kept_files(self):
+        return []
 
     def quantize_binary(self):
         return self._bin / "llama-quantize"

@@ -15,10 +15,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-RankOptions MakeRankOptions(const ServerConfig& config, const Backend& backend) {
+RankOptions MakeRankOptions(const ServerConfig& config, const Backend& backend,
+                            const std::shared_ptr<spdlog::logger>& logger) {
   RankOptions options;
   options.model_dir = config.model.path;
   options.max_in_flight = config.engine.depth;
+  options.packed_cache = {config.model.packed_cache, config.model.packed_cache_size_bytes, logger};
   MemoryRequest& memory = options.memory;
   memory.max_model_len = config.model.max_len;
   memory.max_running = config.engine.max_running;
@@ -139,7 +141,7 @@ StatusOr<LoadedModel> LoadServedModel(const ServerConfig& config, Backend& backe
   const Status text = LoadText(config, &loaded.served, *logger);
   if (!text.ok()) return text.WithPrefix(config.model.path);
   StatusOr<std::unique_ptr<LocalExecutor>> executor =
-      StartLocalExecutor(MakeRankOptions(config, backend), backend.ops(), clock, logger);
+      StartLocalExecutor(MakeRankOptions(config, backend, logger), backend.ops(), clock, logger);
   if (!executor.ok()) return executor.status().WithPrefix(config.model.path);
   loaded.executor = std::move(*executor);
   const Status described =
@@ -150,7 +152,7 @@ StatusOr<LoadedModel> LoadServedModel(const ServerConfig& config, Backend& backe
 
 StatusOr<std::string> DescribeMemory(const ServerConfig& config) {
   INFERD_ASSIGN_OR_RETURN(const std::unique_ptr<Backend> backend, MakeBackend(config, nullptr));
-  const RankOptions options = MakeRankOptions(config, *backend);
+  const RankOptions options = MakeRankOptions(config, *backend, nullptr);
   StatusOr<RankInfo> info = InspectModel(options, backend->ops(), nullptr);
   if (!info.ok()) return info.status().WithPrefix(config.model.path);
   const MemoryPlan& plan = info->memory;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <span>
 #include <system_error>
 #include <utility>
 
@@ -18,9 +19,12 @@ struct Checkpoint::Files {
   struct Place {
     size_t file = 0;
     uint64_t begin = 0;  // bytes from the start of the file
+    uint64_t end = 0;
     std::string dtype;
     TensorFacts facts;
   };
+  fs::path directory;
+  std::vector<std::string> names;  // of the files
   std::vector<model::MappedFile> mapped;
   std::map<std::string, Place, std::less<>> tensors;
   int64_t total_bytes = 0;
@@ -131,6 +135,8 @@ StatusOr<Checkpoint> Checkpoint::Open(const fs::path& dir) {
   }
 
   auto files = std::make_unique<Files>();
+  files->directory = dir;
+  files->names = names;
   for (const std::string& name : names) {
     INFERD_ASSIGN_OR_RETURN(model::MappedFile mapped, model::MappedFile::Open(dir / name));
     INFERD_ASSIGN_OR_RETURN(std::vector<model::StoredTensor> stored,
@@ -148,6 +154,7 @@ StatusOr<Checkpoint> Checkpoint::Open(const fs::path& dir) {
       Files::Place place;
       place.file = files->mapped.size();
       place.begin = t.begin;
+      place.end = t.end;
       place.dtype = std::move(t.dtype);
       place.facts.shape = std::move(t.shape);
       files->tensors.emplace(std::move(t.name), std::move(place));
@@ -215,6 +222,39 @@ StatusOr<TensorView> Checkpoint::ViewAs(std::string_view name, bool integer) con
 }
 
 int64_t Checkpoint::TotalBytes() const { return files_->total_bytes; }
+
+const fs::path& Checkpoint::directory() const { return files_->directory; }
+
+Hash128 Checkpoint::Identity() const {
+  constexpr uint64_t kSampleBytes = 256;
+  std::string facts;
+  const auto add = [&facts](const void* data, size_t bytes) {
+    facts.append(static_cast<const char*>(data), bytes);
+  };
+  const auto add_number = [&add](uint64_t value) { add(&value, sizeof(value)); };
+  for (size_t i = 0; i < files_->mapped.size(); ++i) {
+    const model::MappedFile& file = files_->mapped[i];
+    // The name ends with a zero, which no name holds.
+    add(files_->names[i].c_str(), files_->names[i].size() + 1);
+    add_number(file.bytes().size());
+    add_number(static_cast<uint64_t>(file.changed_ns()));
+  }
+  for (const model::MappedFile& file : files_->mapped) file.ReadRandomly(true);
+  for (const auto& [name, place] : files_->tensors) {
+    add(name.c_str(), name.size() + 1);
+    add(place.dtype.c_str(), place.dtype.size() + 1);
+    for (const int64_t size : place.facts.shape) add_number(static_cast<uint64_t>(size));
+    add_number(place.file);
+    add_number(place.begin);
+    // From the middle: what is padded is so at the end.
+    const uint64_t length = std::min(kSampleBytes, place.end - place.begin);
+    const uint64_t from = place.begin + (place.end - place.begin - length) / 2;
+    add(files_->mapped[place.file].bytes().data() + from, length);
+  }
+  for (const model::MappedFile& file : files_->mapped) file.ReadRandomly(false);
+  ReleasePages();  // a sample may have brought in 2 MiB around it
+  return SipHash128({}, std::as_bytes(std::span(facts)));
+}
 
 void Checkpoint::ReleasePages() const {
   for (const model::MappedFile& file : files_->mapped) file.ReleasePages();

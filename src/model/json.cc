@@ -114,7 +114,8 @@ StatusOr<OpenedFile> OpenRegularFile(const std::filesystem::path& path) {
     close(fd);
     return FailedPreconditionError(name + ": not a regular file");
   }
-  return OpenedFile{fd, static_cast<size_t>(facts.st_size)};
+  return OpenedFile{fd, static_cast<size_t>(facts.st_size),
+                    int64_t{facts.st_mtim.tv_sec} * 1'000'000'000 + facts.st_mtim.tv_nsec};
 }
 
 StatusOr<std::string> ReadSmallFile(const std::filesystem::path& path, size_t max_bytes) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -23,10 +24,11 @@ StatusOr<nlohmann::json> ParseJson(std::string_view text, std::string_view what)
 StatusOr<std::string> ReadSmallFile(const std::filesystem::path& path, size_t max_bytes);
 
 // Opens a regular file for reading and gives its descriptor (the caller's to
-// close) and size.
+// close), size and time of change.
 struct OpenedFile {
   int fd = -1;
   size_t bytes = 0;
+  int64_t changed_ns = 0;
 };
 StatusOr<OpenedFile> OpenRegularFile(const std::filesystem::path& path);
 

@@ -10,14 +10,15 @@
 // and k head before rope. Q, K, V and Gate, Up are one matrix each.
 #include "model/llama.h"
 
-#include <array>
 #include <cmath>
+#include <optional>
 #include <utility>
 #include <vector>
 
-#include "model/linear_source.h"
+#include "model/packed_cache.h"
 #include "model/rope_table.h"
 #include "model/tensor_list.h"
+#include "model/weight_source.h"
 
 namespace inferd::model {
 namespace {
@@ -41,12 +42,21 @@ struct Weights {
   RopeTable rope;
 };
 
+// Weights, and what they are in or being written to.
+struct LoadedWeights {
+  PackedFile file;
+  Weights weights;
+  std::unique_ptr<PackedSaver> saver;
+};
+
 class Llama final : public Model {
  public:
-  Llama(ModelConfig config, Checkpoint checkpoint, Weights weights)
+  Llama(ModelConfig config, Checkpoint checkpoint, LoadedWeights loaded)
       : config_(std::move(config)),
         checkpoint_(std::move(checkpoint)),
-        weights_(std::move(weights)) {}
+        file_(std::move(loaded.file)),
+        weights_(std::move(loaded.weights)),
+        saver_(std::move(loaded.saver)) {}
 
   const ModelConfig& config() const override { return config_; }
   TensorView Forward(Ops& ops, const StepPlan& plan, std::span<const KvLayerView> kv,
@@ -55,7 +65,9 @@ class Llama final : public Model {
  private:
   ModelConfig config_;
   Checkpoint checkpoint_;  // the embedding may point into it
+  PackedFile file_;        // weights_ may point into it
   Weights weights_;
+  std::unique_ptr<PackedSaver> saver_;  // reads weights_
 };
 
 TensorView Llama::Forward(Ops& ops, const StepPlan& plan, std::span<const KvLayerView> kv,
@@ -116,78 +128,81 @@ TensorView Llama::Forward(Ops& ops, const StepPlan& plan, std::span<const KvLaye
 
 // ---- loading ----
 
-// Packs the tensors of one layer by name.
-class Packer {
- public:
-  Packer(const Checkpoint& checkpoint, LinearSource& linears, Ops& ops, std::string prefix)
-      : checkpoint_(checkpoint), linears_(linears), ops_(ops), prefix_(std::move(prefix)) {}
-
-  // The linear layer <prefix><name> of each name, joined, with <name>.bias if
-  // `bias`.
-  StatusOr<LinearWeight> Linear(std::initializer_list<std::string_view> names,
-                                bool bias = false) const {
-    std::vector<SourcedLinear> sourced;  // owns what the parts point to
-    std::vector<RawLinear> parts;
-    std::vector<TensorView> biases;
-    for (const std::string_view name : names) {
-      const std::string full = prefix_ + std::string(name);
-      INFERD_ASSIGN_OR_RETURN(sourced.emplace_back(), linears_.Load(full));
-      parts.push_back(sourced.back().raw);
-      if (!ops_.Supports(parts.back().format)) {
-        return UnimplementedError("the " + std::string(ops_.name()) + " backend does not take " +
-                                  std::string(WeightFormatName(parts.back().format)) + " weights");
-      }
-      if (!bias) continue;
-      INFERD_ASSIGN_OR_RETURN(biases.emplace_back(), checkpoint_.View(full + ".bias"));
-    }
-    return ops_.Pack(parts, biases);
-  }
-  StatusOr<VectorWeight> Vector(std::string_view name) const {
-    INFERD_ASSIGN_OR_RETURN(const TensorView data, checkpoint_.View(prefix_ + std::string(name)));
-    return ops_.PackVector(data);
-  }
-
- private:
-  const Checkpoint& checkpoint_;
-  LinearSource& linears_;
-  Ops& ops_;
-  std::string prefix_;
-};
-
-StatusOr<LayerWeights> LoadLayer(const ModelConfig& config, const Packer& packer) {
+StatusOr<LayerWeights> LoadLayer(const ModelConfig& config, const std::string& prefix,
+                                 WeightSource& source) {
   LayerWeights layer;
-  INFERD_ASSIGN_OR_RETURN(layer.attention_norm, packer.Vector("input_layernorm.weight"));
+  INFERD_ASSIGN_OR_RETURN(layer.attention_norm, source.Vector(prefix + "input_layernorm.weight"));
   INFERD_ASSIGN_OR_RETURN(
-      layer.qkv,
-      packer.Linear({"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"}, config.qkv_bias));
+      layer.qkv, source.Linear(prefix, {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"},
+                               config.qkv_bias));
   if (config.qk_norm) {
-    INFERD_ASSIGN_OR_RETURN(layer.q_norm, packer.Vector("self_attn.q_norm.weight"));
-    INFERD_ASSIGN_OR_RETURN(layer.k_norm, packer.Vector("self_attn.k_norm.weight"));
+    INFERD_ASSIGN_OR_RETURN(layer.q_norm, source.Vector(prefix + "self_attn.q_norm.weight"));
+    INFERD_ASSIGN_OR_RETURN(layer.k_norm, source.Vector(prefix + "self_attn.k_norm.weight"));
   }
-  INFERD_ASSIGN_OR_RETURN(layer.output, packer.Linear({"self_attn.o_proj"}, config.output_bias));
-  INFERD_ASSIGN_OR_RETURN(layer.mlp_norm, packer.Vector("post_attention_layernorm.weight"));
-  INFERD_ASSIGN_OR_RETURN(layer.gate_up, packer.Linear({"mlp.gate_proj", "mlp.up_proj"}));
-  INFERD_ASSIGN_OR_RETURN(layer.down, packer.Linear({"mlp.down_proj"}));
+  INFERD_ASSIGN_OR_RETURN(layer.output,
+                          source.Linear(prefix, {"self_attn.o_proj"}, config.output_bias));
+  INFERD_ASSIGN_OR_RETURN(layer.mlp_norm,
+                          source.Vector(prefix + "post_attention_layernorm.weight"));
+  INFERD_ASSIGN_OR_RETURN(layer.gate_up,
+                          source.Linear(prefix, {"mlp.gate_proj", "mlp.up_proj"}, /*bias=*/false));
+  INFERD_ASSIGN_OR_RETURN(layer.down, source.Linear(prefix, {"mlp.down_proj"}, /*bias=*/false));
   return layer;
+}
+
+// All that is packed.
+StatusOr<Weights> LoadPacked(const ModelConfig& config, WeightSource& source) {
+  Weights weights;
+  weights.layers.reserve(static_cast<size_t>(config.num_layers));
+  for (int32_t i = 0; i < config.num_layers; ++i) {
+    INFERD_ASSIGN_OR_RETURN(weights.layers.emplace_back(),
+                            LoadLayer(config, LayerPrefix(i), source));
+    // The packed copy is what counts now; the peak stays near one copy.
+    source.ReleasePages();
+  }
+  INFERD_ASSIGN_OR_RETURN(weights.final_norm, source.Vector(std::string(kFinalNorm)));
+  const std::string_view head = config.tie_word_embeddings ? "model.embed_tokens" : "lm_head";
+  INFERD_ASSIGN_OR_RETURN(weights.head, source.Linear("", {head}, /*bias=*/false));
+  return weights;
+}
+
+StatusOr<LoadedWeights> LoadKeptOrPack(const ModelConfig& config, const Checkpoint& checkpoint,
+                                       const PackedCacheOptions& options, Ops& ops) {
+  LoadedWeights loaded;
+  std::optional<PackedCache> cache;
+  const std::string layout = ops.PackedLayout();
+  if (!options.directory.empty() && !layout.empty()) {
+    INFERD_ASSIGN_OR_RETURN(cache, PackedCache::Create(options, checkpoint, layout));
+    loaded.file = cache->Open();
+    if (loaded.file.open()) {
+      KeptSource kept(loaded.file, ops);
+      StatusOr<Weights> weights = LoadPacked(config, kept);
+      if (weights.ok()) {
+        loaded.weights = std::move(*weights);
+        return loaded;
+      }
+      cache->Reject(weights.status());
+      loaded.file = PackedFile();
+    }
+  }
+  PackingSource packing(config.quantization, checkpoint, ops);
+  if (!cache) {
+    INFERD_ASSIGN_OR_RETURN(loaded.weights, LoadPacked(config, packing));
+    return loaded;
+  }
+  PackedWriter writer;
+  NotingSource noting(packing, writer);
+  INFERD_ASSIGN_OR_RETURN(loaded.weights, LoadPacked(config, noting));
+  loaded.saver = cache->Save(std::move(writer));
+  return loaded;
 }
 
 }  // namespace
 
 StatusOr<std::unique_ptr<Model>> LoadLlama(const ModelConfig& config, Checkpoint checkpoint,
-                                           const StepLimits& limits, Ops& ops) {
-  Weights weights;
-  LinearSource linears(config.quantization, checkpoint);
-  weights.layers.reserve(static_cast<size_t>(config.num_layers));
-  for (int32_t i = 0; i < config.num_layers; ++i) {
-    INFERD_ASSIGN_OR_RETURN(weights.layers.emplace_back(),
-                            LoadLayer(config, Packer(checkpoint, linears, ops, LayerPrefix(i))));
-    // The packed copy is what counts now; the peak stays near one copy.
-    checkpoint.ReleasePages();
-  }
-  const Packer packer(checkpoint, linears, ops, "");
-  INFERD_ASSIGN_OR_RETURN(weights.final_norm, packer.Vector(kFinalNorm));
-  const std::string_view head = config.tie_word_embeddings ? "model.embed_tokens" : "lm_head";
-  INFERD_ASSIGN_OR_RETURN(weights.head, packer.Linear({head}));
+                                           const StepLimits& limits,
+                                           const PackedCacheOptions& cache, Ops& ops) {
+  INFERD_ASSIGN_OR_RETURN(LoadedWeights loaded, LoadKeptOrPack(config, checkpoint, cache, ops));
+  Weights& weights = loaded.weights;
   INFERD_ASSIGN_OR_RETURN(const TensorView embedding, checkpoint.View(kEmbedding));
   INFERD_ASSIGN_OR_RETURN(weights.embedding, ops.PackEmbedding(embedding));
   INFERD_ASSIGN_OR_RETURN(weights.rope, MakeRopeTable(config, limits.max_positions, ops));
@@ -195,7 +210,7 @@ StatusOr<std::unique_ptr<Model>> LoadLlama(const ModelConfig& config, Checkpoint
   checkpoint.UnmapExcept(borrowed ? weights.embedding.view.data : nullptr);
   checkpoint.ReleasePages();
   return std::unique_ptr<Model>(
-      std::make_unique<Llama>(config, std::move(checkpoint), std::move(weights)));
+      std::make_unique<Llama>(config, std::move(checkpoint), std::move(loaded)));
 }
 
 }  // namespace inferd::model

@@ -8,6 +8,7 @@ namespace inferd::model {
 
 // Llama, Mistral, Qwen2 and Qwen3: see llama.cc.
 StatusOr<std::unique_ptr<Model>> LoadLlama(const ModelConfig& config, Checkpoint checkpoint,
-                                           const StepLimits& limits, Ops& ops);
+                                           const StepLimits& limits,
+                                           const PackedCacheOptions& cache, Ops& ops);
 
 }  // namespace inferd::model

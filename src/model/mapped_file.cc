@@ -25,6 +25,7 @@ StatusOr<MappedFile> MappedFile::Open(const std::filesystem::path& path) {
     }
     mapped.data_ = static_cast<const std::byte*>(data);
     mapped.size_ = file.bytes;
+    mapped.changed_ns_ = file.changed_ns;
   }
   close(file.fd);
   return mapped;
@@ -37,6 +38,11 @@ MappedFile::~MappedFile() {
 bool MappedFile::Contains(const void* pointer) const {
   const auto* p = static_cast<const std::byte*>(pointer);
   return data_ != nullptr && !std::less<>()(p, data_) && std::less<>()(p, data_ + size_);
+}
+
+void MappedFile::ReadRandomly(bool randomly) const {
+  if (data_ == nullptr) return;
+  (void)madvise(const_cast<std::byte*>(data_), size_, randomly ? MADV_RANDOM : MADV_NORMAL);
 }
 
 void MappedFile::ReleasePages() const {

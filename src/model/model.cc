@@ -6,8 +6,9 @@ namespace inferd {
 
 // Every architecture a ModelConfig can name is of the Llama family so far.
 StatusOr<std::unique_ptr<Model>> LoadModel(const ModelConfig& config, Checkpoint checkpoint,
-                                           const StepLimits& limits, Ops& ops) {
-  return model::LoadLlama(config, std::move(checkpoint), limits, ops);
+                                           const StepLimits& limits, Ops& ops,
+                                           const PackedCacheOptions& cache) {
+  return model::LoadLlama(config, std::move(checkpoint), limits, cache, ops);
 }
 
 }  // namespace inferd

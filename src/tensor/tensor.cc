@@ -76,6 +76,13 @@ StatusOr<Buffer> Buffer::Create(Allocator& allocator, size_t bytes, size_t align
   return buffer;
 }
 
+Buffer Buffer::Borrow(std::byte* data, size_t bytes) {
+  Buffer buffer;
+  buffer.data_ = data;
+  buffer.size_ = bytes;
+  return buffer;
+}
+
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
   std::swap(allocator_, other.allocator_);
   std::swap(data_, other.data_);
@@ -84,7 +91,7 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
 }
 
 Buffer::~Buffer() {
-  if (data_ != nullptr) allocator_->Free(data_, size_);
+  if (allocator_ != nullptr) allocator_->Free(data_, size_);
 }
 
 }  // namespace inferd

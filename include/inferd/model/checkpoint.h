@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "inferd/base/hash.h"
 #include "inferd/base/status.h"
 #include "inferd/tensor/tensor.h"
 
@@ -41,6 +42,10 @@ class Checkpoint {
   StatusOr<TensorView> IntegerView(std::string_view name) const;
   // Of all files.
   int64_t TotalBytes() const;
+  const std::filesystem::path& directory() const;
+  // Tells checkpoints apart without reading them: names, sizes, times of change and
+  // headers of the files, and a sample of every tensor.
+  Hash128 Identity() const;
 
   // Gives the pages read so far back to the system; views stay valid.
   void ReleasePages() const;

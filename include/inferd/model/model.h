@@ -7,6 +7,7 @@
 #include "inferd/base/status.h"
 #include "inferd/model/checkpoint.h"
 #include "inferd/model/model_config.h"
+#include "inferd/model/packed_cache.h"
 #include "inferd/ops/ops.h"
 
 namespace inferd {
@@ -74,8 +75,11 @@ class Model {
 
 // Packs the weights for `ops`. The checkpoint has been checked against the
 // configuration (PlanMemory); what the backend borrows from it stays mapped for
-// the life of the model, the rest is unmapped. `ops` outlives the model.
+// the life of the model, the rest is unmapped. With a cache weights that an earlier
+// start kept there are mapped instead, bit for bit the same, and if there are none,
+// are kept while the model is in use. `ops` outlives the model.
 StatusOr<std::unique_ptr<Model>> LoadModel(const ModelConfig& config, Checkpoint checkpoint,
-                                           const StepLimits& limits, Ops& ops);
+                                           const StepLimits& limits, Ops& ops,
+                                           const PackedCacheOptions& cache = {});
 
 }  // namespace inferd

@@ -11,6 +11,7 @@
 #include "inferd/exec/executor.h"
 #include "inferd/model/memory_plan.h"
 #include "inferd/model/model_config.h"
+#include "inferd/model/packed_cache.h"
 #include "inferd/ops/ops.h"
 #include "spdlog/logger.h"
 
@@ -19,6 +20,7 @@ namespace inferd {
 struct RankOptions {
   std::filesystem::path model_dir;
   MemoryRequest memory;   // context, batch, block and cache sizes
+  PackedCacheOptions packed_cache;
   int max_in_flight = 2;  // plans submitted and not yet awaited
   // Runs one token before the executor is handed out, and refuses a model whose
   // logits are not finite.

@@ -62,12 +62,14 @@ class HostAllocator final : public Allocator {
   void Free(void* pointer, size_t bytes) override;
 };
 
-// Owns one allocation. Movable; empty after being moved from.
+// Owns one allocation, or refers to memory that is borrowed. Movable; empty after being moved from.
 class Buffer {
  public:
   Buffer() = default;
   // RESOURCE_EXHAUSTED naming the size when the allocator has none.
   static StatusOr<Buffer> Create(Allocator& allocator, size_t bytes, size_t alignment = 64);
+  // Somebody else's memory, which outlives the buffer and what it is moved to.
+  static Buffer Borrow(std::byte* data, size_t bytes);
   Buffer(Buffer&& other) noexcept { *this = std::move(other); }
   Buffer& operator=(Buffer&& other) noexcept;
   Buffer(const Buffer&) = delete;
