@@ -19,3 +19,11 @@ def deploy():
 @pytest.fixture(scope="session")
 def binary():
     return daemon_module.BINARY
+
+
+@pytest.fixture(scope="session")
+def shared_daemon():
+    """One daemon for the tests that leave it as they found it."""
+    with daemon_module.Daemon() as running:
+        yield running
+        assert running.process.poll() is None, "the daemon died:\n" + running.log()
