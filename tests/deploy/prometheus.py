@@ -19,6 +19,10 @@ def free_port():
         return probe.getsockname()[1]
 
 
+class NotYet(AssertionError):
+    """Prometheus is still starting."""
+
+
 class Prometheus:
     """Debian's Prometheus with deploy/prometheus, of which only the targets, the
     intervals and the key's file are others. Use as a context manager."""
@@ -64,7 +68,7 @@ class Prometheus:
             try:
                 if good():
                     return
-            except (urllib.error.URLError, ConnectionError):
+            except (NotYet, urllib.error.URLError, ConnectionError):
                 pass
             time.sleep(0.1)
         raise AssertionError(complaint)
@@ -79,7 +83,8 @@ class Prometheus:
             with opener.open(url, timeout=30) as reply:
                 return json.load(reply)["data"]
         except urllib.error.HTTPError as error:
-            raise AssertionError(f"{url}: {error.read().decode()}") from error
+            kind = NotYet if error.code == 503 else AssertionError
+            raise kind(f"{url}: {error.read().decode()}") from error
 
     def query(self, query):
         """[(labels, value)] of an instant query, without the values that are none (NaN)."""
