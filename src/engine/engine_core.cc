@@ -110,13 +110,12 @@ void EngineCore::TakeResult() {
   Announce(result.top);
 }
 
-int64_t EngineCore::StepLimitUs(int64_t num_tokens) const {
+int64_t EngineCore::StepLimitUs(int32_t num_tokens) const {
   if (options_.step_timeout_us == 0) return 0;
   int64_t limit_us = options_.step_timeout_us;
   const uint64_t steps = stats_.steps_prefill + stats_.steps_decode + stats_.steps_mixed;
   if (steps < kFirstSteps) limit_us *= kFirstStepsFactor;
-  if (tokens_per_second_ <= 0) return limit_us;
-  const double expected_us = 1e6 * static_cast<double>(num_tokens) / tokens_per_second_;
+  const double expected_us = scheduler_.PredictStepUs(num_tokens);
   return std::max(limit_us, static_cast<int64_t>(std::min(kHungFactor * expected_us, 1e15)));
 }
 

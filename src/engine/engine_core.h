@@ -46,7 +46,7 @@ class EngineCore {
  private:
   void TakeResult();
   // What step_limit_us says of a step of that many tokens.
-  int64_t StepLimitUs(int64_t num_tokens) const;
+  int64_t StepLimitUs(int32_t num_tokens) const;
   void Measure(const BatchPlan& plan, StepKind kind);
   void Die(const Status& why);
   void MaybeCheckIntegrity();

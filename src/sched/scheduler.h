@@ -107,6 +107,8 @@ class Scheduler {
 
   // How long the step of the result committed last took on the ranks.
   void ObserveStep(int32_t tokens, int64_t us) { pace_.Observe(tokens, us); }
+  // What recent steps let expect of one of `tokens`; 0 as long as nothing is known.
+  double PredictStepUs(int32_t tokens) const { return pace_.Predict(tokens); }
   // The next plan; null when there is nothing to do before the next Commit or Add.
   std::shared_ptr<const BatchPlan> Schedule(int64_t now_us);
   // Takes in the result of the oldest plan in flight. Not OK: the result does not
