@@ -41,7 +41,7 @@ uint64_t Fold(uint64_t a, uint64_t b) {
 StatusOr<int> OpenOwn(const std::filesystem::path& path, uint64_t* bytes) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
   if (fd < 0) {
-    if (errno == ENOENT) return NotFoundError("no such file");
+    if (errno == ENOENT || errno == ENOTDIR) return NotFoundError("no such file");
     return Unusable(std::string("cannot be opened: ") + std::strerror(errno));
   }
   struct stat facts {};
