@@ -62,19 +62,24 @@ void Acceptor::AcceptSome() {
     core_->counters.accept_errors.fetch_add(1);
     // The newcomer went away before its turn.
     if (error == ECONNABORTED || error == EPROTO) continue;
-    if (error == EMFILE || error == ENFILE) OnOutOfDescriptors();
+    const bool out_of_descriptors = error == EMFILE || error == ENFILE;
+    if (out_of_descriptors && TurnOneAway()) continue;
     return retry_.SetAfter(kRetryMs);
   }
   // Others have their turn first; an edge-triggered loop does not say it again.
   retry_.SetAfter(0);
 }
 
-void Acceptor::OnOutOfDescriptors() {
+bool Acceptor::TurnOneAway() {
+  if (!reserve_) reserve_ = OpenReserve();
+  if (!reserve_) return false;
   reserve_.Reset();
   UniqueFd newcomer(::accept4(socket_.fd.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  const bool turned_away = static_cast<bool>(newcomer);
   newcomer.Reset();
   // Where another thread was quicker there is no reserve until the next time.
   reserve_ = OpenReserve();
+  return turned_away;
 }
 
 void Acceptor::Take(UniqueFd fd, const sockaddr_storage& address) {

@@ -29,7 +29,8 @@ class Acceptor final : public EventLoop::Source {
 
  private:
   void AcceptSome();
-  void OnOutOfDescriptors();
+  // Closes a newcomer by means of the reserve; false when that did not work.
+  bool TurnOneAway();
   void Take(UniqueFd fd, const sockaddr_storage& address);
 
   const std::shared_ptr<ListenerCore> core_;

@@ -26,7 +26,6 @@ constexpr uint8_t kEndStream = 0x1;
 constexpr uint8_t kEndHeaders = 0x4;
 constexpr uint8_t kPadded = 0x8;
 constexpr uint16_t kMaxFrameSizeSetting = 5;
-constexpr uint32_t kNoError = 0;
 
 uint32_t Read32(std::span<const uint8_t> bytes) {
   return static_cast<uint32_t>(bytes[0]) << 24 | static_cast<uint32_t>(bytes[1]) << 16 |
@@ -300,9 +299,6 @@ std::optional<Http2Violation> Http2FrameGuard::FeedServer(std::span<const uint8_
     done += used;
     if (event == Http2FrameReader::Event::kHeader) {
       OnServerFrame(server_.frame());
-    } else if (event == Http2FrameReader::Event::kPeek && server_.peeked().size() == 4) {
-      const auto found = OnServerReset(Read32(server_.peeked()));
-      if (!violation_) violation_ = found;
     } else if (event == Http2FrameReader::Event::kSetting) {
       const std::span<const uint8_t> entry = server_.peeked();
       if ((entry[0] << 8 | entry[1]) == kMaxFrameSizeSetting) {
@@ -330,9 +326,14 @@ void Http2FrameGuard::OnServerFrame(const Frame& frame) {
       }
       return;
     }
-    case kRstStream:
-      server_.Peek(4);
+    case kRstStream: {
+      // Also after a whole answer: that is how gRPC ends a stream it was made to reset.
+      const auto stream = Find(frame.stream);
+      if (stream != streams_.end()) streams_.erase(stream);
+      const auto found = CountReset();
+      if (!violation_) violation_ = found;
       return;
+    }
     case kSettings:
       if (ack) {
         unanswered_ = std::max<int64_t>(0, unanswered_ - 1);
@@ -351,15 +352,6 @@ void Http2FrameGuard::OnServerFrame(const Frame& frame) {
     default:
       return;
   }
-}
-
-std::optional<Http2Violation> Http2FrameGuard::OnServerReset(uint32_t code) {
-  const auto stream = Find(server_.frame().stream);
-  const bool answered = stream != streams_.end() && stream->server_ended;
-  if (stream != streams_.end()) streams_.erase(stream);
-  // After the whole answer it only says that no more input is wanted.
-  if (code == kNoError && answered) return std::nullopt;
-  return CountReset();
 }
 
 std::optional<Http2Violation> Http2FrameGuard::CheckTime(int64_t now_ms) const {

@@ -103,7 +103,6 @@ class Http2FrameGuard {
   std::optional<Http2Violation> OnPing(const Frame& frame);
   std::optional<Http2Violation> OnWindowUpdate(const Frame& frame);
   void OnServerFrame(const Frame& frame);
-  std::optional<Http2Violation> OnServerReset(uint32_t code);
   std::optional<Http2Violation> CountReset();
   std::optional<Http2Violation> CountEmptyData();
   void RollWindow(int64_t now_ms);

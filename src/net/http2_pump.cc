@@ -105,7 +105,7 @@ Channel::Io Http2Pump::Flush(Channel& to, Backlog& backlog) {
     const auto result = to.Write(std::span(backlog.bytes).subspan(backlog.done));
     if (result.io != Channel::Io::kDone) return result.io;
     backlog.done += result.bytes;
-    if (&backlog == &to_client_) client_took_ms_ = link_.loop->NowMs();
+    (&backlog == &to_client_ ? client_took_ms_ : server_took_ms_) = link_.loop->NowMs();
   }
   // Idle connections keep no buffer.
   backlog = {};
@@ -142,6 +142,7 @@ bool Http2Pump::ReadClient() {
       break;
   }
   last_activity_ms_ = link_.loop->NowMs();
+  server_took_ms_ = last_activity_ms_;
   return JudgeAndForward(scratch.first(result.bytes));
 }
 
@@ -255,6 +256,7 @@ void Http2Pump::Rearm() {
   // The guard counts in the listener's time, the timer in the loop's.
   if (guard_.DueMs() != kNever) due = now_ms + guard_.DueMs() - link_.core->NowMs();
   if (!to_client_.empty()) due = std::min(due, client_took_ms_ + options.write_stall_timeout_ms);
+  if (!to_server_.empty()) due = std::min(due, server_took_ms_ + options.write_stall_timeout_ms);
   if (guard_.open_streams() == 0) due = std::min(due, last_activity_ms_ + options.idle_timeout_ms);
   if (due == kNever) {
     timer_.Clear();
@@ -273,6 +275,10 @@ void Http2Pump::OnTimer() {
   }
   if (!to_client_.empty() && now_ms >= client_took_ms_ + options.write_stall_timeout_ms) {
     link_.core->counters.stalled.fetch_add(1);
+    return Abort();
+  }
+  // gRPC stops reading when it gave a connection up and still waits for its calls.
+  if (!to_server_.empty() && now_ms >= server_took_ms_ + options.write_stall_timeout_ms) {
     return Abort();
   }
   if (guard_.open_streams() == 0 && to_client_.empty() &&

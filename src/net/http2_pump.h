@@ -58,6 +58,7 @@ class Http2Pump final : public Connection {
   bool ended_ = false;
   bool step_posted_ = false;
   int64_t client_took_ms_ = 0;  // when to_client_ last moved
+  int64_t server_took_ms_ = 0;  // likewise
   int64_t last_activity_ms_ = 0;
   int64_t counted_streams_ = 0;
   Timer timer_;

@@ -2,7 +2,9 @@
 
 #include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/support/async_stream.h>
-#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/sinks/null_sink.h>
+
+#include <grpc/grpc.h>
 
 #include <chrono>
 #include <cstdlib>
@@ -92,6 +94,8 @@ class GrpcHarness::Service final : public grpc::CallbackGenericService {
 GrpcHarness::GrpcHarness(ListenerOptions options, std::shared_ptr<TlsServerContext> tls,
                          bool direct)
     : service_(std::make_unique<Service>()) {
+  // Held for ever: the library's own end waits up to 10 s for a poller of its own.
+  grpc_init();
   grpc::ServerBuilder builder;
   builder.RegisterCallbackGenericService(service_.get());
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.http2.max_streams);
@@ -119,7 +123,7 @@ GrpcHarness::GrpcHarness(ListenerOptions options, std::shared_ptr<TlsServerConte
   auto listener = Listener::Start(
       std::move(options), *loop_, std::move(tls), {.http = http, .accept_http2 = accept_http2},
       clock_,
-      std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::stderr_sink_mt>()));
+      std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::null_sink_mt>()));
   INFERD_CHECK(listener.ok());
   listener_ = std::move(*listener);
 }

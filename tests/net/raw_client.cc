@@ -31,19 +31,22 @@ class Deadline {
 
 }  // namespace
 
-RawClient::RawClient(int port, int receive_buffer_bytes) {
-  fd_.Reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (receive_buffer_bytes > 0) {
-    ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVBUF, &receive_buffer_bytes,
-                 sizeof(receive_buffer_bytes));
-  }
+RawClient::RawClient() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {}
+
+bool RawClient::Connect(int port) {
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<uint16_t>(port));
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (::connect(fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
-    fd_.Reset();
+  return ::connect(fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+}
+
+RawClient::RawClient(int port, int receive_buffer_bytes) : RawClient() {
+  if (receive_buffer_bytes > 0) {
+    ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVBUF, &receive_buffer_bytes,
+                 sizeof(receive_buffer_bytes));
   }
+  if (!Connect(port)) fd_.Reset();
 }
 
 RawClient::RawClient(const std::string& unix_path) {

@@ -11,6 +11,9 @@ namespace inferd::net {
 
 class RawClient {
  public:
+  // Not connected yet.
+  RawClient();
+  bool Connect(int port);
   // Connected to 127.0.0.1, or to a Unix socket; connected() says whether.
   explicit RawClient(int port, int receive_buffer_bytes = 0);
   explicit RawClient(const std::string& unix_path);

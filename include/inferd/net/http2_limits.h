@@ -18,7 +18,7 @@ struct Http2Limits {
   int32_t max_continuations = 16;            // frames of one header block
   int32_t max_streams = 128;                 // open at once
   int32_t max_new_streams = 10'000;          // per window; HEADERS frames
-  // Per window, RST_STREAM of both directions; not those after a whole answer.
+  // Per window, RST_STREAM of both directions; not a client's after a whole answer.
   int32_t max_resets = 200;
   // Per window, beyond one after each HEADERS or DATA frame of the server: clients
   // measure the path that way while an answer streams.
