@@ -17,7 +17,7 @@ RUN if [ -z "$PREBUILT" ]; then \
         g++ cmake ninja-build pkg-config mold git ca-certificates dpkg-dev python3 \
         libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc grpc-proto \
         libspdlog-dev libyaml-cpp-dev libcli11-dev nlohmann-json3-dev libpcre2-dev \
-        libutf8proc-dev libhwy-dev libcpp-httplib-dev prometheus-cpp-dev libboost-dev \
+        libutf8proc-dev libhwy-dev libcpp-httplib-dev prometheus-cpp-dev \
         libssl-dev; \
     fi
 WORKDIR /src

@@ -276,9 +276,9 @@ void Http1Parser::OnHeadEnd() {
 
 void Http1Parser::OnChunkSize() {
   const std::string_view line = line_;
-  const std::string_view digits = Trim(line.substr(0, std::min(line.find(';'), line.size())));
-  if (digits.empty() || HexDigit(line.front()) < 0 ||
-      !std::all_of(line.begin(), line.end(), IsFieldChar)) {
+  // Without the space that some readers allow around them.
+  const std::string_view digits = line.substr(0, std::min(line.find(';'), line.size()));
+  if (digits.empty() || !std::all_of(line.begin(), line.end(), IsFieldChar)) {
     return Fail(400);
   }
   uint64_t size = 0;

@@ -26,7 +26,7 @@ OWNED_LIBRARIES = {
     "grpc": {"server", "trace", "app", "proto"},
     "google/": {"server", "openai", "trace", "app", "proto"},
     "yaml-cpp/": {"config", "auth"},
-    "boost/": {"net"},
+    "boost/": set(),
     "openssl/": {"net", "auth"},
     "CLI/": {"app"},
     "hwy/": {"kernels", "backends"},
