@@ -141,6 +141,24 @@ void AddKeyOptions(CLI::App& command, KeyArguments& key) {
   command.add_flag("--admin", rights.admin, "It may also use the admin service");
 }
 
+void AddAdminOptions(CLI::App& command, AdminArguments& admin, double& timeout_s) {
+  command
+      .add_option("action", admin.action,
+                  "reload: read configuration, keys and certificates again; drain: not ready from "
+                  "now on; requests: list the live ones; abort: end one; log-level: set it")
+      ->required()
+      ->check(CLI::IsMember({"reload", "drain", "requests", "abort", "log-level"}));
+  command.add_option("value", admin.value, "abort: the request's id; log-level: the level");
+  AddClientOptions(command, admin.client, timeout_s);
+}
+
+Status CheckAdmin(const AdminArguments& admin) {
+  const bool takes_value = admin.action == "abort" || admin.action == "log-level";
+  if (takes_value != admin.value.empty()) return OkStatus();
+  return InvalidArgumentError("admin " + admin.action +
+                              (takes_value ? " needs a value" : " takes no value"));
+}
+
 Status CheckKey(const KeyArguments& key) {
   if ((key.action == "check") == key.file.empty()) {
     return InvalidArgumentError(key.file.empty() ? "key check needs a file"
@@ -216,6 +234,7 @@ StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arguments
   CLI::App& quantize =
       *program.add_subcommand("quantize", "Write a checkpoint again with 8-bit or 4-bit weights");
   CLI::App& key = *program.add_subcommand("key", "Make an API key, or check a key file");
+  CLI::App& admin = *program.add_subcommand("admin", "Operate a running daemon");
   CLI::App& reference = *program.add_subcommand("config-reference", "Print docs/configuration.md");
 
   KeyOptions keys;
@@ -234,6 +253,8 @@ StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arguments
   AddClientOptions(models, line.models, models_timeout_s);
   AddQuantizeOptions(quantize, line.quantize);
   AddKeyOptions(key, line.key);
+  double admin_timeout_s = 30;
+  AddAdminOptions(admin, line.admin, admin_timeout_s);
 
   std::vector<std::string> words = arguments;
   if (words.empty()) words = {"--help"};
@@ -269,6 +290,7 @@ StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arguments
   line.serve.flags = GivenFlags(keys);
   line.chat.client.timeout_ms = static_cast<int64_t>(chat_timeout_s * 1000);
   line.health.client.timeout_ms = static_cast<int64_t>(health_timeout_s * 1000);
+  line.admin.client.timeout_ms = static_cast<int64_t>(admin_timeout_s * 1000);
   line.models.timeout_ms = static_cast<int64_t>(models_timeout_s * 1000);
   if (command.get_name() == "serve") {
     line.command = Command::kServe;
@@ -284,6 +306,9 @@ StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arguments
   } else if (&command == &key) {
     line.command = Command::kKey;
     INFERD_RETURN_IF_ERROR(CheckKey(line.key));
+  } else if (&command == &admin) {
+    line.command = Command::kAdmin;
+    INFERD_RETURN_IF_ERROR(CheckAdmin(line.admin));
   } else if (&command == &reference) {
     line.print = ConfigReferenceMarkdown();
   }

@@ -67,7 +67,7 @@ struct HealthArguments {
 struct QuantizeArguments {
   std::string input;
   std::string output;
-  std::string method;  // "int8", "int4-awq" or "int4-rtn"
+  std::string method;         // "int8", "int4-awq" or "int4-rtn"
   std::string head = "keep";  // or "int8"
   std::optional<int32_t> group_size;
   std::string calibration;  // may be empty
@@ -81,7 +81,23 @@ struct KeyArguments {
   ApiKey rights;       // new
 };
 
-enum class Command : uint8_t { kPrint, kServe, kChat, kHealth, kModels, kQuantize, kKey };
+// `inferd admin reload|drain|requests|abort ID|log-level LEVEL`.
+struct AdminArguments {
+  ClientArguments client;
+  std::string action;
+  std::string value;
+};
+
+enum class Command : uint8_t {
+  kPrint,
+  kServe,
+  kChat,
+  kHealth,
+  kModels,
+  kQuantize,
+  kKey,
+  kAdmin,
+};
 
 // The parsed command line. `print` is what to write to standard output for
 // kPrint (help, version, the configuration reference).
@@ -94,6 +110,7 @@ struct CommandLine {
   ClientArguments models;
   QuantizeArguments quantize;
   KeyArguments key;
+  AdminArguments admin;
 };
 
 // `arguments` without the program's name. INVALID_ARGUMENT for what cannot be

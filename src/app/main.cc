@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "app/admin_command.h"
 #include "app/chat_session.h"
 #include "app/client.h"
 #include "app/command_line.h"
@@ -43,6 +44,8 @@ int Run(int argc, char** argv) {
       return RunModels(line->models);
     case Command::kQuantize:
       return RunQuantize(line->quantize);
+    case Command::kAdmin:
+      return RunAdmin(line->admin);
     case Command::kKey:
       return RunKey(line->key);
   }

@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <initializer_list>
@@ -14,17 +15,26 @@
 #include "app/exit_codes.h"
 #include "app/logging.h"
 #include "app/model_loader.h"
+#include "app/reload.h"
 #include "app/server_options.h"
+#include "app/service_notifier.h"
 #include "app/signals.h"
+#include "app/step_watch.h"
 #include "app/supervise.h"
 #include "app/version.h"
 #include "inferd/base/clock.h"
 #include "inferd/base/random.h"
 #include "inferd/engine/engine.h"
+#include "inferd/net/tls.h"
 #include "inferd/server/server.h"
 
 namespace inferd::app {
 namespace {
+
+// What a service manager is told while the model loads: that it may take longer, until
+// loading has taken more than anybody's patience.
+constexpr std::chrono::seconds kStartingInterval{15};
+constexpr int kMaxStartingBeats = 480;
 
 constexpr std::initializer_list<int> kSignals = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
 
@@ -46,31 +56,6 @@ void LogState(const Engine& engine, const Server& server, spdlog::logger& logger
       s.prompt_tokens, s.generation_tokens, s.preemptions);
 }
 
-// SIGHUP: the log level is taken over, other changes are named. A bad
-// configuration changes nothing; false then.
-bool Reload(const ServeArguments& arguments, const std::vector<std::string>& environment,
-            LoadedConfig& running, Logging& logging) {
-  spdlog::logger& logger = *logging.logger();
-  const ConfigResult result = LoadServeConfig(arguments, environment);
-  if (result.exit_code != kExitOk) {
-    logger.error("reload: the configuration is bad and was left as it is: {}", result.errors);
-    return false;
-  }
-  std::string waiting;
-  for (const ConfigKey& key : ConfigKeys()) {
-    if (key.name == "log.level") continue;
-    if (ConfigValueText(key, result.loaded.config) == ConfigValueText(key, running.config)) {
-      continue;
-    }
-    waiting += (waiting.empty() ? "" : ", ") + std::string(key.name);
-  }
-  running.config.log.level = result.loaded.config.log.level;
-  logging.SetLevel(running.config.log.level);
-  logger.info("reload: log level {}", running.config.log.level);
-  if (!waiting.empty()) logger.warn("reload: these changes need a restart: {}", waiting);
-  return true;
-}
-
 // No core file on whatever ends the process: memory holds prompts and answers. The hard
 // limit stays, so that a debugger's user can raise it again (prlimit).
 void DisableCoreDumps() {
@@ -89,8 +74,10 @@ class Daemon {
       : arguments_(arguments),
         environment_(environment),
         loaded_(std::move(loaded)),
+        notifier_(environment),
+        logging_(loaded_.config.log.level, loaded_.config.log.format, StderrSink()),
         keys_(std::move(keys)),
-        logging_(loaded_.config.log.level, loaded_.config.log.format, StderrSink()) {}
+        reloader_(arguments_, environment_, loaded_, MakeReloadTargets(), logging_.logger()) {}
 
   int Run() {
     const int64_t start_us = clock_.NowUs();
@@ -102,6 +89,10 @@ class Daemon {
     } else if (config().server.insecure_no_auth && config().server.tls_client_ca.empty()) {
       logger().warn("server.insecure_no_auth is set: whoever reaches the ports may use them");
     }
+    auto starting =
+        std::make_unique<Heartbeat>(kStartingInterval, [this, left = kMaxStartingBeats]() mutable {
+          if (left-- > 0) notifier_.ExtendStart(2 * kStartingInterval, "loading the model");
+        });
     // Before ports and memory are taken: does this machine have what it takes?
     StatusOr<std::unique_ptr<Backend>> backend = MakeBackend(config(), logging_.logger());
     if (!backend.ok()) return Fail(backend.status());
@@ -109,10 +100,23 @@ class Daemon {
     ServerOptions options = MakeServerOptions(config());
     options.json_logs = logging_.json();
     options.api_keys = std::move(keys_);
+    if (!config().server.tls_certificate.empty()) {
+      StatusOr<std::shared_ptr<TlsServerContext>> tls =
+          TlsServerContext::Load({config().server.tls_certificate, config().server.tls_key,
+                                  config().server.tls_client_ca});
+      if (!tls.ok()) return Fail(tls.status());
+      tls_ = *tls;
+      options.tls = std::move(*tls);
+    }
+    options.admin.reload = [this] { return Reload(); };
+    options.admin.set_log_level = [this](const std::string& level) {
+      return reloader_.SetLogLevel(level);
+    };
     StatusOr<std::unique_ptr<Server>> server =
         Server::Start(options, clock_, entropy_, logging_.logger());
     if (!server.ok()) return Fail(server.status());
     server_ = std::move(*server);
+    reachable_.store(server_.get());
     logger().info("gRPC port {}, HTTP port {}: loading {}", server_->grpc_port(),
                   server_->http_port(), config().model.path);
 
@@ -133,6 +137,9 @@ class Daemon {
     malloc_trim(0);  // loading leaves much behind
     logger().info("ready after {:.3f} s: {}; context {} tokens, KV cache {} tokens", load_seconds,
                   summary, plan.max_model_len, plan.KvTokens(config().engine.block_size));
+    starting.reset();
+    ready_.store(true);
+    notifier_.Ready(summary);
     return Serve();
   }
 
@@ -145,16 +152,53 @@ class Daemon {
     return kExitFailure;
   }
 
+  ReloadTargets MakeReloadTargets() {
+    ReloadTargets targets;
+    targets.set_log_level = [this](const std::string& level) { logging_.SetLevel(level); };
+    targets.set_api_keys = [this](std::shared_ptr<const KeyRing> keys) {
+      reachable_.load()->SetApiKeys(std::move(keys));
+    };
+    if (!config().server.tls_certificate.empty()) {
+      targets.reload_tls = [this] { return tls_->Reload(); };
+    }
+    return targets;
+  }
+
+  // By SIGHUP or the admin service, on their threads.
+  StatusOr<ReloadReport> Reload() {
+    Server* const server = reachable_.load();
+    if (server == nullptr) return UnavailableError("still starting");
+    if (ready_.load()) notifier_.Reloading(clock_.NowUs());
+    StatusOr<ReloadReport> report = reloader_.Reload();
+    server->ReportReload(report.ok());
+    if (ready_.load()) notifier_.Ready(report.ok() ? "serving" : "serving; the last reload failed");
+    return report;
+  }
+
+  // Tells the service manager that the engine gets on: it is alive, and no step has
+  // taken half of what the manager waits.
+  void BeatIfEngineMoves() {
+    if (EngineMoves(engine_->Stats(), notifier_.watchdog() / 2)) notifier_.Watchdog();
+  }
+
   // Until a signal or the engine ends it.
   int Serve() {
+    std::unique_ptr<Heartbeat> watchdog;
+    if (notifier_.watchdog().count() > 0) {
+      watchdog =
+          std::make_unique<Heartbeat>(notifier_.watchdog() / 4, [this] { BeatIfEngineMoves(); });
+    }
     SignalActions actions;
-    actions.reload = [this] {
-      server_->ReportReload(Reload(arguments_, environment_, loaded_, logging_));
-    };
+    actions.reload = [this] { (void)Reload(); };  // says what is wrong itself
     actions.log_state = [this] { LogState(*engine_, *server_, logger()); };
-    const int exit_code = Supervise(*server_, *engine_, signals_, config().drain.delay_ms,
-                                    config().drain.timeout_ms, actions, logger());
-    TearDownWithin(std::chrono::milliseconds(config().drain.grace_ms), logging_, [this] {
+    actions.stopping = [this] {
+      ready_.store(false);
+      notifier_.Stopping("finishing what runs");
+    };
+    actions.drain_times = [this] { return reloader_.drain(); };
+    const int exit_code = Supervise(*server_, *engine_, signals_, actions, logger());
+    watchdog.reset();
+    TearDownWithin(std::chrono::milliseconds(reloader_.drain().grace_ms), logging_, [this] {
       engine_.reset();
       executor_.reset();
       backend_.reset();
@@ -165,9 +209,14 @@ class Daemon {
 
   const ServeArguments& arguments_;
   const std::vector<std::string>& environment_;
-  LoadedConfig loaded_;
-  std::shared_ptr<const KeyRing> keys_;
+  const LoadedConfig loaded_;  // as it began
+  const ServiceNotifier notifier_;
   Logging logging_;
+  std::shared_ptr<const KeyRing> keys_;  // until the server has them
+  std::shared_ptr<TlsServerContext> tls_;
+  std::atomic<Server*> reachable_{nullptr};  // once it has started
+  std::atomic<bool> ready_{false};
+  Reloader reloader_;
   SystemClock clock_;
   SystemEntropy entropy_;
   SignalQueue signals_{64};

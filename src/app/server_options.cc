@@ -26,12 +26,14 @@ ServerOptions MakeServerOptions(const ServerConfig& config) {
   options.max_connection_age_ms = config.server.max_connection_age_ms;
   options.keepalive_time_ms = config.server.keepalive_time_ms;
   options.keepalive_timeout_ms = config.server.keepalive_timeout_ms;
+  options.admin_address = config.admin.address;
   options.client_certificates = !config.server.tls_client_ca.empty();
   options.reflection = config.server.reflection;
   options.tokenizer_threads = config.server.tokenizer_threads;
   options.tokenizer_queue = config.server.tokenizer_queue;
   options.detokenizer_threads = config.server.detokenizer_threads;
   options.limits = config.limits;
+  options.metrics_compat = config.metrics.compat;
   options.ttft_buckets = config.metrics.ttft_buckets;
   options.itl_buckets = config.metrics.itl_buckets;
   options.e2e_buckets = config.metrics.e2e_buckets;

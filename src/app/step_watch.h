@@ -29,4 +29,9 @@ class StepWatch {
   int64_t counted_us_ = 0;
 };
 
+// Whether the engine gets on: it is alive, and no step has taken `patience`.
+inline bool EngineMoves(const EngineStats& stats, std::chrono::microseconds patience) {
+  return !stats.dead && stats.step_waited_us < patience.count();
+}
+
 }  // namespace inferd::app

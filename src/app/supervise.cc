@@ -19,8 +19,8 @@ constexpr auto kLastLinesTimeout = std::chrono::milliseconds(1'000);
 
 }  // namespace
 
-int Supervise(Server& server, const Engine& engine, SignalQueue& signals, int64_t drain_delay_ms,
-              int64_t drain_timeout_ms, const SignalActions& actions, spdlog::logger& logger) {
+int Supervise(Server& server, const Engine& engine, SignalQueue& signals,
+              const SignalActions& actions, spdlog::logger& logger) {
   StepWatch watch(std::chrono::duration_cast<std::chrono::microseconds>(kEngineWatchInterval));
   for (;;) {
     const std::optional<int> signal = signals.PopFor(kEngineWatchInterval);
@@ -34,15 +34,20 @@ int Supervise(Server& server, const Engine& engine, SignalQueue& signals, int64_
                         static_cast<double>(stats.step_limit_us) * 1e-6);
       }
       logger.critical("the engine failed; stopping");
+      actions.stopping();
       server.Fail();
       server.Shutdown(kFailureDrainMs);
       return kExitEngineFailure;
     }
     switch (*signal) {
-      case SIGTERM:
-        DrainServer(server, signals, drain_delay_ms, drain_timeout_ms, logger);
+      case SIGTERM: {
+        actions.stopping();
+        const ServerConfig::Drain times = actions.drain_times();
+        DrainServer(server, signals, times.delay_ms, times.timeout_ms, logger);
         return engine.Stats().dead ? kExitEngineFailure : kExitOk;
+      }
       case SIGINT:
+        actions.stopping();
         logger.info("interrupted: stopping now, {} live", server.live_requests());
         server.Shutdown(0);
         return kExitOk;

@@ -63,7 +63,7 @@ bool Http2Pump::OpenPair() {
   for (const int fd : ends) {
     ::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &kSocketBufferBytes, sizeof(kSocketBufferBytes));
   }
-  BindPeerName(ours.get(), link_.peer);
+  BindPeerName(ours.get(), link_.peer, link_.subject);
   server_ = std::make_unique<Channel>(link_.loop, std::move(ours));
   if (!server_->SetOwner(this)) return false;
   link_.core->handlers.accept_http2(theirs.Release());

@@ -11,7 +11,6 @@ namespace inferd {
 namespace {
 
 constexpr std::string_view kScheme = "bearer ";
-constexpr size_t kMaxCertificateIdBytes = 64;
 
 // The secret of "Bearer <secret>", whatever the case of the scheme; empty if it is
 // anything else.
@@ -26,15 +25,12 @@ std::string_view BearerSecret(std::string_view authorization) {
   return authorization.substr(begin, authorization.find_last_not_of(' ') - begin + 1);
 }
 
-// The rights of a certificate: everything but the admin service, without limits. The
-// id is for logs; tenants differ wherever subjects do.
-Principal OfCertificate(std::string_view subject) {
+// The rights of a certificate: everything but the admin service, without limits. Each
+// subject is a tenant.
+Principal OfCertificate(std::string_view certificate) {
   auto rights = std::make_shared<ApiKey>();
-  rights->id = std::string(subject.substr(0, kMaxCertificateIdBytes));
-  for (char& c : rights->id) {
-    if (!IsKeyName(std::string_view(&c, 1))) c = '_';
-  }
-  rights->tenant = "certificate " + std::string(subject);
+  rights->id = "certificate-" + std::string(certificate);
+  rights->tenant = rights->id;
   return rights;
 }
 
@@ -56,8 +52,10 @@ StatusOr<Principal> Authorizer::Authenticate(const Credentials& credentials) con
   }
   if (keys == nullptr) {
     if (!certificates_) return Principal();
-    if (credentials.subject.empty()) return UnauthenticatedError("a client certificate is needed");
-    return OfCertificate(credentials.subject);
+    if (credentials.certificate.empty()) {
+      return UnauthenticatedError("a client certificate is needed");
+    }
+    return OfCertificate(credentials.certificate);
   }
   const bool has_authorization = !credentials.authorization.empty();
   const std::string_view secret =

@@ -23,7 +23,7 @@ using Principal = std::shared_ptr<const ApiKey>;
 struct Credentials {
   std::string_view authorization = {};  // "Bearer <secret>"
   std::string_view x_api_key = {};      // the secret alone
-  std::string_view subject = {};        // of a client certificate that was verified
+  std::string_view certificate = {};    // CertificateId of a verified one
 };
 
 // Default deny: a request goes on only with a Principal from here. Thread-safe.

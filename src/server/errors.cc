@@ -103,6 +103,9 @@ Status DeadlineError(std::string_view when) {
 Status ClientCancelledError() {
   return Make(StatusCode::kCancelled, "cancelled by the client", "CANCELLED");
 }
+Status AbortedByAdminError() {
+  return Make(StatusCode::kAborted, "ended by an operator", "ABORTED_BY_ADMIN");
+}
 Status CorruptedLogitsError() {
   return Make(StatusCode::kInternal, "the model produced non-finite logits", "CORRUPTED_LOGITS");
 }

@@ -34,6 +34,7 @@ Status QueueTimeoutError();
 Status SlowConsumerError();
 Status DeadlineError(std::string_view when);
 Status ClientCancelledError();
+Status AbortedByAdminError();
 Status CorruptedLogitsError();
 Status PreemptedError();
 // INTERNAL without any detail of what was thrown.

@@ -52,13 +52,17 @@ void EventRouter::Unregister(RequestId id) {
   lane.targets.erase(it);
 }
 
-void EventRouter::AbortAll(const Status& status) {
+std::vector<std::shared_ptr<EventTarget>> EventRouter::Targets() const {
   std::vector<std::shared_ptr<EventTarget>> all;
-  for (auto& lane : lanes_) {
+  for (const auto& lane : lanes_) {
     std::lock_guard lock(lane->mutex);
-    for (auto& [id, target] : lane->targets) all.push_back(target);
+    for (const auto& [id, target] : lane->targets) all.push_back(target);
   }
-  for (auto& target : all) target->Abort(status);
+  return all;
+}
+
+void EventRouter::AbortAll(const Status& status) {
+  for (const auto& target : Targets()) target->Abort(status);
 }
 
 void EventRouter::Run(Lane& lane) {

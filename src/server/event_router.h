@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "inferd/engine/engine.h"
+#include "server/live_request.h"
 
 namespace inferd {
 
@@ -19,8 +20,10 @@ class EventTarget {
   virtual void OnEvent(TokenEvent&& event) = 0;
   // All events that were there have been given; what they made can go out.
   virtual void OnBatchEnd() = 0;
-  // The server is stopping: end with this status.
+  // The server is stopping, or an operator asks: end with this status. Any thread.
   virtual void Abort(const Status& status) = 0;
+  // Any thread; may be behind the truth by a moment.
+  virtual LiveRequest Describe() const = 0;
 };
 
 // Carries events from the engine thread to detokenizer threads, one per request.
@@ -37,6 +40,8 @@ class EventRouter final : public OutputSink {
   // Any thread. Register before the request is submitted.
   void Register(RequestId id, std::shared_ptr<EventTarget> target);
   void Unregister(RequestId id);
+  // All that are registered. They may have ended since.
+  std::vector<std::shared_ptr<EventTarget>> Targets() const;
   // Aborts every registered request.
   void AbortAll(const Status& status);
 

@@ -268,11 +268,30 @@ void GenerationCall::Cancel() {
   End(late ? DeadlineError("before the answer was complete") : ClientCancelledError());
 }
 
+LiveRequest GenerationCall::Describe() const {
+  LiveRequest live;
+  const CallerInfo& caller = arrival_.caller;
+  live.request_id = caller.request_id;
+  live.method = caller.method;
+  live.arrival_us = arrival_.arrival_us;
+  live.trace_id = caller.trace_id;
+  if (caller.key != nullptr) {
+    live.tenant = caller.key->tenant;
+    live.key_id = caller.key->id;
+  }
+  std::lock_guard lock(mutex_);
+  if (submitted_) live.state = LiveState::kWaiting;
+  if (record_.summary.queue_us >= 0) live.state = LiveState::kRunning;
+  live.prompt_tokens = record_.summary.usage.prompt_tokens;
+  live.completion_tokens = record_.summary.usage.completion_tokens;
+  return live;
+}
+
 void GenerationCall::End(const Status& status) {
   CallRecord record;
   bool submitted = false;
   bool accepted = false;
-  std::optional<QuotaShare> quota;  // given back when this returns
+  std::optional<QuotaShare> quota;
   {
     std::lock_guard lock(mutex_);
     if (ended_) return;
@@ -284,6 +303,8 @@ void GenerationCall::End(const Status& status) {
   }
   const CallUsage& usage = record.summary.usage;
   if (quota) quota->Charge(int64_t{usage.prompt_tokens} + usage.completion_tokens);
+  // Before the client hears of the end: its next request must find the place free.
+  quota.reset();
   if (submitted && !status.ok()) model_->engine.CancelRequest(id_);
   if (accepted) front_.router().Unregister(id_);
   Report(status, record, accepted);

@@ -45,6 +45,7 @@ class GenerationCall final : public EventTarget,
   // Ends it with an error, wherever it is.
   void Abort(const Status& status) override { End(status); }
 
+  LiveRequest Describe() const override;
   void OnEvent(TokenEvent&& event) override;
   void OnBatchEnd() override;
 

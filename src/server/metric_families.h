@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "inferd/engine/engine.h"
+#include "inferd/net/listener.h"
 #include "inferd/server/server.h"
 
 namespace inferd {
@@ -35,6 +36,8 @@ class FamilyBuilder {
 
 // Scheduler, cache and token rows of one engine.
 void AddEngineFamilies(const EngineStats& stats, const MetricLabels& labels, FamilyBuilder* out);
+// Connections of the main port.
+void AddListenerFamilies(const ListenerStats& stats, FamilyBuilder* out);
 // The standard process_* rows, from /proc/self.
 void AddProcessFamilies(int64_t start_unix_us, FamilyBuilder* out);
 

@@ -5,6 +5,7 @@
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <iterator>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "server/generation_metrics.h"
+#include "server/metric_compat.h"
 #include "server/metric_families.h"
 
 namespace inferd {
@@ -99,12 +101,13 @@ class Metrics::Impl {
   std::atomic<const GenerationMetrics*> generation_{nullptr};
 
   mutable std::mutex mutex_;
-  const Engine* engine_ = nullptr;  // guarded by mutex_
-  MetricLabels model_labels_;       // guarded by mutex_
-  MetricLabels model_info_;         // guarded by mutex_
-  MetricLabels cache_info_;         // guarded by mutex_
-  double load_seconds_ = 0;         // guarded by mutex_
-  int32_t max_running_ = 0;         // guarded by mutex_
+  const Engine* engine_ = nullptr;                 // guarded by mutex_
+  std::function<ListenerStats()> listener_stats_;  // guarded by mutex_
+  MetricLabels model_labels_;                      // guarded by mutex_
+  MetricLabels model_info_;                        // guarded by mutex_
+  MetricLabels cache_info_;                        // guarded by mutex_
+  double load_seconds_ = 0;                        // guarded by mutex_
+  int32_t max_running_ = 0;                        // guarded by mutex_
 };
 
 Metrics::Impl::Impl(const ServerOptions& options, const Accounting& accounting, const Clock& clock)
@@ -160,6 +163,11 @@ void Metrics::Impl::AddServerFamilies(FamilyBuilder* out) const {
   out->Gauge("inferd_config_last_reload_success_timestamp_seconds",
              "When a good configuration was last read, since the Unix epoch.");
   out->Add({}, static_cast<double>(reload_unix_us_.load()) / 1e6);
+  if (options_.tls != nullptr) {
+    out->Gauge("inferd_tls_certificate_not_after_timestamp_seconds",
+               "When the first certificate of the chain in use ends, since the Unix epoch.");
+    out->Add({}, static_cast<double>(options_.tls->not_after_unix_s()));
+  }
 }
 
 void Metrics::Impl::AddModelFamilies(FamilyBuilder* out) const {
@@ -208,6 +216,11 @@ void Metrics::DetachEngine() {
   impl_->engine_ = nullptr;
 }
 
+void Metrics::SetListenerStats(std::function<ListenerStats()> stats) {
+  std::lock_guard lock(impl_->mutex_);
+  impl_->listener_stats_ = std::move(stats);
+}
+
 void Metrics::SetState(ServerState state) { impl_->state_.store(state); }
 
 void Metrics::ConfigReloaded(bool successful) {
@@ -247,12 +260,14 @@ void Metrics::ObserveWriteBacklog(int32_t num_tokens) {
 void Metrics::StreamOpened() { impl_->streams_.fetch_add(1); }
 void Metrics::StreamClosed() { impl_->streams_.fetch_sub(1); }
 
-std::string Metrics::Render() const {
+std::string Metrics::Render(const std::vector<std::string>& names) const {
   FamilyBuilder builder;
   impl_->AddServerFamilies(&builder);
   AddProcessFamilies(impl_->start_unix_us_, &builder);
   {
     std::lock_guard lock(impl_->mutex_);
+    AddListenerFamilies(impl_->listener_stats_ ? impl_->listener_stats_() : ListenerStats{},
+                        &builder);
     impl_->AddModelFamilies(&builder);
     if (impl_->engine_ != nullptr) {
       AddEngineFamilies(impl_->engine_->Stats(), impl_->model_labels_, &builder);
@@ -262,6 +277,14 @@ std::string Metrics::Render() const {
   std::vector<prometheus::MetricFamily> more = builder.Take();
   families.insert(families.end(), std::make_move_iterator(more.begin()),
                   std::make_move_iterator(more.end()));
+  AddCompatFamilies(MetricsCompatOf(impl_->options_.metrics_compat),
+                    static_cast<double>(impl_->clock_.UnixUs()) / 1e6, &families);
+  if (!names.empty()) {
+    const auto unwanted = [&](const prometheus::MetricFamily& family) {
+      return std::find(names.begin(), names.end(), family.name) == names.end();
+    };
+    families.erase(std::remove_if(families.begin(), families.end(), unwanted), families.end());
+  }
   std::ostringstream out;
   prometheus::TextSerializer().Serialize(out, families);
   return std::move(out).str();

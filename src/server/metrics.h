@@ -1,9 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "inferd/net/listener.h"
 #include "inferd/server/server.h"
 #include "server/accounting.h"
 #include "server/ended_request.h"
@@ -44,8 +47,12 @@ class Metrics {
   void StreamOpened();
   void StreamClosed();
 
-  // All of it in the Prometheus text format.
-  std::string Render() const;
+  // Where the main port's numbers come from, while it is open; null: nowhere any more.
+  // Called at each scrape.
+  void SetListenerStats(std::function<ListenerStats()> stats);
+
+  // All of it in the Prometheus text format, or only what has one of `names`.
+  std::string Render(const std::vector<std::string>& names = {}) const;
 
  private:
   class Impl;

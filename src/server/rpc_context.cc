@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <string_view>
 
+#include "inferd/net/listener.h"
 #include "server/grpc_status.h"
 
 namespace inferd {
@@ -26,10 +27,17 @@ void AddMillis(const char* key, int64_t us, grpc::CallbackServerContext* context
 
 }  // namespace
 
-StatusOr<Principal> AuthenticateRpc(const grpc::CallbackServerContext& context, FrontEnd& front) {
+Credentials KeysOf(const grpc::CallbackServerContext& context) {
   Credentials credentials;
   credentials.authorization = MetadataValue(context, "authorization");
   credentials.x_api_key = MetadataValue(context, "x-api-key");
+  return credentials;
+}
+
+StatusOr<Principal> AuthenticateRpc(const grpc::CallbackServerContext& context, FrontEnd& front) {
+  Credentials credentials = KeysOf(context);
+  const std::string certificate = CertificateOfHttp2(context.peer());
+  credentials.certificate = certificate;
   return front.authorizer().Authenticate(credentials);
 }
 

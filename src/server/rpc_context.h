@@ -10,6 +10,8 @@
 
 namespace inferd {
 
+// The keys that the call brought; valid as long as `context`.
+Credentials KeysOf(const grpc::CallbackServerContext& context);
 // Who calls, or UNAUTHENTICATED. Every rpc but health begins with this.
 StatusOr<Principal> AuthenticateRpc(const grpc::CallbackServerContext& context, FrontEnd& front);
 

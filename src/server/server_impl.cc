@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "inferd/server/server.h"
+#include "server/admin_service.h"
 #include "server/errors.h"
 #include "server/front_end.h"
 #include "server/generation_services.h"
@@ -48,6 +49,9 @@ class ServerImpl final : public Server {
   Status Listen() {
     INFERD_RETURN_IF_ERROR(StartGrpc());
     if (!front_.options().http_address.empty()) INFERD_RETURN_IF_ERROR(StartHttp());
+    if (!front_.options().admin_address.empty()) {
+      INFERD_ASSIGN_OR_RETURN(admin_, AdminPort::Start(front_, [this] { StartDraining(); }));
+    }
     ticker_ = std::thread([this] { RunTicker(); });
     front_.logger().info("listening: grpc port {}, http port {}", grpc_port_, http_port());
     return OkStatus();
@@ -104,6 +108,7 @@ class ServerImpl final : public Server {
       grpc_->Wait();
     }
     http_.reset();
+    admin_.reset();
     front_.metrics().DetachEngine();
     return all_done;
   }
@@ -111,6 +116,7 @@ class ServerImpl final : public Server {
   ServerState state() const override { return front_.state(); }
   int grpc_port() const override { return grpc_port_; }
   int http_port() const override { return http_port_; }
+  int admin_port() const override { return admin_ ? admin_->port() : 0; }
   int64_t live_requests() const override {
     return static_cast<int64_t>(const_cast<FrontEnd&>(front_).accounting().Snapshot().live);
   }
@@ -139,6 +145,7 @@ class ServerImpl final : public Server {
   std::vector<std::unique_ptr<grpc::Service>> services_;
   std::unique_ptr<grpc::Server> grpc_;
   std::unique_ptr<HttpPort> http_;
+  std::unique_ptr<AdminPort> admin_;
   int grpc_port_ = 0;
   int http_port_ = 0;
 

@@ -141,6 +141,30 @@ TEST(CommandLine, Key) {
   EXPECT_THAT(ErrorOf({"key", "new", "--rpm=-1"}), HasSubstr("--rpm"));
 }
 
+TEST(CommandLine, Admin) {
+  const CommandLine line =
+      Parse({"admin", "abort", "some-id", "--addr", "unix:/run/inferd.sock", "--timeout=2"});
+  EXPECT_EQ(line.command, Command::kAdmin);
+  EXPECT_EQ(line.admin.action, "abort");
+  EXPECT_EQ(line.admin.value, "some-id");
+  EXPECT_EQ(line.admin.client.address, "unix:/run/inferd.sock");
+  EXPECT_EQ(line.admin.client.timeout_ms, 2000);
+  EXPECT_EQ(Parse({"admin", "reload"}).admin.action, "reload");
+  EXPECT_THAT(ErrorOf({"admin", "abort"}), HasSubstr("needs a value"));
+  EXPECT_THAT(ErrorOf({"admin", "drain", "x"}), HasSubstr("takes no value"));
+  EXPECT_THAT(ErrorOf({"admin", "destroy"}), HasSubstr("destroy"));
+}
+
+TEST(CommandLine, TlsOfTheClients) {
+  const CommandLine line = Parse(
+      {"health", "--tls-ca=ca.pem", "--tls-cert=c.pem", "--tls-key=k.pem", "--tls-name=daemon"});
+  EXPECT_EQ(line.health.client.tls_ca, "ca.pem");
+  EXPECT_EQ(line.health.client.tls_certificate, "c.pem");
+  EXPECT_EQ(line.health.client.tls_key, "k.pem");
+  EXPECT_EQ(line.health.client.tls_name, "daemon");
+  EXPECT_THAT(ErrorOf({"health", "--tls-cert=c.pem"}), HasSubstr("--tls-key"));
+}
+
 TEST(CommandLine, TextsToPrint) {
   EXPECT_THAT(Parse({"--version"}).print, HasSubstr("inferd 0."));
   EXPECT_THAT(Parse({"--help"}).print, HasSubstr("serve"));

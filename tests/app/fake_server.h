@@ -37,6 +37,7 @@ class FakeServer final : public Server {
   ServerState state() const override { return ServerState::kReady; }
   int grpc_port() const override { return 0; }
   int http_port() const override { return 0; }
+  int admin_port() const override { return 0; }
   int64_t live_requests() const override { return busy_ ? 1 : 0; }
 
   std::vector<std::string> notes() {

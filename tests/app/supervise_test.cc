@@ -34,8 +34,11 @@ class SuperviseTest : public ::testing::Test {
       ++states_;
       signals_.TryPush(SIGINT);
     };
-    return Supervise(server_, *engine_, signals_, /*drain_delay_ms=*/0, /*drain_timeout_ms=*/77,
-                     actions, logger_);
+    actions.stopping = [this] { ++stops_; };
+    actions.drain_times = [] { return ServerConfig::Drain{0, 77, 0}; };
+    const int exit_code = Supervise(server_, *engine_, signals_, actions, logger_);
+    EXPECT_EQ(stops_, 1);
+    return exit_code;
   }
   // A request whose first step waits in the executor.
   void Occupy() {
@@ -56,8 +59,26 @@ class SuperviseTest : public ::testing::Test {
   SignalQueue signals_{8};
   spdlog::logger logger_{"test"};
   int reloads_ = 0;
+  int stops_ = 0;
   int states_ = 0;
 };
+
+TEST_F(SuperviseTest, AHungEngineDoesNotMove) {
+  const std::chrono::milliseconds patience(50);
+  EXPECT_TRUE(EngineMoves(engine_->Stats(), patience));  // idle
+  Occupy();
+  std::this_thread::sleep_for(2 * patience);
+  EXPECT_FALSE(EngineMoves(engine_->Stats(), patience));
+  executor_.LetGo();
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!EngineMoves(engine_->Stats(), patience) && std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_TRUE(EngineMoves(engine_->Stats(), patience));
+  EngineStats dead;
+  dead.dead = true;
+  EXPECT_FALSE(EngineMoves(dead, patience));
+}
 
 TEST_F(SuperviseTest, ADeadEngineEndsTheDaemonWithItsCode) {
   Occupy();

@@ -137,6 +137,7 @@ class Collector final : public EventTarget {
   void OnEvent(TokenEvent&& event) override { tokens.push_back(event.token); }
   void OnBatchEnd() override { ++batches; }
   void Abort(const Status& status) override { aborted = status; }
+  LiveRequest Describe() const override { return {}; }
   std::vector<TokenId> tokens;
   std::atomic<int> batches{0};
   Status aborted;

@@ -91,5 +91,10 @@ class Listener {
 // The address of `accept_http2`'s peer from gRPC's name for it, e.g.
 // "203.0.113.5:4242"; `uri` as it is when it is none of ours.
 std::string PeerOfHttp2(std::string_view uri);
+// What stands for the subject of a client's certificate: 24 hexadecimal digits of its
+// SHA-256.
+std::string CertificateId(std::string_view subject);
+// The same of `accept_http2`'s peer, from gRPC's name for it; empty: it showed none.
+std::string CertificateOfHttp2(std::string_view uri);
 
 }  // namespace inferd

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,11 +15,24 @@
 #include "inferd/base/request_limits.h"
 #include "inferd/base/status.h"
 #include "inferd/engine/engine.h"
+#include "inferd/net/tls.h"
 #include "inferd/text/chat_template.h"
 #include "inferd/text/tokenizer.h"
 #include "spdlog/logger.h"
 
 namespace inferd {
+
+// What a reload did, by the names of configuration keys.
+struct ReloadReport {
+  std::vector<std::string> applied;
+  std::vector<std::string> restart_required;
+};
+
+// What the admin service asks of the process around the server; on its threads.
+struct AdminActions {
+  std::function<StatusOr<ReloadReport>()> reload;
+  std::function<Status(const std::string& level)> set_log_level;
+};
 
 struct ServerOptions {
   std::string grpc_address = "127.0.0.1:50051";  // port 0: any free one
@@ -35,10 +49,14 @@ struct ServerOptions {
   // (the listener asks for one), or everybody may do everything.
   std::shared_ptr<const KeyRing> api_keys;
   bool client_certificates = false;
+  std::shared_ptr<TlsServerContext> tls;  // of the main port; null: plain
+  std::string admin_address;              // "unix:/path" or a loopback "host:port"; empty: none
+  AdminActions admin;
   int32_t tokenizer_threads = 2;
   int32_t tokenizer_queue = 256;  // jobs; past it requests are refused
   int32_t detokenizer_threads = 1;
   RequestLimits limits;
+  std::string metrics_compat = "gie";  // as in the configuration
   std::vector<double> ttft_buckets;  // seconds; empty: the defaults
   std::vector<double> itl_buckets;
   std::vector<double> e2e_buckets;
@@ -122,7 +140,8 @@ class Server {
 
   virtual ServerState state() const = 0;
   virtual int grpc_port() const = 0;
-  virtual int http_port() const = 0;  // 0 when off
+  virtual int http_port() const = 0;   // 0 when off
+  virtual int admin_port() const = 0;  // likewise; 1 for a Unix socket
   virtual int64_t live_requests() const = 0;
 };
 
