@@ -57,7 +57,9 @@ class Chroot:
             lines.append("touch etc/resolv.conf 2>/dev/null || true; "
                          "mount --bind /etc/resolv.conf etc/resolv.conf")
         for source, target in self.binds:
-            lines += [f"mkdir -p {self.root}{target} 2>/dev/null || true",
+            place = f"{self.root}{target}"
+            make = f"mkdir -p {place}" if os.path.isdir(source) else f"mkdir -p {os.path.dirname(place)}; touch {place}"
+            lines += [f"({make}) 2>/dev/null || true",
                       f"mount --bind {source} {self.root}{target}",
                       f"mount -o remount,bind,ro {self.root}{target}"]
         if self.read_only:

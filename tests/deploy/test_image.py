@@ -15,7 +15,7 @@ import subprocess
 
 import pytest
 from chroots import WORK, Chroot, base, need_root_tools, package
-from daemon import ROOT
+from daemon import ROOT, run
 from inside import MODEL_BIND, InsideDaemon
 
 MOST_BYTES = 150_000_000
@@ -109,25 +109,41 @@ def test_no_file_gives_more_rights_by_our_doing(root):
     assert ours == ""
 
 
-def start(root, config, log, *extra):
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    """A key file as `inferd key new` makes it, and its secret."""
+    made = run("key", "new", "--id", "test")
+    assert made.returncode == 0, made.stderr
+    secret, lines = made.stdout.split("\n", 1)
+    path = tmp_path_factory.mktemp("keys") / "api_keys"
+    path.write_text("keys:\n" + lines)
+    return path, secret
+
+
+def start(root, config, keys, log):
     """The image's own entry point and command, on a read-only root."""
+    inside = Chroot(root, read_only=True, binds=[MODEL_BIND, (str(keys), "/run/secrets/api_keys")])
+    return InsideDaemon(inside, [*config["Entrypoint"], *config["Cmd"]], log, USER,
+                        env={"INFERD_SERVER__PORT": "0", "INFERD_SERVER__HOST": "127.0.0.1"})
+
+
+def test_without_keys_it_refuses(root, config):
     inside = Chroot(root, read_only=True, binds=[MODEL_BIND])
-    return InsideDaemon(inside, [*config["Entrypoint"], *config["Cmd"], *extra], log, USER,
-                        env={"INFERD_SERVER__PORT": "0", "INFERD_HTTP__PORT": "0", **OPEN})
+    result = inside.run(*config["Entrypoint"], *config["Cmd"], "--check-config", user=USER, capabilities=False)
+    assert result.returncode == 78 and "/run/secrets/api_keys" in result.stderr, result.stderr
 
 
-# The image asks for keys; here nobody else is on the loopback address.
-OPEN = {"INFERD_SERVER__HOST": "127.0.0.1", "INFERD_HTTP__HOST": "127.0.0.1"}
-
-
-def test_it_serves_on_a_read_only_root(root, config, tmp_path):
-    with start(root, config, tmp_path / "log") as daemon:
+def test_it_serves_on_a_read_only_root(root, config, keys, tmp_path):
+    path, secret = keys
+    with start(root, config, path, tmp_path / "log") as daemon:
         inside = Chroot(root, read_only=True)
         health = [daemon.address if word.endswith(":50051") else word for word in config["Healthcheck"]["Test"][1:]]
         answer = inside.run(*health, user=USER, capabilities=False)
         assert answer.returncode == 0, answer.stdout + answer.stderr
-        chat = inside.run("/usr/bin/inferd", "chat", "--addr", daemon.address, "--once", "What is 2+3?",
-                          "--temperature", "0", user=USER, capabilities=False)
+        ask = ["chat", "--addr", daemon.address, "--once", "What is 2+3?", "--temperature", "0"]
+        refused = inside.run("/usr/bin/inferd", *ask, user=USER, capabilities=False)
+        assert refused.returncode != 0 and "5" not in refused.stdout
+        chat = inside.run("env", f"INFERD_API_KEY={secret}", "/usr/bin/inferd", *ask, user=USER, capabilities=False)
         assert chat.returncode == 0 and "5" in chat.stdout, chat.stderr
         pid = daemon.daemon_pid()
         status = pathlib.Path(f"/proc/{pid}/status").read_text()

@@ -1,7 +1,9 @@
 // Small line charts on canvases. The newest values are also there as text, and in
 // the label of each canvas, for those who do not see it.
 
-const kSeconds = 300;
+// What a chart spans: as much as there is, between these.
+const kLeastSeconds = 60;
+const kMostSeconds = 300;
 const kSpecs = [
   { title: "Tokens per second", first: ["generated", "generated"], second: ["prompt", "prompt"], unit: "" },
   { title: "Requests", first: ["running", "running"], second: ["waiting", "waiting"], unit: "" },
@@ -71,7 +73,8 @@ class Chart {
     const values = points.flatMap((point) => [point[first[0]], second ? point[second[0]] : 0]);
     const most = top ?? roundUp(Math.max(0, ...values.filter(Number.isFinite)));
     const end = points.at(-1)?.time ?? 0;
-    const x = (time) => width - ((end - time) / kSeconds) * width;
+    const seconds = Math.min(kMostSeconds, Math.max(kLeastSeconds, end - (points[0]?.time ?? end)));
+    const x = (time) => width - ((end - time) / seconds) * width;
     const y = (value) => height - 3 - (value / most) * (height - 8);
 
     context.strokeStyle = colour("--line");

@@ -1,6 +1,9 @@
 // The conversation: what was said, and the answer under way. Text from the model is
 // only ever put in as text.
 
+// The pace of fewer tokens says nothing.
+const kTokensForRate = 8;
+
 const byId = (id) => document.getElementById(id);
 
 function element(name, className, text = "") {
@@ -115,7 +118,7 @@ export class Chat {
     const now = performance.now();
     const parts = [`${tokens} tokens`];
     if (first > 0) parts.push(`first after ${Math.round(first - started)} ms`);
-    if (tokens > 1 && now > first) parts.push(`${Math.round(((tokens - 1) * 1000) / (now - first))} per second`);
+    if (tokens >= kTokensForRate && now > first) parts.push(`${Math.round(((tokens - 1) * 1000) / (now - first))} per second`);
     if (finish === "length") parts.push("cut at the longest answer");
     item.append(element("div", "figures", parts.join(", ")));
   }
