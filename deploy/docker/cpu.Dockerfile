@@ -14,7 +14,7 @@ ARG PREBUILT=""
 RUN if [ -z "$PREBUILT" ]; then \
       apt-get update && \
       DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-        g++ cmake ninja-build pkg-config mold git ca-certificates dpkg-dev python3 \
+        g++ cmake ninja-build pkg-config mold git ca-certificates dpkg-dev file python3 \
         libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc grpc-proto \
         libspdlog-dev libyaml-cpp-dev libcli11-dev nlohmann-json3-dev libpcre2-dev \
         libutf8proc-dev libhwy-dev libcpp-httplib-dev prometheus-cpp-dev \
