@@ -212,6 +212,17 @@ Status UnknownArguments(const CLI::App& command, const std::vector<std::string>&
   return InvalidArgumentError(message);
 }
 
+// "--flag=" as two words: CLI11 would take the next flag for the value of the first form.
+std::vector<std::string> WithEmptyValues(const std::vector<std::string>& words) {
+  std::vector<std::string> result;
+  for (const std::string& word : words) {
+    const bool empty_value = word.rfind("--", 0) == 0 && word.find('=') == word.size() - 1;
+    result.push_back(empty_value ? word.substr(0, word.size() - 1) : word);
+    if (empty_value) result.emplace_back();
+  }
+  return result;
+}
+
 std::string VersionText() {
   std::string text = "inferd " + std::string(kVersion);
   if (!kGitCommit.empty()) text += " (" + std::string(kGitCommit) + ")";
@@ -256,7 +267,7 @@ StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arguments
   double admin_timeout_s = 30;
   AddAdminOptions(admin, line.admin, admin_timeout_s);
 
-  std::vector<std::string> words = arguments;
+  std::vector<std::string> words = WithEmptyValues(arguments);
   if (words.empty()) words = {"--help"};
   const bool bare_serve = words[0].rfind("--", 0) == 0 && words[0] != "--help" &&
                           words[0] != "--version" && words[0] != "--help-all";

@@ -56,6 +56,16 @@ TEST(CommandLine, TheLastOfRepeatedFlagsCounts) {
   EXPECT_EQ(line.serve.flags[1].value, "2");
 }
 
+TEST(CommandLine, AnEmptyValueIsAValue) {
+  const CommandLine line =
+      Parse({"serve", "--api-keys-file=", "--check-config", "--server.host=", "--port=1"});
+  EXPECT_EQ(line.serve.mode, ServeMode::kCheckConfig);
+  std::string seen;
+  for (const KeyFlag& flag : line.serve.flags) seen += flag.key + "=" + flag.value + " ";
+  EXPECT_EQ(seen, "server.host= server.port=1 server.api_keys_file= ");
+  EXPECT_THAT(ErrorOf({"serve", "--server.reflection="}), HasSubstr("unexpected"));
+}
+
 TEST(CommandLine, ServeModes) {
   EXPECT_EQ(Parse({"serve", "--check-config"}).serve.mode, ServeMode::kCheckConfig);
   EXPECT_EQ(Parse({"serve", "--print-config"}).serve.mode, ServeMode::kPrintConfig);
