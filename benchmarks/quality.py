@@ -27,10 +27,15 @@ built-in text, which has none of the held-out questions.
 
 def variants(groups):
     """(name, arguments of `inferd quantize`)"""
+    head = ["--head", "int8"]
     yield "int8", ["--method", "int8"]
+    yield "int8, head too", ["--method", "int8", *head]
     for group in groups:
         for method in ("int4-rtn", "int4-awq"):
-            yield f"{method}, groups of {group}", ["--method", method, "--group-size", str(group)]
+            arguments = ["--method", method, "--group-size", str(group)]
+            yield f"{method}, groups of {group}", arguments
+            if method == "int4-awq":
+                yield f"{method}, groups of {group}, head int8", [*arguments, *head]
 
 
 def run(*command):
