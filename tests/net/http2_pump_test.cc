@@ -32,7 +32,8 @@ TEST(Http2PumpTest, MessagesOfMegabytesPassBothWays) {
   grpc::GenericStub stub(PlainChannel(harness.port()));
   std::string large(3 << 20, ' ');
   for (size_t i = 0; i < large.size(); ++i) large[i] = static_cast<char>('a' + i % 23);
-  for (int i = 0; i < 5; ++i) {
+  // Long enough for both sides to adapt their windows, which takes SETTINGS and PINGs.
+  for (int i = 0; i < 40; ++i) {
     const EchoResult result = Echo(stub, large);
     ASSERT_TRUE(result.status.ok()) << result.status.error_message();
     EXPECT_TRUE(result.answer == large);

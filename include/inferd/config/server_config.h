@@ -50,7 +50,7 @@ struct ServerConfig {
     int64_t window_ms = 10'000;
     int64_t max_header_bytes = 16 << 10;
     int32_t max_continuations = 16;
-    int32_t max_new_streams = 2'000;
+    int32_t max_new_streams = 10'000;
     int32_t max_resets = 200;
     int32_t max_pings = 20;
     int32_t max_settings = 20;
