@@ -73,7 +73,8 @@ int32_t VocabSizeOf(std::string_view models_json) {
   const json value = Parse(models_json);
   const json& models = Member(value, "data");
   if (!models.is_array() || models.empty()) return 0;
-  return CountOr(Member(Member(models[0], "meta"), "n_vocab"), 0);
+  const int32_t own = CountOr(Member(models[0], "vocab_size"), 0);
+  return own > 0 ? own : CountOr(Member(Member(models[0], "meta"), "n_vocab"), 0);
 }
 
 }  // namespace inferd::bench

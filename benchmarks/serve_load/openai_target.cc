@@ -83,7 +83,9 @@ class OpenAiTarget final : public Target {
     const httplib::Result result = client.Get("/v1/models");
     if (!result) return UnavailableError(httplib::to_string(result.error()));
     const int32_t size = VocabSizeOf(result->body);
-    if (size == 0) return UnavailableError("/v1/models does not tell data[0].meta.n_vocab");
+    if (size == 0)
+      return UnavailableError(
+          "/v1/models tells neither data[0].vocab_size nor data[0].meta.n_vocab");
     return size;
   }
 

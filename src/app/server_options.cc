@@ -12,6 +12,23 @@ std::string Address(const std::string& host, int32_t port) {
   return (bare_v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
 }
 
+Http2Limits MakeHttp2Limits(const ServerConfig& config) {
+  Http2Limits limits;
+  limits.preface_timeout_ms = config.http2.preface_timeout_ms;
+  limits.window_ms = config.http2.window_ms;
+  limits.max_header_bytes = static_cast<int32_t>(config.http2.max_header_bytes);
+  limits.max_continuations = config.http2.max_continuations;
+  limits.max_streams = config.server.max_concurrent_streams;
+  limits.max_new_streams = config.http2.max_new_streams;
+  limits.max_resets = config.http2.max_resets;
+  limits.max_pings = config.http2.max_pings;
+  limits.max_settings = config.http2.max_settings;
+  limits.max_empty_data = config.http2.max_empty_data;
+  limits.max_priority = config.http2.max_priority;
+  limits.max_window_updates = config.http2.max_window_updates;
+  return limits;
+}
+
 }  // namespace
 
 ServerOptions MakeServerOptions(const ServerConfig& config) {
@@ -29,6 +46,17 @@ ServerOptions MakeServerOptions(const ServerConfig& config) {
   options.admin_address = config.admin.address;
   options.client_certificates = !config.server.tls_client_ca.empty();
   options.reflection = config.server.reflection;
+  options.http = config.server.http;
+  options.ui = config.ui.enabled;
+  options.metrics_require_key = config.metrics.require_key;
+  options.network_threads = config.server.network_threads;
+  options.max_connections = config.server.max_connections;
+  options.max_connections_per_address = config.server.max_connections_per_address;
+  options.handshake_timeout_ms = config.server.handshake_timeout_ms;
+  options.header_timeout_ms = config.server.header_timeout_ms;
+  options.body_timeout_ms = config.server.body_timeout_ms;
+  options.idle_timeout_ms = config.server.idle_timeout_ms;
+  options.http2 = MakeHttp2Limits(config);
   options.tokenizer_threads = config.server.tokenizer_threads;
   options.tokenizer_queue = config.server.tokenizer_queue;
   options.detokenizer_threads = config.server.detokenizer_threads;

@@ -1,7 +1,10 @@
 #include "inferd/net/listener.h"
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <future>
+#include <thread>
 #include <utility>
 
 #include "net/acceptor.h"
@@ -22,6 +25,9 @@ class NetLoopImpl final : public NetLoop {
  private:
   const std::vector<std::shared_ptr<EventLoop>> loops_;
 };
+
+// How long a client may take to close its side after the last answer.
+constexpr int64_t kGoodbyeMs = 500;
 
 // Runs `task` on the loop and waits for it.
 template <typename F>
@@ -77,6 +83,7 @@ class ListenerImpl final : public Listener {
   bool Close(int64_t timeout_ms) override {
     StopAccepting();
     const bool idle = core_->work.AwaitIdle(timeout_ms);
+    if (idle) AwaitGoodbyes(std::min(timeout_ms, kGoodbyeMs));
     AbortAll();
     return idle;
   }
@@ -106,6 +113,15 @@ class ListenerImpl final : public Listener {
   static void ForEach(const Shard& shard, F visit) {
     const auto connections = shard.connections;
     for (const auto& [id, connection] : connections) visit(*connection);
+  }
+
+  // The last bytes of an answer are with the client once it has closed its side: a
+  // close with bytes of the client's unread would take them back (RST).
+  void AwaitGoodbyes(int64_t timeout_ms) const {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
+    while (core_->caps.open() > 0 && std::chrono::steady_clock::now() < end) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
   }
 
   void AbortAll() {

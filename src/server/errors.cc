@@ -72,6 +72,16 @@ Status UnauthenticatedError(std::string_view message) {
 Status PermissionDeniedError(std::string_view message, std::string_view reason) {
   return Make(StatusCode::kPermissionDenied, message, reason);
 }
+Status RouteNotFoundError() {
+  return Make(StatusCode::kNotFound, "no such path on this server", "ROUTE_NOT_FOUND");
+}
+Status MethodNotAllowedError(std::string_view allowed) {
+  return Make(StatusCode::kUnimplemented, "this path takes " + std::string(allowed) + " only",
+              "METHOD_NOT_ALLOWED");
+}
+Status UnsupportedMediaTypeError(std::string_view why) {
+  return Make(StatusCode::kInvalidArgument, why, "UNSUPPORTED_MEDIA_TYPE");
+}
 
 Status NotReadyError() {
   return Make(StatusCode::kUnavailable, "the model is still loading", "NOT_READY", 2000);

@@ -24,6 +24,11 @@ Status StreamMismatchError(std::string_view right_rpc);
 Status UnauthenticatedError(std::string_view message);
 Status PermissionDeniedError(std::string_view message, std::string_view reason);
 
+// Over HTTP alone.
+Status RouteNotFoundError();
+Status MethodNotAllowedError(std::string_view allowed);
+Status UnsupportedMediaTypeError(std::string_view why);
+
 Status NotReadyError();
 Status DrainingError();
 Status EngineDeadError();

@@ -60,6 +60,7 @@ class FrontEnd {
   EventRouter& router() { return router_; }
   WorkerPool& tokenizers() { return tokenizers_; }
   spdlog::logger& logger() { return *logger_; }
+  const std::shared_ptr<spdlog::logger>& shared_logger() const { return logger_; }
 
  private:
   const ServerOptions options_;

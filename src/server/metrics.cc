@@ -94,6 +94,7 @@ class Metrics::Impl {
   std::array<std::array<prometheus::Counter*, kCodes.size()>, kNumRpcMethods> requests_;
   std::array<prometheus::Counter*, kRejections.size()> rejected_;
   std::atomic<int64_t> streams_{0};
+  std::atomic<int64_t> http_streams_{0};
   std::atomic<ServerState> state_{ServerState::kLoading};
   std::atomic<bool> reload_successful_{true};  // the configuration the process began with
   std::atomic<int64_t> reload_unix_us_;
@@ -116,8 +117,8 @@ Metrics::Impl::Impl(const ServerOptions& options, const Accounting& accounting, 
       clock_(clock),
       start_unix_us_(clock.UnixUs()),
       reload_unix_us_(start_unix_us_) {
-  auto& requests =
-      CounterFamily("inferd_requests_total", "Rpcs that ended, by method and gRPC status code.");
+  auto& requests = CounterFamily("inferd_requests_total",
+                                 "Calls that ended, by rpc or HTTP route and gRPC status code.");
   for (size_t m = 0; m < kNumRpcMethods; ++m) {
     const std::string method(RpcMethodName(static_cast<RpcMethod>(m)));
     for (size_t c = 0; c < kCodes.size(); ++c) {
@@ -125,7 +126,7 @@ Metrics::Impl::Impl(const ServerOptions& options, const Accounting& accounting, 
     }
   }
   auto& rejected = CounterFamily("inferd_requests_rejected_total",
-                                 "Rpcs refused before anything was computed, by reason.");
+                                 "Calls refused before anything was computed, by reason.");
   for (size_t i = 0; i < kRejections.size(); ++i) {
     rejected_[i] = &rejected.Add({{"reason", std::string(kRejections[i])}});
   }
@@ -145,6 +146,8 @@ void Metrics::Impl::AddServerFamilies(FamilyBuilder* out) const {
   out->Add({}, static_cast<double>(counts.live));
   out->Gauge("inferd_grpc_streams_active", "Open streaming generation rpcs.");
   out->Add({}, static_cast<double>(streams_.load()));
+  out->Gauge("inferd_http_streams_active", "Open streams of server-sent events.");
+  out->Add({}, static_cast<double>(http_streams_.load()));
   out->Gauge("inferd_build_info", "Always 1; the labels describe the build.");
   out->Add({{"version", options_.version},
             {"git_commit", options_.git_commit},
@@ -259,6 +262,8 @@ void Metrics::ObserveWriteBacklog(int32_t num_tokens) {
 }
 void Metrics::StreamOpened() { impl_->streams_.fetch_add(1); }
 void Metrics::StreamClosed() { impl_->streams_.fetch_sub(1); }
+void Metrics::HttpStreamOpened() { impl_->http_streams_.fetch_add(1); }
+void Metrics::HttpStreamClosed() { impl_->http_streams_.fetch_sub(1); }
 
 std::string Metrics::Render(const std::vector<std::string>& names) const {
   FamilyBuilder builder;

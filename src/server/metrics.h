@@ -46,6 +46,8 @@ class Metrics {
   void ObserveWriteBacklog(int32_t num_tokens);
   void StreamOpened();
   void StreamClosed();
+  void HttpStreamOpened();
+  void HttpStreamClosed();
 
   // Where the main port's numbers come from, while it is open; null: nowhere any more.
   // Called at each scrape.

@@ -51,7 +51,7 @@ CallerInfo ReadCaller(RpcMethod method, const grpc::CallbackServerContext& conte
   const std::string_view id = MetadataValue(context, "x-request-id");
   caller.request_id = IsValidRequestId(id) ? std::string(id) : front.RandomId();
   caller.trace_id = TraceIdOf(MetadataValue(context, "traceparent"));
-  caller.peer = context.peer();
+  caller.peer = PeerOfHttp2(context.peer());
   return caller;
 }
 

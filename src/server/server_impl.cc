@@ -1,6 +1,7 @@
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -16,9 +17,10 @@
 #include "server/front_end.h"
 #include "server/generation_services.h"
 #include "server/health_service.h"
-#include "server/http_port.h"
+#include "server/http_api.h"
 #include "server/info_services.h"
 #include "server/load_sampler.h"
+#include "server/ports.h"
 #include "server/reflection_service.h"
 #include "server/stall_watch.h"
 #include "server/unknown_service.h"
@@ -42,18 +44,22 @@ class ServerImpl final : public Server {
  public:
   ServerImpl(const ServerOptions& options, const Clock& clock, EntropySource& entropy,
              std::shared_ptr<spdlog::logger> logger)
-      : front_(options, clock, entropy, std::move(logger)), health_(PublicServices()) {}
+      : front_(options, clock, entropy, std::move(logger)),
+        ports_(front_.options(), clock, front_.shared_logger()),
+        health_(PublicServices()) {}
 
   ~ServerImpl() override { Shutdown(0); }
 
   Status Listen() {
     INFERD_RETURN_IF_ERROR(StartGrpc());
-    if (!front_.options().http_address.empty()) INFERD_RETURN_IF_ERROR(StartHttp());
+    INFERD_RETURN_IF_ERROR(ports_.Open(
+        api_, [this](int fd) { AcceptHttp2(fd); }, front_.options().tls));
+    front_.metrics().SetListenerStats([this] { return ports_.Stats(); });
     if (!front_.options().admin_address.empty()) {
       INFERD_ASSIGN_OR_RETURN(admin_, AdminPort::Start(front_, [this] { StartDraining(); }));
     }
     ticker_ = std::thread([this] { RunTicker(); });
-    front_.logger().info("listening: grpc port {}, http port {}", grpc_port_, http_port());
+    front_.logger().info("listening: grpc port {}, http port {}", grpc_port(), http_port());
     return OkStatus();
   }
 
@@ -103,19 +109,25 @@ class ServerImpl final : public Server {
     front_.accounting().WaitIdle(std::chrono::milliseconds(kCloseMs));
     StopTicker();
     health_.Shutdown();
+    ports_.StopAccepting();
+    {
+      std::lock_guard lock(acceptor_mutex_);
+      acceptor_.reset();
+    }
     if (grpc_) {
       grpc_->Shutdown(std::chrono::system_clock::now() + std::chrono::milliseconds(kCloseMs));
       grpc_->Wait();
     }
-    http_.reset();
+    ports_.Close(kCloseMs);
     admin_.reset();
+    front_.metrics().SetListenerStats(nullptr);
     front_.metrics().DetachEngine();
     return all_done;
   }
 
   ServerState state() const override { return front_.state(); }
-  int grpc_port() const override { return grpc_port_; }
-  int http_port() const override { return http_port_; }
+  int grpc_port() const override { return ports_.main_port(); }
+  int http_port() const override { return ports_.side_port(); }
   int admin_port() const override { return admin_ ? admin_->port() : 0; }
   int64_t live_requests() const override {
     return static_cast<int64_t>(const_cast<FrontEnd&>(front_).accounting().Snapshot().live);
@@ -123,7 +135,7 @@ class ServerImpl final : public Server {
 
  private:
   Status StartGrpc();
-  Status StartHttp();
+  void AcceptHttp2(int fd);
   void RunTicker();
   void StopTicker();
   // Waits until nothing is live; false when shutdown_end_ came first.
@@ -138,16 +150,18 @@ class ServerImpl final : public Server {
   }
 
   FrontEnd front_;
+  HttpApi api_{front_};
+  Ports ports_;
   StallWatch stall_watch_;
   LoadSampler load_;
   HealthService health_;
   UnknownService unknown_{front_};
   std::vector<std::unique_ptr<grpc::Service>> services_;
   std::unique_ptr<grpc::Server> grpc_;
-  std::unique_ptr<HttpPort> http_;
   std::unique_ptr<AdminPort> admin_;
-  int grpc_port_ = 0;
-  int http_port_ = 0;
+  std::mutex acceptor_mutex_;
+  // Guarded by acceptor_mutex_; null before gRPC runs and from its shutdown on.
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;
 
   std::atomic<SteadyClock::time_point> shutdown_end_{SteadyClock::time_point::max()};
   std::mutex shutdown_mutex_;
@@ -167,7 +181,11 @@ Status ServerImpl::StartGrpc() {
   };
   grpc::EnableDefaultHealthCheckService(false);  // health_ serves instead
   grpc::ServerBuilder builder;
-  builder.AddListeningPort(options.grpc_address, grpc::InsecureServerCredentials(), &grpc_port_);
+  // Connections come from the listener, which has looked at them and, with TLS, holds
+  // the keys.
+  acceptor_ = builder.experimental().AddExternalConnectionAcceptor(
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
+      grpc::InsecureServerCredentials());
   builder.SetMaxReceiveMessageSize(milliseconds(options.max_message_bytes));
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.max_concurrent_streams);
@@ -200,26 +218,20 @@ Status ServerImpl::StartGrpc() {
   builder.RegisterService(&health_);
   builder.RegisterCallbackGenericService(&unknown_);
   grpc_ = builder.BuildAndStart();
-  if (grpc_ == nullptr || grpc_port_ <= 0) {
-    return UnavailableError("cannot listen for gRPC on " + options.grpc_address +
-                            ": the address is taken, wrong, or not of this machine");
-  }
+  if (grpc_ == nullptr) return InternalError("gRPC does not start");
   return OkStatus();
 }
 
-Status ServerImpl::StartHttp() {
-  HttpHandlers handlers;
-  handlers.metrics = [this] { return front_.metrics().Render(); };
-  handlers.ready = [this] { return front_.serving(); };
-  handlers.version = [this] {
-    const nlohmann::ordered_json version = {{"version", front_.options().version},
-                                            {"git_commit", front_.options().git_commit}};
-    return version.dump();
-  };
-  INFERD_ASSIGN_OR_RETURN(http_,
-                          HttpPort::Start(front_.options().http_address, std::move(handlers)));
-  http_port_ = http_->port();
-  return OkStatus();
+void ServerImpl::AcceptHttp2(int fd) {
+  std::lock_guard lock(acceptor_mutex_);
+  if (acceptor_ == nullptr) {  // gRPC would leave it open
+    close(fd);
+    return;
+  }
+  grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
+  connection.listener_fd = -1;
+  connection.fd = fd;
+  acceptor_->HandleNewConnection(&connection);
 }
 
 // Slow duties: stalled writes, the engine's health, load samples.

@@ -73,6 +73,7 @@ class PooledReactor final : public grpc::ServerUnaryReactor {
     record.e2e_us = front_.clock().NowUs() - start_us_;
     front_.LogAccess(record);
     AddTrailers(caller_, status, CallSummary{}, /*answered=*/false, context_);
+    quota_.reset();  // the client's next request must find the place free
     Finish(ToGrpcStatus(status));
   }
 

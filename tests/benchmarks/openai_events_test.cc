@@ -59,6 +59,7 @@ TEST(CompletionBody, AsksForTheWorkAsPlanned) {
 
 TEST(VocabSizeOf, ReadsTheModelList) {
   EXPECT_EQ(VocabSizeOf(R"({"data":[{"id":"m","meta":{"n_vocab":128256}}]})"), 128256);
+  EXPECT_EQ(VocabSizeOf(R"({"data":[{"id":"m","vocab_size":300}]})"), 300);
   EXPECT_EQ(VocabSizeOf(R"({"data":[{"id":"m"}]})"), 0);
   EXPECT_EQ(VocabSizeOf(R"({"data":[]})"), 0);
   EXPECT_EQ(VocabSizeOf("nothing"), 0);

@@ -87,6 +87,15 @@ std::string Harness::HttpGet(const std::string& path, int* status) {
   return response->body;
 }
 
+std::string Harness::ApiCall(const std::string& path, const std::string& body, int* status) {
+  httplib::Client client("127.0.0.1", server->grpc_port());
+  const auto response =
+      body.empty() ? client.Get(path.c_str()) : client.Post(path.c_str(), body, "application/json");
+  if (!response) return "";
+  if (status != nullptr) *status = response->status;
+  return response->body;
+}
+
 double Harness::Metric(const std::string& series) {
   std::istringstream lines(HttpGet("/metrics"));
   std::string line;

@@ -26,6 +26,8 @@ class Harness {
   void Attach();
   // GET on the side port: the body, and the HTTP status.
   std::string HttpGet(const std::string& path, int* status = nullptr);
+  // The same on the main port; a POST when there is a body.
+  std::string ApiCall(const std::string& path, const std::string& body, int* status = nullptr);
   // The value of the series whose line starts with `series` and a space; -1: none.
   double Metric(const std::string& series);
   // Waits up to ten seconds for it.

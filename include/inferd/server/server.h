@@ -1,4 +1,4 @@
-// The front end: gRPC services and the HTTP side port, validation, tokenizer and
+// The front end: gRPC services, the HTTP API and the side port, validation, tokenizer and
 // detokenizer pools, metrics. It sees requests and text, never tensors.
 #pragma once
 
@@ -15,6 +15,7 @@
 #include "inferd/base/request_limits.h"
 #include "inferd/base/status.h"
 #include "inferd/engine/engine.h"
+#include "inferd/net/http2_limits.h"
 #include "inferd/net/tls.h"
 #include "inferd/text/chat_template.h"
 #include "inferd/text/tokenizer.h"
@@ -35,8 +36,8 @@ struct AdminActions {
 };
 
 struct ServerOptions {
-  std::string grpc_address = "127.0.0.1:50051";  // port 0: any free one
-  std::string http_address = "127.0.0.1:9091";   // empty: no side port
+  std::string grpc_address = "127.0.0.1:50051";  // and HTTP; port 0: any free one
+  std::string http_address = "127.0.0.1:9091";   // the side port; empty: none
   int64_t max_message_bytes = 8 << 20;
   int32_t max_concurrent_streams = 128;  // per connection
   int64_t max_stream_buffer_bytes = 256 << 10;
@@ -52,12 +53,24 @@ struct ServerOptions {
   std::shared_ptr<TlsServerContext> tls;  // of the main port; null: plain
   std::string admin_address;              // "unix:/path" or a loopback "host:port"; empty: none
   AdminActions admin;
+  bool metrics_require_key = true;  // on the main port
+  bool http = true;                 // OpenAI's API, on the port that gRPC has
+  bool ui = false;                  // the page /ui there
+  // How connections are taken and kept.
+  int32_t network_threads = 1;
+  int32_t max_connections = 4096;
+  int32_t max_connections_per_address = 256;
+  int64_t handshake_timeout_ms = 5'000;
+  int64_t header_timeout_ms = 10'000;
+  int64_t body_timeout_ms = 15'000;
+  int64_t idle_timeout_ms = 300'000;
+  Http2Limits http2;
   int32_t tokenizer_threads = 2;
   int32_t tokenizer_queue = 256;  // jobs; past it requests are refused
   int32_t detokenizer_threads = 1;
   RequestLimits limits;
   std::string metrics_compat = "gie";  // as in the configuration
-  std::vector<double> ttft_buckets;  // seconds; empty: the defaults
+  std::vector<double> ttft_buckets;    // seconds; empty: the defaults
   std::vector<double> itl_buckets;
   std::vector<double> e2e_buckets;
   std::string version;     // "0.1.0"

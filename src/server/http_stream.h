@@ -1,0 +1,191 @@
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "inferd/net/http.h"
+#include "server/errors.h"
+#include "server/generation_call.h"
+#include "server/http_context.h"
+#include "server/pending_output.h"
+#include "server/sse_chunks.h"
+
+namespace inferd {
+
+// One generation over HTTP as server-sent events. One Write is out at a time; what
+// comes meanwhile merges. Nothing is sent before the first text, so that an early end
+// still has its own HTTP status; later errors are an event. Held by its call and by
+// the exchange's events, until the answer is complete or the client is gone.
+// Thread-safe; the exchange is never called with the lock held.
+template <typename Chunk>
+class HttpStream final : public ClientStream, public HttpExchangeEvents {
+ public:
+  HttpStream(FrontEnd& front, std::shared_ptr<HttpExchange> exchange, CallerInfo caller,
+             AnswerContext answer)
+      : front_(front),
+        caller_(std::move(caller)),
+        exchange_(std::move(exchange)),
+        chunks_(std::move(answer)) {
+    front_.metrics().HttpStreamOpened();
+  }
+  ~HttpStream() override { front_.metrics().HttpStreamClosed(); }
+
+  // Before the call starts and before it is told of disconnects.
+  void Launch(std::shared_ptr<GenerationCall> call) {
+    std::lock_guard lock(mutex_);
+    call_ = std::move(call);
+  }
+
+  // --- ClientStream
+  void Begin(PromptFacts facts) override {
+    std::lock_guard lock(mutex_);
+    if (!ended_) chunks_.SetPrompt(std::move(facts));
+  }
+
+  Status Deliver(std::vector<ChoiceDelta>&& deltas, const CallUsage& usage) override {
+    {
+      std::lock_guard lock(mutex_);
+      if (ended_) return OkStatus();
+      front_.metrics().ObserveWriteBacklog(pending_.tokens());
+      for (ChoiceDelta& delta : deltas) pending_.Add(std::move(delta));
+      usage_ = usage;
+      if (pending_.bytes() > static_cast<size_t>(front_.options().max_stream_buffer_bytes)) {
+        return SlowConsumerError();
+      }
+    }
+    Pump();
+    return OkStatus();
+  }
+
+  void End(const Status& status, const CallSummary& summary) override {
+    std::shared_ptr<GenerationCall> call;  // let go of outside the lock
+    {
+      std::lock_guard lock(mutex_);
+      ended_ = true;
+      status_ = status;
+      usage_ = summary.usage;
+      summary_ = summary;
+      call = std::move(call_);
+      // What was made before a failure is valid; what a client did not take is not
+      // forced upon it.
+      const bool slow = status.detail() != nullptr && status.detail()->reason == "SLOW_CONSUMER";
+      if (slow || status.code() == StatusCode::kCancelled) pending_.Clear();
+    }
+    Pump();
+  }
+
+  // --- HttpExchangeEvents
+  void OnWritten(bool ok) override {
+    {
+      std::lock_guard lock(mutex_);
+      writing_ = false;
+      if (!ok) broken_ = true;
+    }
+    if (ok) {
+      Pump();
+    } else {
+      OnDisconnect();
+    }
+  }
+
+  void OnDisconnect() override {
+    std::shared_ptr<GenerationCall> call;
+    std::shared_ptr<HttpExchange> exchange;
+    {
+      std::lock_guard lock(mutex_);
+      broken_ = true;
+      pending_.Clear();
+      call = call_;
+      exchange = std::move(exchange_);
+    }
+    if (call) call->Cancel();
+  }
+
+ private:
+  // What is to be done with the exchange, decided under the lock and done without it:
+  // only one Write is out at a time, so nothing can come between.
+  struct Step {
+    enum class Kind { kNothing, kWrite, kFinish, kRefuse } kind = Kind::kNothing;
+    bool first = false;    // the head goes with it
+    bool complete = true;  // the client was told how it ended
+    std::string bytes;
+    std::shared_ptr<HttpExchange> exchange;
+  };
+
+  void Pump() {
+    Step step = NextStep();
+    switch (step.kind) {
+      case Step::Kind::kNothing:
+        return;
+      case Step::Kind::kWrite:
+        if (step.first) step.exchange->StartStream(Head());
+        step.exchange->Write(std::move(step.bytes));
+        return;
+      case Step::Kind::kFinish:
+        step.exchange->Finish(step.complete);
+        return;
+      case Step::Kind::kRefuse: {
+        HttpHeaders headers = AnswerHeaders(caller_, front_);
+        AddSummary(summary_, &headers);  // fixed since End
+        step.exchange->Respond(ErrorResponse(status_, std::move(headers)));
+        return;
+      }
+    }
+  }
+
+  Step NextStep() {
+    std::lock_guard lock(mutex_);
+    Step step;
+    if (writing_ || broken_ || exchange_ == nullptr) return step;
+    for (auto items = pending_.TakeNext(); !items.empty(); items = pending_.TakeNext()) {
+      step.bytes += chunks_.Events(std::move(items), usage_);
+    }
+    const bool begun = answered_ || !step.bytes.empty() || status_.ok();
+    if (ended_ && begun && !closed_) {
+      closed_ = true;
+      step.bytes += chunks_.Closing(status_, usage_);
+    }
+    if (!step.bytes.empty()) {
+      step.kind = Step::Kind::kWrite;
+      step.first = !std::exchange(answered_, true);
+      step.exchange = exchange_;
+      writing_ = true;
+    } else if (ended_) {
+      step.kind = answered_ ? Step::Kind::kFinish : Step::Kind::kRefuse;
+      step.complete = status_.code() != StatusCode::kCancelled;
+      step.exchange = std::move(exchange_);
+    }
+    return step;
+  }
+
+  HttpResponse Head() const {
+    HttpResponse head;
+    head.content_type = "text/event-stream; charset=utf-8";
+    head.headers = AnswerHeaders(caller_, front_);
+    head.headers.emplace_back("cache-control", "no-cache");
+    head.headers.emplace_back("x-accel-buffering", "no");  // for proxies that gather
+    return head;
+  }
+
+  FrontEnd& front_;
+  const CallerInfo caller_;
+
+  std::mutex mutex_;                        // guards all below
+  std::shared_ptr<HttpExchange> exchange_;  // null once answered or gone
+  std::shared_ptr<GenerationCall> call_;    // null once ended
+  SseChunks<Chunk> chunks_;
+  PendingOutput pending_;
+  CallUsage usage_;
+  CallSummary summary_;
+  Status status_;
+  bool writing_ = false;
+  bool answered_ = false;  // a Write was made
+  bool closed_ = false;    // what comes last was put into a Write
+  bool broken_ = false;    // the client is gone
+  bool ended_ = false;
+};
+
+}  // namespace inferd
