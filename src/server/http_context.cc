@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cstdio>
 
+#include "inferd/net/listener.h"
 #include "inferd/openai/openai.h"
 #include "server/errors.h"
 
@@ -34,7 +35,9 @@ CallerInfo ReadCaller(RpcMethod method, const HttpRequest& request, FrontEnd& fr
   Credentials credentials;
   credentials.authorization = request.Header("authorization");
   credentials.x_api_key = request.Header("x-api-key");
-  credentials.subject = request.subject;
+  const std::string certificate =
+      request.subject.empty() ? std::string() : CertificateId(request.subject);
+  credentials.certificate = certificate;
   StatusOr<Principal> principal = front.authorizer().Authenticate(credentials);
   caller.access = principal.status();
   if (principal.ok()) caller.key = *std::move(principal);
