@@ -107,7 +107,7 @@ void Http1Session::Parse(std::string_view bytes) {
       case Http1Parser::State::kBody: {
         const bool begins = before == Http1Parser::State::kHead;
         // A client that sends its body at once does not wait to be asked.
-        if (begins && parser_.expects_continue() && bytes.empty()) out_.append(kContinue);
+        if (begins && parser_.expects_continue() && bytes.empty()) Queue(kContinue);
         if (begins || body_bytes() >= progress_mark_ + kBodyProgressBytes) {
           progress_mark_ = body_bytes();
           deadline_ms_ = link_.loop->NowMs() + core_->options.body_timeout_ms;
@@ -156,9 +156,8 @@ void Http1Session::Respond(uint64_t serial, HttpResponse response) {
   // Too late for another answer.
   if (stream_open_) return Finish(serial, /*complete=*/false);
   keep_alive_ = keep_alive_ && !link_.shard->draining;
-  out_ +=
-      Http1Head(response, Http1Framing::kLength, keep_alive_, core_->clock.UnixUs() / 1'000'000);
-  if (!head_only_ && !HasNoBody(response.status)) out_ += response.body;
+  Queue(Http1Head(response, Http1Framing::kLength, keep_alive_, core_->clock.UnixUs() / 1'000'000));
+  if (!head_only_ && !HasNoBody(response.status)) Queue(response.body);
   answer_complete_ = true;
   Step();
 }
@@ -174,8 +173,8 @@ bool Http1Session::OpenStream() {
   if (stream_open_) return true;
   stream_open_ = true;
   keep_alive_ = keep_alive_ && !http10_ && !link_.shard->draining;
-  out_ += Http1Head(stream_head_, http10_ ? Http1Framing::kClose : Http1Framing::kChunked,
-                    keep_alive_, core_->clock.UnixUs() / 1'000'000);
+  Queue(Http1Head(stream_head_, http10_ ? Http1Framing::kClose : Http1Framing::kChunked,
+                  keep_alive_, core_->clock.UnixUs() / 1'000'000));
   return true;
 }
 
@@ -187,7 +186,7 @@ void Http1Session::Write(uint64_t serial, std::string bytes) {
   }
   write_pending_ = true;
   const bool body = !head_only_ && !bytes.empty() && !HasNoBody(stream_head_.status);
-  if (body) out_ += http10_ ? std::move(bytes) : Chunk(bytes);
+  if (body) Queue(http10_ ? bytes : Chunk(bytes));
   Step();
 }
 
@@ -195,9 +194,9 @@ void Http1Session::Finish(uint64_t serial, bool complete) {
   if (!Current(serial)) return;
   if (!complete || !OpenStream()) {
     events_.reset();
-    return Close();
+    return SayFarewell(out_.substr(out_done_));
   }
-  if (!http10_ && !head_only_ && !HasNoBody(stream_head_.status)) out_ += kLastChunk;
+  if (!http10_ && !head_only_ && !HasNoBody(stream_head_.status)) Queue(kLastChunk);
   answer_complete_ = true;
   Step();
 }
@@ -208,9 +207,13 @@ void Http1Session::Dropped(uint64_t serial) {
   Respond(serial, ErrorResponse(500));
 }
 
+void Http1Session::Queue(std::string_view bytes) {
+  if (out_.empty()) written_ms_ = link_.loop->NowMs();
+  out_ += bytes;
+}
+
 bool Http1Session::Flush() {
   while (out_done_ < out_.size()) {
-    if (out_done_ == 0) written_ms_ = link_.loop->NowMs();
     if (!link_.channel->CanWrite()) return true;
     const auto result = link_.channel->Write(
         {reinterpret_cast<const uint8_t*>(out_.data()) + out_done_, out_.size() - out_done_});
@@ -238,13 +241,7 @@ void Http1Session::AnswerDone() {
     if (link_.shard->draining && in_.empty()) Close();
     return;
   }
-  EnterPhase(Phase::kIdle);
-  const std::shared_ptr<Connection> self = shared_from_this();
-  ended_ = true;
-  timer_.Clear();
-  const std::shared_ptr<Shard> shard = link_.shard;
-  const uint64_t id = link_.id;
-  Enter(*shard, id, std::make_shared<Farewell>(std::move(link_), std::string()));
+  SayFarewell({});
 }
 
 void Http1Session::Refuse(int status) {
@@ -253,13 +250,18 @@ void Http1Session::Refuse(int status) {
   bytes += Http1Head(response, Http1Framing::kLength, /*keep_alive=*/false,
                      core_->clock.UnixUs() / 1'000'000);
   bytes += response.body;
+  SayFarewell(std::move(bytes));
+}
+
+void Http1Session::SayFarewell(std::string last_bytes) {
   const std::shared_ptr<Connection> self = shared_from_this();
+  EnterPhase(Phase::kIdle);
   ended_ = true;
   timer_.Clear();
   ReleaseBody();
   const std::shared_ptr<Shard> shard = link_.shard;
   const uint64_t id = link_.id;
-  Enter(*shard, id, std::make_shared<Farewell>(std::move(link_), std::move(bytes)));
+  Enter(*shard, id, std::make_shared<Farewell>(std::move(link_), std::move(last_bytes)));
 }
 
 void Http1Session::ReleaseBody() { core_->body_bytes.fetch_sub(std::exchange(charged_bytes_, 0)); }

@@ -47,10 +47,13 @@ class Http1Session final : public Connection {
   void ReadMore();
   void Parse(std::string_view bytes);
   void Dispatch();
+  void Queue(std::string_view bytes);
   // Sends what is there; false when the connection ended.
   bool Flush();
   void AnswerDone();
   void Refuse(int status);
+  // The regular end: the client gets what was queued.
+  void SayFarewell(std::string last_bytes);
   void ClientGone();
   void Close();
   void EnterPhase(Phase phase);
