@@ -25,6 +25,8 @@ float Flush(float value) {
   return std::fpclassify(value) == FP_SUBNORMAL ? std::copysign(0.0F, value) : value;
 }
 
+int SignedByte(std::byte byte) { return (std::to_integer<int>(byte) ^ 0x80) - 0x80; }
+
 float LoadBF16(const std::byte* from) {
   uint16_t bits = 0;
   std::memcpy(&bits, from, sizeof(bits));
@@ -106,8 +108,8 @@ void EmulatedTiles::DotBytes(Tile& c, const Tile& a, const Tile& b) {
       std::memcpy(&sum, &c.data[m][4 * n], sizeof(sum));
       for (int k = 0; k < b.rows; ++k) {
         for (int i = 0; i < 4; ++i) {
-          const int x = static_cast<int8_t>(a.data[m][4 * k + i]);
-          const int w = static_cast<uint8_t>(b.data[k][4 * n + i]);
+          const int x = SignedByte(a.data[m][4 * k + i]);
+          const int w = std::to_integer<int>(b.data[k][4 * n + i]);
           sum += static_cast<uint32_t>(x * w);
         }
       }
