@@ -1,0 +1,35 @@
+// Ranks on several hosts, each connected to each by TCP.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "inferd/base/hash.h"
+#include "inferd/base/random.h"
+#include "inferd/comm/communicator.h"
+
+namespace inferd {
+
+struct TcpGroupOptions {
+  CommOptions comm;
+  int rank = 0;
+  // "host:port" or "[v6 address]:port" of every rank, in order: the whole group. Each
+  // rank listens on its own and connects to those before it.
+  std::vector<std::string> addresses;
+  // A socket that already listens on this rank's address (it stays the caller's), or -1.
+  int listen_fd = -1;
+  // Ranks prove to each other that they have this key; then the connection is trusted:
+  // what follows is neither encrypted nor signed.
+  HashKey key;
+  // Number of this attempt to form the group; ranks of another epoch are refused.
+  uint64_t epoch = 0;
+};
+
+// Connects to all other ranks. DEADLINE_EXCEEDED names those that did not come, and
+// why the last stranger was refused. `clock` outlives the result.
+StatusOr<std::unique_ptr<Communicator>> ConnectTcpGroup(const TcpGroupOptions& options,
+                                                        EntropySource& entropy, const Clock& clock);
+
+}  // namespace inferd

@@ -1,0 +1,85 @@
+#pragma once
+
+#include <array>
+#include <memory>
+#include <vector>
+
+#include "comm/fabric.h"
+#include "inferd/base/clock.h"
+#include "inferd/comm/communicator.h"
+
+namespace inferd {
+
+// A socket, closed with its owner.
+class Socket {
+ public:
+  Socket() = default;
+  explicit Socket(int fd) : fd_(fd) {}
+  Socket(Socket&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }
+  Socket& operator=(Socket&& other) noexcept;
+  Socket(const Socket&) = delete;
+  Socket& operator=(const Socket&) = delete;
+  ~Socket();
+  int fd() const { return fd_; }
+
+ private:
+  int fd_ = -1;
+};
+
+// Ranks with a connection to each other. Every piece is one frame: the header and the
+// bytes. Both directions of all connections move at once, so no order of sends and
+// receives can lock up; a frame that is not the expected one ends the group.
+class TcpFabric final : public Fabric {
+ public:
+  // sockets[r] leads to rank r (that of `rank` itself is empty); non-blocking.
+  TcpFabric(std::vector<Socket> sockets, int rank, size_t chunk_bytes, const Clock& clock);
+
+  void SetDeadline(int64_t deadline_us) override { deadline_us_ = deadline_us; }
+  Status Share(const CallHeader& header, std::span<const std::byte> mine,
+               std::span<const size_t> sizes, std::span<const std::byte*> theirs) override;
+  Status Deal(const CallHeader& header, std::span<const std::span<const std::byte>> parts,
+              std::span<const std::byte*> theirs) override;
+  Status Send(const CallHeader& header, std::span<const std::byte> data, int to) override;
+  Status Recv(const CallHeader& header, std::span<std::byte> data, int from) override;
+  void Break(StatusCode reason) override;
+
+ private:
+  struct Frame {
+    CallHeader call;
+    uint64_t bytes = 0;  // that follow
+    friend bool operator==(const Frame&, const Frame&) = default;
+  };
+  static_assert(sizeof(Frame) == 40);
+  // What is to go to, and come from, one rank in the exchange under way.
+  struct Peer {
+    bool sending = false;
+    bool receiving = false;
+    Frame out;
+    Frame in;
+    std::span<const std::byte> out_data;
+    std::span<std::byte> in_data;
+    size_t out_done = 0;  // bytes, of the frame and what follows
+    size_t in_done = 0;
+  };
+
+  void PlanSend(const CallHeader& header, std::span<const std::byte> data, size_t to);
+  void PlanReceive(std::span<std::byte> into, size_t from);
+  // Does what is planned.
+  Status Exchange(const CallHeader& header);
+  Status Push(Peer& peer, int rank, bool& moved);
+  Status Pull(const CallHeader& header, Peer& peer, int rank, bool& moved);
+  // Waits for something to do; fails when a rank broke off or it is too late.
+  Status AwaitSockets(int timeout_ms);
+  std::span<std::byte> Scratch(size_t from, size_t bytes);
+
+  const std::vector<Socket> sockets_;
+  const size_t rank_;
+  const size_t chunk_bytes_;
+  const Clock& clock_;
+  int64_t deadline_us_ = 0;
+  std::array<Peer, kMaxRanks> peers_;
+  std::array<bool, kMaxRanks> gone_{};  // hung up; only matters while something is expected
+  std::vector<std::vector<std::byte>> scratch_;  // a piece from each rank
+};
+
+}  // namespace inferd
