@@ -148,8 +148,17 @@ std::string Http1Head(const HttpResponse& response, Http1Framing framing, bool k
 HttpResponse ErrorResponse(int status) {
   HttpResponse response;
   response.status = status;
-  response.body = "{\"error\":{\"message\":\"" + std::string(Reason(status)) +
-                  "\",\"code\":" + std::to_string(status) + "}}\n";
+  // In the shape of all errors of the API: "Content Too Large" has the code
+  // "content_too_large".
+  const std::string message(Reason(status));
+  std::string code = message;
+  for (char& c : code) {
+    if (c == ' ') c = '_';
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + ('a' - 'A'));
+  }
+  response.body = "{\"error\":{\"message\":\"" + message + "\",\"type\":\"" +
+                  (status < 500 ? "invalid_request_error" : "server_error") +
+                  "\",\"param\":null,\"code\":\"" + code + "\"}}\n";
   if (status == 503) response.headers.emplace_back("retry-after", "1");
   return response;
 }

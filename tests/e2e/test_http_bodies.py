@@ -97,7 +97,8 @@ def test_bodies_that_are_too_large(shared_daemon):
     for length in (8 * 2**20 + 1, 9 * 10**18):
         with Connection(shared_daemon) as connection:
             connection.send(b"", length=length)
-            assert connection.read()[0] == 413
+            status, text = connection.read()
+            assert status == 413 and json.loads(text)["error"]["code"] == "content_too_large"
             assert connection.file.read(1) == b""
     # Chunked without an end.
     with Connection(shared_daemon) as connection:
