@@ -32,8 +32,9 @@ def target(expr, legend, kind="timeseries"):
 
 
 def panel(title, queries, unit="short", kind="timeseries", width=8, height=7, text="", most=None,
-          stack=False, steps=None):
-    """`queries`: (expression, legend) pairs. `text`: what it means, shown at the title."""
+          stack=False, steps=None, show="auto"):
+    """`queries`: (expression, legend) pairs. `text`: what it means, shown at the title.
+    `show`: "name" where a stat's legend is the news and its value always 1."""
     targets = [target(expr, legend, kind) for expr, legend in queries]
     for reference, query in zip("ABCDEFGH", targets):
         query["refId"] = reference
@@ -53,7 +54,7 @@ def panel(title, queries, unit="short", kind="timeseries", width=8, height=7, te
                              "tooltip": {"mode": "multi", "sort": "desc"}}
     elif kind == "stat":
         result["options"] = {"reduceOptions": {"calcs": ["lastNotNull"]}, "colorMode": "value",
-                             "graphMode": "none", "textMode": "auto"}
+                             "graphMode": "none", "textMode": show}
     elif kind == "heatmap":
         del defaults["min"]
         result["options"] = {"calculate": False, "yAxis": {"unit": unit},
@@ -99,11 +100,11 @@ OVERVIEW = ("inferd-overview", "inferd: overview", [
         named("Instances up", 'sum(up{job=~"$job", instance=~"$instance"})', "up", kind="stat",
               width=4, height=4, steps=RED_GREEN),
         named("State", f"inferd_server_state{SERVER} == 1", "{{instance}}: {{state}}", kind="stat",
-              width=5, height=4, text="What each instance says of itself."),
+              show="name", width=5, height=4, text="What each instance says of itself."),
         named("Model", f"inferd_model_info{MODEL}",
-              "{{model_name}} ({{architecture}}, {{dtype}})", kind="stat", width=5, height=4),
+              "{{model_name}} ({{architecture}}, {{dtype}})", kind="stat", show="name", width=5, height=4),
         named("Version", f"inferd_build_info{SERVER}", "{{version}} {{git_commit}}", kind="stat",
-              width=5, height=4),
+              show="name", width=5, height=4),
         named("Running for", f"time() - process_start_time_seconds{SERVER}", "{{instance}}",
               unit="s", kind="stat", width=5, height=4),
     ]),
@@ -183,7 +184,9 @@ ENGINE = ("inferd-engine", "inferd: engine", [
               stack=True),
         named("Corrupted requests", f"sum by (instance) (increase(inferd_corrupted_requests_total{MODEL}[{RATE}]))",
               "{{instance}}", text="Ended by logits that were not finite: hardware or a damaged checkpoint."),
-        named("Open streams", f"sum by (instance) (inferd_grpc_streams_active{SERVER})", "{{instance}}"),
+        panel("Open streams", [
+            (f"sum by (instance) (inferd_grpc_streams_active{SERVER})", "{{instance}} gRPC"),
+            (f"sum by (instance) (inferd_http_streams_active{SERVER})", "{{instance}} HTTP")]),
         named("Endings of accepted requests", total("inferd_requests_ended_total", "outcome", SERVER), "{{outcome}}",
               unit="reqps"),
     ]),
@@ -230,7 +233,7 @@ CAPACITY = ("inferd-capacity", "inferd: capacity", [
 ])
 
 GPU = '{gpu=~".+"}'
-HOST = ("inferd-host", "inferd: process and GPU", [
+HOST = ("inferd-host", "inferd: process, connections, GPU", [
     ("Process", [
         named("Processor cores in use", f"rate(process_cpu_seconds_total{SERVER}[{RATE}])", "{{instance}}"),
         panel("Memory", [
@@ -247,6 +250,23 @@ HOST = ("inferd-host", "inferd: process and GPU", [
               "{{instance}}", unit="dateTimeFromNow", kind="stat", height=4),
         named("Last reload was good", f"inferd_config_last_reload_successful{SERVER}", "{{instance}}", kind="stat",
               height=4, steps=RED_GREEN),
+    ]),
+    ("Connections of the main port", [
+        named("Open connections", f"inferd_connections_active{SERVER}", "{{instance}}"),
+        panel("New connections", [
+            (f"sum by (instance) (rate(inferd_connections_accepted_total{SERVER}[{RATE}]))", "{{instance}}"),
+            (f"sum by (instance) (rate(inferd_http2_connections_total{SERVER}[{RATE}]))", "{{instance}} HTTP/2")],
+            unit="cps"),
+        named("HTTP/1.1 requests", total("inferd_http1_requests_total", "instance", SERVER), "{{instance}}",
+              unit="reqps"),
+        panel("Connections that came to nothing", [
+            (total("inferd_connections_refused_total", "reason", SERVER), "refused: {{reason}}"),
+            (total("inferd_connection_errors_total", "reason", SERVER), "failed: {{reason}}")], unit="cps",
+            text="Refused: too many open, in all or from one address. Failed: TLS, a time limit, or no descriptor."),
+        named("Ended for what they sent", total("inferd_http2_violations_total", "kind", SERVER), "{{kind}}",
+              unit="cps", text="By the limit of section http2 that they broke."),
+        named("The TLS certificate ends in", f"inferd_tls_certificate_not_after_timestamp_seconds{SERVER} - time()",
+              "{{instance}}", unit="s", kind="stat"),
     ]),
     ("GPU (NVIDIA's DCGM exporter; inferd has no GPU backend yet)", [
         named("Utilisation", f"DCGM_FI_DEV_GPU_UTIL{GPU}", "GPU {{gpu}}", unit="percent", most=100),

@@ -27,3 +27,15 @@ def shared_daemon():
     with daemon_module.Daemon() as running:
         yield running
         assert running.process.poll() is None, "the daemon died:\n" + running.log()
+
+
+@pytest.fixture(scope="session")
+def api_key(tmp_path_factory):
+    """(key file, secret) as `inferd key new` makes them."""
+    made = daemon_module.run("key", "new", "--id", "test")
+    assert made.returncode == 0, made.stderr
+    secret, lines = made.stdout.split("\n", 1)
+    path = tmp_path_factory.mktemp("keys") / "api_keys.yaml"
+    path.write_text("keys:\n" + lines)
+    path.chmod(0o600)
+    return path, secret

@@ -27,7 +27,7 @@ class Prometheus:
     """Debian's Prometheus with deploy/prometheus, of which only the targets, the
     intervals and the key's file are others. Use as a context manager."""
 
-    def __init__(self, source: pathlib.Path, work: pathlib.Path, target: str, key: str):
+    def __init__(self, source: pathlib.Path, work: pathlib.Path, targets: list[str], key: str):
         self.work = work
         shutil.copytree(source / "rules", work / "rules")
         config = yaml.safe_load((source / "prometheus.yml").read_text())
@@ -35,7 +35,7 @@ class Prometheus:
         scrape = {job["job_name"]: job for job in config["scrape_configs"]}
         (work / "key").write_text(key)
         scrape["inferd"]["authorization"]["credentials_file"] = str(work / "key")
-        scrape["inferd"]["static_configs"] = [{"targets": [target]}]
+        scrape["inferd"]["static_configs"] = [{"targets": targets}]
         # Without the profile its name is not there; here nobody is to be asked for it.
         scrape["dcgm"].pop("dns_sd_configs")
         scrape["dcgm"]["static_configs"] = []

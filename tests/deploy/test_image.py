@@ -15,7 +15,7 @@ import subprocess
 
 import pytest
 from chroots import WORK, Chroot, base, need_root_tools, package
-from daemon import ROOT, run
+from daemon import ROOT
 from inside import MODEL_BIND, InsideDaemon
 
 MOST_BYTES = 150_000_000
@@ -109,17 +109,6 @@ def test_no_file_gives_more_rights_by_our_doing(root):
     assert ours == ""
 
 
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory):
-    """A key file as `inferd key new` makes it, and its secret."""
-    made = run("key", "new", "--id", "test")
-    assert made.returncode == 0, made.stderr
-    secret, lines = made.stdout.split("\n", 1)
-    path = tmp_path_factory.mktemp("keys") / "api_keys"
-    path.write_text("keys:\n" + lines)
-    return path, secret
-
-
 def start(root, config, keys, log):
     """The image's own entry point and command, on a read-only root."""
     inside = Chroot(root, read_only=True, binds=[MODEL_BIND, (str(keys), "/run/secrets/api_keys")])
@@ -133,8 +122,8 @@ def test_without_keys_it_refuses(root, config):
     assert result.returncode == 78 and "/run/secrets/api_keys" in result.stderr, result.stderr
 
 
-def test_it_serves_on_a_read_only_root(root, config, keys, tmp_path):
-    path, secret = keys
+def test_it_serves_on_a_read_only_root(root, config, api_key, tmp_path):
+    path, secret = api_key
     with start(root, config, path, tmp_path / "log") as daemon:
         inside = Chroot(root, read_only=True)
         health = [daemon.address if word.endswith(":50051") else word for word in config["Healthcheck"]["Test"][1:]]

@@ -163,11 +163,8 @@ def test_probes(deploy):
         assert live["periodSeconds"] * live["failureThreshold"] >= 60
 
 
-def test_arguments_configuration_and_variables_are_accepted(deploy, tmp_path):
-    keys = tmp_path / "api_keys.yaml"
-    made = run("key", "new", "--id", "test")
-    assert made.returncode == 0, made.stderr
-    keys.write_text("keys:\n" + made.stdout.split("\n", 1)[1])
+def test_arguments_configuration_and_variables_are_accepted(deploy, api_key):
+    keys, _ = api_key
     patch = documents(deploy / "kubernetes/gateway/open-metrics.yaml")[0]
     more = {e["name"]: e["value"] for e in patch["spec"]["template"]["spec"]["containers"][0]["env"]}
     for _, template in pod_specs(deploy):
