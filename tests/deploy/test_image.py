@@ -124,7 +124,10 @@ def test_without_keys_it_refuses(root, config):
 
 def test_it_serves_on_a_read_only_root(root, config, api_key, tmp_path):
     path, secret = api_key
-    with start(root, config, path, tmp_path / "log") as daemon:
+    # The user inside is not its owner: as with the files of deploy/compose/setup.sh.
+    readable = pathlib.Path(shutil.copy(path, tmp_path / "api_keys"))
+    readable.chmod(0o644)
+    with start(root, config, readable, tmp_path / "log") as daemon:
         inside = Chroot(root, read_only=True)
         health = [daemon.address if word.endswith(":50051") else word for word in config["Healthcheck"]["Test"][1:]]
         answer = inside.run(*health, user=USER, capabilities=False)
