@@ -61,6 +61,9 @@ ServerOptions MakeServerOptions(const ServerConfig& config) {
   options.tokenizer_queue = config.server.tokenizer_queue;
   options.detokenizer_threads = config.server.detokenizer_threads;
   options.limits = config.limits;
+  options.trace_endpoint = config.tracing.otlp_endpoint;
+  options.trace_sample_ratio = config.tracing.sample_ratio;
+  options.trace_max_queued = config.tracing.max_queued_spans;
   options.metrics_compat = config.metrics.compat;
   options.ttft_buckets = config.metrics.ttft_buckets;
   options.itl_buckets = config.metrics.itl_buckets;

@@ -51,11 +51,6 @@ class LineWriter {
   std::string line_;
 };
 
-bool IsHex(std::string_view text) {
-  return std::all_of(text.begin(), text.end(),
-                     [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
-}
-
 }  // namespace
 
 std::string EscapeForLog(std::string_view text, size_t max_bytes) {
@@ -81,17 +76,10 @@ bool IsValidRequestId(std::string_view id) {
          std::all_of(id.begin(), id.end(), [](char c) { return c > 0x20 && c < 0x7F; });
 }
 
-std::string TraceIdOf(std::string_view traceparent) {
-  // version "-" trace id (32 hex) "-" parent id "-" flags
-  if (traceparent.size() < 55 || traceparent[2] != '-' || traceparent[35] != '-') return {};
-  const std::string_view id = traceparent.substr(3, 32);
-  return IsHex(id) ? std::string(id) : std::string();
-}
-
 std::string FormatAccessLine(const AccessRecord& record, bool json) {
   LineWriter line(json);
   line.Text("request_id", record.caller.request_id);
-  if (!record.caller.trace_id.empty()) line.Text("trace_id", record.caller.trace_id);
+  if (!record.caller.trace.trace_id.empty()) line.Text("trace_id", record.caller.trace.trace_id);
   line.Text("model", record.model);
   line.Text("method", RpcMethodName(record.caller.method));
   line.Text("code", StatusCodeName(record.code));

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "inferd/base/status.h"
+#include "inferd/trace/trace_context.h"
 #include "server/authorizer.h"
 #include "server/client_stream.h"
 #include "server/errors.h"
@@ -21,7 +22,7 @@ struct CallerInfo {
   Status access = UnauthenticatedError("nobody said who calls");
   Principal key;  // of an OK `access`; null: nobody has to say
   std::string request_id;
-  std::string trace_id;
+  TraceContext trace;
   std::string peer;
 };
 
@@ -44,7 +45,5 @@ std::string EscapeForLog(std::string_view text, size_t max_bytes = 256);
 
 // A client's request id: 1 to 128 printable ASCII characters without spaces.
 bool IsValidRequestId(std::string_view id);
-// The trace id of a W3C traceparent header; empty when it is none.
-std::string TraceIdOf(std::string_view traceparent);
 
 }  // namespace inferd

@@ -7,6 +7,7 @@
 #include "server/choice_delta.h"
 #include "server/client_stream.h"
 #include "server/ended_request.h"
+#include "server/request_span.h"
 
 namespace inferd {
 
@@ -17,10 +18,11 @@ struct CallRecord {
   int32_t num_choices = 0;
   int32_t asked_tokens = 0;
   int32_t max_new_tokens = 0;
-  int64_t first_token_us = -1;  // Clock::NowUs; -1: none yet
-  int64_t last_token_us = -1;   // likewise
-  bool any_length = false;      // a choice ended at its length
-  bool any_time_limit = false;  // or at its time limit
+  int64_t first_token_us = -1;        // Clock::NowUs; -1: none yet
+  int64_t last_token_us = -1;         // likewise
+  bool any_length = false;            // a choice ended at its length
+  bool any_time_limit = false;        // or at its time limit
+  SpanAttributes request_attributes;  // of a traced one
 
   // `deltas` go out at `now_us`, `num_tokens` having been generated so far. True
   // for the first ones, which set the time to the first token.

@@ -30,6 +30,14 @@ FrontEnd::FrontEnd(const ServerOptions& options, const Clock& clock, EntropySour
       router_(options_.detokenizer_threads),
       tokenizers_(options_.tokenizer_threads, static_cast<size_t>(options_.tokenizer_queue)) {
   instance_id_ = RandomId();
+  if (options_.trace_endpoint.empty()) return;
+  SpanExporter::Options tracing;
+  tracing.endpoint = options_.trace_endpoint;
+  tracing.version = options_.version;
+  tracing.instance_id = instance_id_;
+  tracing.max_queued = options_.trace_max_queued;
+  tracer_ = SpanExporter::Start(std::move(tracing), logger_);
+  metrics_.SetTracer(tracer_.get());
 }
 
 void FrontEnd::Attach(ServedModel model, Engine& engine) {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "inferd/server/server.h"
+#include "inferd/trace/span_exporter.h"
 #include "server/access_log.h"
 #include "server/accounting.h"
 #include "server/authorizer.h"
@@ -55,6 +56,11 @@ class FrontEnd {
   const std::string& instance_id() const { return instance_id_; }
   int64_t start_unix_us() const { return start_unix_us_; }
   Authorizer& authorizer() { return authorizer_; }
+  // Whether and as what a request is traced.
+  TraceContext ReadTrace(std::string_view traceparent) {
+    return ReadTraceContext(traceparent, tracer_ ? options_.trace_sample_ratio : 0, entropy_);
+  }
+  SpanExporter* tracer() { return tracer_.get(); }  // null: nothing is exported
   Accounting& accounting() { return accounting_; }
   Metrics& metrics() { return metrics_; }
   EventRouter& router() { return router_; }
@@ -76,6 +82,7 @@ class FrontEnd {
   ServerState state_ = ServerState::kLoading;      // guarded by mutex_
   std::shared_ptr<const AttachedModel> attached_;  // guarded by mutex_
 
+  std::unique_ptr<SpanExporter> tracer_;
   Authorizer authorizer_;
   Accounting accounting_;
   Metrics metrics_;

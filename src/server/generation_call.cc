@@ -45,6 +45,9 @@ bool GenerationCall::Accept(std::shared_ptr<const AttachedModel> model,
     if (accepted_) {
       record_.num_choices = request.num_choices;
       record_.asked_tokens = request.max_new_tokens.value_or(0);
+      if (front_.tracer() != nullptr && arrival_.caller.trace.sampled) {
+        record_.request_attributes = RequestAttributes(request);
+      }
       front_.router().Register(id_, shared_from_this());
       return true;
     }
@@ -274,7 +277,7 @@ LiveRequest GenerationCall::Describe() const {
   live.request_id = caller.request_id;
   live.method = caller.method;
   live.arrival_us = arrival_.arrival_us;
-  live.trace_id = caller.trace_id;
+  live.trace_id = caller.trace.trace_id;
   if (caller.key != nullptr) {
     live.tenant = caller.key->tenant;
     live.key_id = caller.key->id;
@@ -322,6 +325,11 @@ void GenerationCall::Report(const Status& status, const CallRecord& record, bool
   access.e2e_us = ended.e2e_us;
   access.finish_reason = ended.finish_reason;
   front_.LogAccess(access);
+  if (SpanExporter* const tracer = front_.tracer(); tracer && arrival_.caller.trace.sampled) {
+    tracer->Export(RequestSpan(arrival_.caller, access.model, ended, status,
+                               record.request_attributes, front_.clock().UnixUs(),
+                               front_.entropy()));
+  }
   if (!accepted) return;
   front_.metrics().RequestEnded(ended);
   front_.accounting().End(ended.outcome);

@@ -7,12 +7,14 @@
 #include "server/http_context.h"
 #include "server/http_generation.h"
 #include "server/http_info.h"
+#include "server/http_query.h"
 #include "server/ui_page.h"
 
 namespace inferd {
 namespace {
 
 constexpr size_t kMaxSlowJobs = 64;
+constexpr size_t kMaxMetricNames = 256;
 
 HttpResponse Text(int status, std::string text) {
   HttpResponse response;
@@ -95,7 +97,7 @@ void HttpApi::Dispatch(const RouteMatch& match, CallerInfo&& caller, HttpRequest
     case HttpRoute::kVersion:
       return exchange->Respond(Version());
     case HttpRoute::kMetrics:
-      return Metrics(exchange);
+      return Metrics(request.query, exchange);
     case HttpRoute::kUi:
       return exchange->Respond(Ui(call.caller, request.path));
   }
@@ -113,10 +115,10 @@ HttpResponse HttpApi::Version() const {
   return response;
 }
 
-void HttpApi::Metrics(const std::shared_ptr<HttpExchange>& exchange) {
-  auto job = [this, exchange] {
+void HttpApi::Metrics(const std::string& query, const std::shared_ptr<HttpExchange>& exchange) {
+  auto job = [this, exchange, names = QueryValues(query, "name[]", kMaxMetricNames)] {
     try {
-      HttpResponse response = Text(200, front_.metrics().Render());
+      HttpResponse response = Text(200, front_.metrics().Render(names));
       response.content_type = "text/plain; version=0.0.4; charset=utf-8";
       exchange->Respond(std::move(response));
     } catch (...) {  // out of memory

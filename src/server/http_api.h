@@ -30,7 +30,7 @@ class HttpApi {
                 const std::shared_ptr<HttpExchange>& exchange);
   HttpResponse Ready() const;
   HttpResponse Version() const;
-  void Metrics(const std::shared_ptr<HttpExchange>& exchange);
+  void Metrics(const std::string& query, const std::shared_ptr<HttpExchange>& exchange);
   HttpResponse Ui(const CallerInfo& caller, const std::string& path) const;
 
   FrontEnd& front_;

@@ -43,7 +43,7 @@ CallerInfo ReadCaller(RpcMethod method, const HttpRequest& request, FrontEnd& fr
   if (principal.ok()) caller.key = *std::move(principal);
   const std::string_view id = request.Header("x-request-id");
   caller.request_id = IsValidRequestId(id) ? std::string(id) : front.RandomId();
-  caller.trace_id = TraceIdOf(request.Header("traceparent"));
+  caller.trace = front.ReadTrace(request.Header("traceparent"));
   caller.peer = request.peer;
   return caller;
 }

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "server/http_query.h"
+
 namespace inferd {
 namespace {
 
@@ -29,29 +31,6 @@ constexpr std::array<Row, 10> kRows = {{
 
 constexpr std::string_view kModelPrefix = "/v1/models/";
 constexpr size_t kMaxModelBytes = 1024;  // as written
-
-int HexDigit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  const char lower = static_cast<char>(c | 0x20);
-  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
-// %2F and the like; nullopt when malformed. The result is only compared to names.
-std::optional<std::string> PercentDecoded(std::string_view text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      out += text[i];
-      continue;
-    }
-    const int high = i + 2 < text.size() ? HexDigit(text[i + 1]) : -1;
-    const int low = i + 2 < text.size() ? HexDigit(text[i + 2]) : -1;
-    if (high < 0 || low < 0) return std::nullopt;
-    out += static_cast<char>(high * 16 + low);
-    i += 2;
-  }
-  return out;
-}
 
 }  // namespace
 

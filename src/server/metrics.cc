@@ -93,6 +93,7 @@ class Metrics::Impl {
   prometheus::Registry registry_;
   std::array<std::array<prometheus::Counter*, kCodes.size()>, kNumRpcMethods> requests_;
   std::array<prometheus::Counter*, kRejections.size()> rejected_;
+  const SpanExporter* tracer_ = nullptr;
   std::atomic<int64_t> streams_{0};
   std::atomic<int64_t> http_streams_{0};
   std::atomic<ServerState> state_{ServerState::kLoading};
@@ -166,6 +167,13 @@ void Metrics::Impl::AddServerFamilies(FamilyBuilder* out) const {
   out->Gauge("inferd_config_last_reload_success_timestamp_seconds",
              "When a good configuration was last read, since the Unix epoch.");
   out->Add({}, static_cast<double>(reload_unix_us_.load()) / 1e6);
+  const SpanCounts spans = tracer_ != nullptr ? tracer_->counts() : SpanCounts{};
+  out->Counter("inferd_trace_spans_total",
+               "Spans by what became of them: exported to the collector, dropped because too many "
+               "waited, or failed because the collector could not be had or refused them.");
+  out->Add({{"outcome", "exported"}}, static_cast<double>(spans.exported));
+  out->Add({{"outcome", "dropped"}}, static_cast<double>(spans.dropped));
+  out->Add({{"outcome", "failed"}}, static_cast<double>(spans.failed));
   if (options_.tls != nullptr) {
     out->Gauge("inferd_tls_certificate_not_after_timestamp_seconds",
                "When the first certificate of the chain in use ends, since the Unix epoch.");
@@ -218,6 +226,8 @@ void Metrics::DetachEngine() {
   std::lock_guard lock(impl_->mutex_);
   impl_->engine_ = nullptr;
 }
+
+void Metrics::SetTracer(const SpanExporter* tracer) { impl_->tracer_ = tracer; }
 
 void Metrics::SetListenerStats(std::function<ListenerStats()> stats) {
   std::lock_guard lock(impl_->mutex_);

@@ -8,6 +8,7 @@
 
 #include "inferd/net/listener.h"
 #include "inferd/server/server.h"
+#include "inferd/trace/span_exporter.h"
 #include "server/accounting.h"
 #include "server/ended_request.h"
 #include "server/rpc_method.h"
@@ -52,6 +53,9 @@ class Metrics {
   // Where the main port's numbers come from, while it is open; null: nowhere any more.
   // Called at each scrape.
   void SetListenerStats(std::function<ListenerStats()> stats);
+
+  // Whose counts are told; must outlive this. Before the first scrape.
+  void SetTracer(const SpanExporter* tracer);
 
   // All of it in the Prometheus text format, or only what has one of `names`.
   std::string Render(const std::vector<std::string>& names = {}) const;

@@ -50,7 +50,7 @@ CallerInfo ReadCaller(RpcMethod method, const grpc::CallbackServerContext& conte
   if (principal.ok()) caller.key = *std::move(principal);
   const std::string_view id = MetadataValue(context, "x-request-id");
   caller.request_id = IsValidRequestId(id) ? std::string(id) : front.RandomId();
-  caller.trace_id = TraceIdOf(MetadataValue(context, "traceparent"));
+  caller.trace = front.ReadTrace(MetadataValue(context, "traceparent"));
   caller.peer = PeerOfHttp2(context.peer());
   return caller;
 }

@@ -120,6 +120,7 @@ class ServerImpl final : public Server {
     }
     ports_.Close(kCloseMs);
     admin_.reset();
+    if (front_.tracer() != nullptr) front_.tracer()->Flush(kCloseMs);
     front_.metrics().SetListenerStats(nullptr);
     front_.metrics().DetachEngine();
     return all_done;

@@ -85,13 +85,6 @@ TEST(AccessLogTest, RequestIds) {
   EXPECT_FALSE(IsValidRequestId("\xC3\xA9"));
 }
 
-TEST(AccessLogTest, TraceIds) {
-  EXPECT_EQ(TraceIdOf("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
-            "0af7651916cd43dd8448eb211c80319c");
-  EXPECT_EQ(TraceIdOf("00-0af7651916cd43dd8448eb211c80319C-b7ad6b7169203331-01"), "");
-  EXPECT_EQ(TraceIdOf("nonsense"), "");
-}
-
 TEST(Utf8Test, ReplacesMaximalSubparts) {
   EXPECT_EQ(LossyUtf8("a\xE2\x82\xAC"), "a\xE2\x82\xAC");
   EXPECT_EQ(LossyUtf8("\xE2\x82"), "\xEF\xBF\xBD");

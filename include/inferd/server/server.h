@@ -70,6 +70,9 @@ struct ServerOptions {
   int32_t detokenizer_threads = 1;
   RequestLimits limits;
   std::string metrics_compat = "gie";  // as in the configuration
+  std::string trace_endpoint;  // of an OTLP/gRPC collector; empty: none
+  double trace_sample_ratio = 1.0;
+  int32_t trace_max_queued = 2048;
   std::vector<double> ttft_buckets;    // seconds; empty: the defaults
   std::vector<double> itl_buckets;
   std::vector<double> e2e_buckets;
