@@ -231,6 +231,16 @@ StatusOr<LoadedConfig> ConfigLoader::Finish() const {
 
 namespace {
 
+// "host:port" or "http://host:port".
+bool IsCollector(std::string_view endpoint) {
+  if (endpoint.rfind("http://", 0) == 0) endpoint.remove_prefix(7);
+  const size_t colon = endpoint.rfind(':');
+  if (colon == std::string_view::npos || colon == 0) return false;
+  if (endpoint.find('/') != std::string_view::npos) return false;
+  const StatusOr<int64_t> port = config::ParseInteger(endpoint.substr(colon + 1));
+  return port.ok() && *port >= 1 && *port <= 65535;
+}
+
 // Who may reach the ports, and with what.
 void CheckAccess(const ServerConfig& config, ErrorList* errors) {
   const ServerConfig::Server& server = config.server;
@@ -275,6 +285,9 @@ Status CheckConfig(const ServerConfig& config) {
     errors.Add("limits.default_deadline: must not be longer than limits.max_deadline");
   }
   CheckAccess(config, &errors);
+  if (!config.tracing.otlp_endpoint.empty() && !IsCollector(config.tracing.otlp_endpoint)) {
+    errors.Add("tracing.otlp_endpoint: must be host:port or http://host:port");
+  }
   if (config.http.enabled && config.http.port != 0 && config.http.port == config.server.port &&
       config.http.host == config.server.host) {
     errors.Add("http.port: the same as server.port");

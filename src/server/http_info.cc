@@ -132,8 +132,15 @@ StatusOr<std::string> Detokenized(const ServedModel& model, FrontEnd& front,
 
 void AnswerModels(HttpCall&& http) {
   InfoCall call(std::move(http));
-  if (const Status status = call.TakeModel(); !status.ok()) {
+  Status status = call.TakeModel();
+  // A model that the key may not use is not there for it.
+  const bool hidden = status.code() == StatusCode::kPermissionDenied;
+  if (!status.ok() && !hidden) {
     call.Done(status);
+    return;
+  }
+  if (hidden) {
+    call.Done(openai::ToJson(v1::ListModelsResponse()));
     return;
   }
   call.Run([](const ServedModel& model) -> StatusOr<std::string> {

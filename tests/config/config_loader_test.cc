@@ -184,6 +184,19 @@ TEST(CheckConfig, TheAdminServiceStaysAtHome) {
   }
 }
 
+TEST(CheckConfig, Collectors) {
+  ServerConfig config;
+  for (const char* good : {"", "localhost:4317", "http://collector.example.org:4317", "[::1]:1"}) {
+    config.tracing.otlp_endpoint = good;
+    EXPECT_TRUE(CheckConfig(config).ok()) << good;
+  }
+  for (const char* bad : {"collector", "https://collector:4317", "http://collector", "collector:0",
+                          "collector:65536", ":4317", "http://c:4317/v1/traces"}) {
+    config.tracing.otlp_endpoint = bad;
+    EXPECT_THAT(CheckConfig(config).message(), HasSubstr("tracing.otlp_endpoint")) << bad;
+  }
+}
+
 TEST(CheckConfig, OpenAddressesNeedConsent) {
   for (const char* host : {"0.0.0.0", "::", "192.168.1.1", "example.org", "", "127.example.org",
                            "127.0.0.1.example.org", "128.0.0.1", "127.0.0"}) {

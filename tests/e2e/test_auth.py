@@ -1,5 +1,6 @@
 """API keys, with the real binary: made, checked, asked for, and never shown."""
 
+import http.client
 import pathlib
 import re
 
@@ -88,6 +89,62 @@ def test_rate_limit(locked, keys):
     info, _, retry = error_details(error)
     assert info.reason == "RATE_LIMITED"
     assert 30 <= retry.retry_delay.seconds <= 60
+
+
+def http_get(daemon, path, headers=None):
+    """(status, headers, body) of a GET on the main port"""
+    connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=20)
+    try:
+        connection.request("GET", path, headers=headers or {})
+        reply = connection.getresponse()
+        return reply.status, reply.headers, reply.read().decode()
+    finally:
+        connection.close()
+
+
+def test_http_is_denied_too(locked, keys):
+    key = {"authorization": f"Bearer {keys[1]['alice']}"}
+    for path in ("/healthz", "/readyz", "/health"):
+        assert http_get(locked, path)[0] == 200
+    for path in ("/v1/models", "/v1/models/demo", "/metrics", "/version", "/v1/chat/completions",
+                 "/no/such/route", "/v1/../metrics", "/METRICS", "//metrics"):
+        status, headers, body = http_get(locked, path)
+        assert status == 401, path
+        assert headers["www-authenticate"] == "Bearer"
+        assert "demo" not in body
+        assert http_get(locked, path, {"x-api-key": "wrong"})[0] == 401
+    assert http_get(locked, "/v1/models", key)[0] == 200
+    assert http_get(locked, "/v1/models", {"x-api-key": keys[1]["alice"]})[0] == 200
+    assert http_get(locked, "/no/such/route", key)[0] == 404
+    bob = {"authorization": f"Bearer {keys[1]['bob']}"}
+    assert '"data":[]' in http_get(locked, "/v1/models", bob)[2].replace(" ", "")
+    some = http_get(locked, "/metrics?name[]=inferd_requests_live&name%5B%5D=vllm:lora_requests_info",
+                    key)[2]
+    assert [line.split()[2] for line in some.splitlines() if line.startswith("# TYPE")] == [
+        "inferd_requests_live", "vllm:lora_requests_info"]
+
+
+def test_http_rate_limit(keys, tmp_path):
+    secret, lines = new_key("--id", "dave", "--rpm", "1")
+    path = tmp_path / "keys.yaml"
+    path.write_text("keys:\n" + lines)
+    with Daemon(f"--api-keys-file={path}", "--metrics.require_key=false") as daemon:
+        def post():
+            connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=20)
+            connection.request("POST", "/v1/completions",
+                               body='{"model": "demo", "prompt": "hi", "max_tokens": 2}',
+                               headers={"content-type": "application/json",
+                                        "authorization": f"Bearer {secret}"})
+            reply = connection.getresponse()
+            body = reply.read().decode()
+            connection.close()
+            return reply.status, reply.headers, body
+
+        assert post()[0] == 200
+        status, headers, body = post()
+        assert status == 429, body
+        assert 30 <= int(headers["retry-after"]) <= 60
+        assert http_get(daemon, "/metrics")[0] == 200
 
 
 def test_secrets_are_nowhere(locked, keys):
