@@ -73,11 +73,13 @@ Status ReadPart(JsonCursor& in, const std::string& path, v1::ContentPart* part) 
     return OkStatus();
   }
   if (!PeekString(in, "type", &type)) return WrongType(path, "a content part with a type");
+  const bool known =
+      type == "text" || type == "refusal" || type == "image_url" || type == "input_audio";
   in.EnterObject();
   std::string name;
   while (in.NextName(&name)) {
     const std::string at = Member(path, name);
-    if (name != type || in.Peek() == JsonKind::kNull) {
+    if (!known || name != type || in.Peek() == JsonKind::kNull) {
       in.TakeRaw();
     } else if (type == "text") {
       INFERD_RETURN_IF_ERROR(ReadString(in, at, part->mutable_text()));
@@ -85,15 +87,11 @@ Status ReadPart(JsonCursor& in, const std::string& path, v1::ContentPart* part) 
       INFERD_RETURN_IF_ERROR(ReadString(in, at, part->mutable_refusal()));
     } else if (type == "image_url") {
       INFERD_RETURN_IF_ERROR(ReadObject(in, at, part->mutable_image_url()));
-    } else if (type == "input_audio") {
-      INFERD_RETURN_IF_ERROR(ReadObject(in, at, part->mutable_input_audio()));
     } else {
-      in.TakeRaw();
+      INFERD_RETURN_IF_ERROR(ReadObject(in, at, part->mutable_input_audio()));
     }
   }
   if (part->part_case() != v1::ContentPart::PART_NOT_SET) return OkStatus();
-  const bool known =
-      type == "text" || type == "refusal" || type == "image_url" || type == "input_audio";
   if (!known) return Unsupported(path, "only text parts are available on this server");
   return WrongType(path, "a content part with a " + type);
 }
@@ -191,7 +189,9 @@ Status ReadResponseFormat(JsonCursor& in, const std::string& path, Message* owne
   std::string name;
   while (in.NextName(&name)) {
     const std::string at = Member(path, name);
-    if (name != type || in.Peek() == JsonKind::kNull) {
+    const bool known = type == "json_schema" || type == "regex" || type == "grammar" ||
+                       type == "structural_tag" || type == "choice";
+    if (!known || name != type || in.Peek() == JsonKind::kNull) {
       in.TakeRaw();
     } else if (type == "json_schema") {
       INFERD_RETURN_IF_ERROR(ReadObject(in, at, format->mutable_json_schema()));
@@ -201,12 +201,10 @@ Status ReadResponseFormat(JsonCursor& in, const std::string& path, Message* owne
       INFERD_RETURN_IF_ERROR(ReadString(in, at, format->mutable_grammar()));
     } else if (type == "structural_tag") {
       format->set_structural_tag(std::string(in.TakeRaw()));
-    } else if (type == "choice") {
+    } else {
       v1::ResponseFormat::Choice* choice = format->mutable_choice();
       INFERD_RETURN_IF_ERROR(
           ReadField(in, at, *choice->GetDescriptor()->FindFieldByName("choices"), choice));
-    } else {
-      in.TakeRaw();
     }
   }
   if (format->format_case() != v1::ResponseFormat::FORMAT_NOT_SET) return OkStatus();
