@@ -84,7 +84,7 @@ int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   std::vector<std::filesystem::path> directories(argv + 1, argv + argc);
   if (directories.empty()) {
-    const auto root = SourceDir() / "tests/golden/tokenizers";
+    const auto root = inferd::SourceDir() / "tests/golden/tokenizers";
     for (const auto& entry : std::filesystem::directory_iterator(root)) {
       if (std::filesystem::exists(entry.path() / "tokenizer.json")) {
         directories.push_back(entry.path());
