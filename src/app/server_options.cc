@@ -15,6 +15,7 @@ std::string Address(const std::string& host, int32_t port) {
 Http2Limits MakeHttp2Limits(const ServerConfig& config) {
   Http2Limits limits;
   limits.preface_timeout_ms = config.http2.preface_timeout_ms;
+  limits.header_block_timeout_ms = config.http2.header_block_timeout_ms;
   limits.window_ms = config.http2.window_ms;
   limits.max_header_bytes = static_cast<int32_t>(config.http2.max_header_bytes);
   limits.max_continuations = config.http2.max_continuations;
@@ -37,6 +38,7 @@ ServerOptions MakeServerOptions(const ServerConfig& config) {
   options.http_address =
       config.http.enabled ? Address(config.http.host, config.http.port) : std::string();
   options.max_message_bytes = config.server.max_message_bytes;
+  options.max_pending_body_bytes = config.server.max_pending_body_bytes;
   options.max_concurrent_streams = config.server.max_concurrent_streams;
   options.max_stream_buffer_bytes = config.server.max_stream_buffer_bytes;
   options.write_stall_timeout_ms = config.server.write_stall_timeout_ms;

@@ -61,6 +61,10 @@ constexpr std::array kKeys{
               "How long an HTTP/1.1 connection may wait for its next request."},
     ConfigKey{"server.max_message_size", "", kSize, FIELD(server.max_message_bytes), 1024,
               256 * kMiB, "", "Largest request message."},
+    ConfigKey{"server.max_pending_body", "", kSize, FIELD(server.max_pending_body_bytes), 1024,
+              kTiB, "",
+              "HTTP/1.1 bodies being received, of all connections together; past it requests are "
+              "refused with 503."},
     ConfigKey{"server.max_concurrent_streams", "", kInteger, FIELD(server.max_concurrent_streams),
               1, 65535, "", "Open calls per connection."},
     ConfigKey{"server.max_stream_buffer", "", kSize, FIELD(server.max_stream_buffer_bytes), 1024,
@@ -98,6 +102,9 @@ constexpr std::array kKeys{
     // ---- http2 ----
     ConfigKey{"http2.preface_timeout", "", kDuration, FIELD(http2.preface_timeout_ms), 100, kHourMs,
               "", "How long an HTTP/2 client may take for its preface and SETTINGS."},
+    ConfigKey{"http2.header_block_timeout", "", kDuration, FIELD(http2.header_block_timeout_ms),
+              100, kHourMs, "",
+              "How long one header block may take, CONTINUATION frames included."},
     ConfigKey{"http2.window", "", kDuration, FIELD(http2.window_ms), 100, kHourMs, "",
               "The time over which the counts below are taken, per connection. Past one of them "
               "the connection is ended with GOAWAY (ENHANCE_YOUR_CALM)."},

@@ -26,6 +26,7 @@ ListenerOptions Ports::MainOptions() const {
   options.idle_timeout_ms = options_.idle_timeout_ms;
   options.write_stall_timeout_ms = options_.write_stall_timeout_ms;
   options.max_body_bytes = options_.max_message_bytes;
+  options.max_pending_body_bytes = options_.max_pending_body_bytes;
   options.http2 = options_.http2;
   options.http2.max_streams = options_.max_concurrent_streams;
   return options;

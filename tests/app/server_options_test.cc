@@ -2,6 +2,7 @@
 
 #include "gtest/gtest.h"
 #include "inferd/config/config_key.h"
+#include "inferd/net/listener.h"
 
 namespace inferd::app {
 namespace {
@@ -24,6 +25,10 @@ TEST(ServerOptions, DefaultsAgree) {
   EXPECT_EQ(mapped.grpc_address, plain.grpc_address);
   EXPECT_EQ(mapped.http_address, plain.http_address);
   EXPECT_EQ(mapped.max_message_bytes, plain.max_message_bytes);
+  EXPECT_EQ(mapped.max_pending_body_bytes, plain.max_pending_body_bytes);
+  EXPECT_EQ(plain.max_pending_body_bytes, ListenerOptions().max_pending_body_bytes);
+  EXPECT_EQ(mapped.http2.preface_timeout_ms, plain.http2.preface_timeout_ms);
+  EXPECT_EQ(mapped.http2.header_block_timeout_ms, plain.http2.header_block_timeout_ms);
   EXPECT_EQ(mapped.max_stream_buffer_bytes, plain.max_stream_buffer_bytes);
   EXPECT_EQ(mapped.write_stall_timeout_ms, plain.write_stall_timeout_ms);
   EXPECT_EQ(mapped.tokenizer_queue, plain.tokenizer_queue);
@@ -75,6 +80,56 @@ TEST(ServerOptions, EveryLimitIsTakenOver) {
   EXPECT_EQ(limits.max_kwargs_bytes, 12);
   EXPECT_EQ(limits.default_deadline_ms, 13);
   EXPECT_EQ(limits.max_deadline_ms, 14);
+}
+
+// So does every limit of connections.
+TEST(ServerOptions, EveryLimitOfConnectionsIsTakenOver) {
+  ServerConfig config;
+  config.server.max_pending_body_bytes = 1;
+  config.server.max_message_bytes = 2;
+  config.server.max_connections = 3;
+  config.server.max_connections_per_address = 4;
+  config.server.handshake_timeout_ms = 5;
+  config.server.header_timeout_ms = 6;
+  config.server.body_timeout_ms = 7;
+  config.server.idle_timeout_ms = 8;
+  config.server.write_stall_timeout_ms = 9;
+  config.server.max_concurrent_streams = 10;
+  config.http2 = {.preface_timeout_ms = 11,
+                  .header_block_timeout_ms = 12,
+                  .window_ms = 13,
+                  .max_header_bytes = 14,
+                  .max_continuations = 15,
+                  .max_new_streams = 16,
+                  .max_resets = 17,
+                  .max_pings = 18,
+                  .max_settings = 19,
+                  .max_empty_data = 20,
+                  .max_priority = 21,
+                  .max_window_updates = 22};
+  const ServerOptions options = MakeServerOptions(config);
+  EXPECT_EQ(options.max_pending_body_bytes, 1);
+  EXPECT_EQ(options.max_message_bytes, 2);
+  EXPECT_EQ(options.max_connections, 3);
+  EXPECT_EQ(options.max_connections_per_address, 4);
+  EXPECT_EQ(options.handshake_timeout_ms, 5);
+  EXPECT_EQ(options.header_timeout_ms, 6);
+  EXPECT_EQ(options.body_timeout_ms, 7);
+  EXPECT_EQ(options.idle_timeout_ms, 8);
+  EXPECT_EQ(options.write_stall_timeout_ms, 9);
+  EXPECT_EQ(options.http2.max_streams, 10);
+  EXPECT_EQ(options.http2.preface_timeout_ms, 11);
+  EXPECT_EQ(options.http2.header_block_timeout_ms, 12);
+  EXPECT_EQ(options.http2.window_ms, 13);
+  EXPECT_EQ(options.http2.max_header_bytes, 14);
+  EXPECT_EQ(options.http2.max_continuations, 15);
+  EXPECT_EQ(options.http2.max_new_streams, 16);
+  EXPECT_EQ(options.http2.max_resets, 17);
+  EXPECT_EQ(options.http2.max_pings, 18);
+  EXPECT_EQ(options.http2.max_settings, 19);
+  EXPECT_EQ(options.http2.max_empty_data, 20);
+  EXPECT_EQ(options.http2.max_priority, 21);
+  EXPECT_EQ(options.http2.max_window_updates, 22);
 }
 
 }  // namespace

@@ -28,6 +28,7 @@ struct ServerConfig {
     int64_t body_timeout_ms = 15'000;
     int64_t idle_timeout_ms = 300'000;
     int64_t max_message_bytes = 8 << 20;
+    int64_t max_pending_body_bytes = 256 << 20;
     int32_t max_concurrent_streams = 128;
     int64_t max_stream_buffer_bytes = 256 << 10;
     int64_t write_stall_timeout_ms = 30'000;
@@ -47,6 +48,7 @@ struct ServerConfig {
   };
   struct Http2 {
     int64_t preface_timeout_ms = 5'000;
+    int64_t header_block_timeout_ms = 10'000;
     int64_t window_ms = 10'000;
     int64_t max_header_bytes = 16 << 10;
     int32_t max_continuations = 16;

@@ -39,7 +39,8 @@ struct ServerOptions {
   std::string grpc_address = "127.0.0.1:50051";  // and HTTP; port 0: any free one
   std::string http_address = "127.0.0.1:9091";   // the side port; empty: none
   int64_t max_message_bytes = 8 << 20;
-  int32_t max_concurrent_streams = 128;  // per connection
+  int64_t max_pending_body_bytes = 256 << 20;  // HTTP/1.1, all connections together
+  int32_t max_concurrent_streams = 128;        // per connection
   int64_t max_stream_buffer_bytes = 256 << 10;
   int64_t write_stall_timeout_ms = 30'000;
   int64_t max_connection_age_ms = 0;  // 0: off
@@ -70,10 +71,10 @@ struct ServerOptions {
   int32_t detokenizer_threads = 1;
   RequestLimits limits;
   std::string metrics_compat = "gie";  // as in the configuration
-  std::string trace_endpoint;  // of an OTLP/gRPC collector; empty: none
+  std::string trace_endpoint;          // of an OTLP/gRPC collector; empty: none
   double trace_sample_ratio = 1.0;
   int32_t trace_max_queued = 2048;
-  std::vector<double> ttft_buckets;    // seconds; empty: the defaults
+  std::vector<double> ttft_buckets;  // seconds; empty: the defaults
   std::vector<double> itl_buckets;
   std::vector<double> e2e_buckets;
   std::string version;     // "0.1.0"
