@@ -20,6 +20,9 @@ constexpr int kSocketBufferBytes = 64 << 10;
 constexpr int kRoundsPerStep = 16;
 constexpr uint32_t kNoError = 0x0;
 constexpr uint32_t kEnhanceYourCalm = 0xb;
+// What a client without streams gets, while draining, to answer gRPC's own farewell.
+// One that sleeps would keep gRPC waiting.
+constexpr int64_t kDrainIdleMs = 250;
 constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 
 void Put32(std::string& out, uint32_t value) {
@@ -249,6 +252,18 @@ void Http2Pump::Abort() {
   link_.shard->connections.erase(link_.id);
 }
 
+void Http2Pump::Drain() {
+  if (draining_since_ms_ || ended_) return;
+  draining_since_ms_ = link_.loop->NowMs();
+  Rearm();
+}
+
+int64_t Http2Pump::IdleEndMs() const {
+  const int64_t end = last_activity_ms_ + link_.core->options.idle_timeout_ms;
+  if (!draining_since_ms_) return end;
+  return std::min(end, std::max(last_activity_ms_, *draining_since_ms_) + kDrainIdleMs);
+}
+
 void Http2Pump::Rearm() {
   const ListenerOptions& options = link_.core->options;
   const int64_t now_ms = link_.loop->NowMs();
@@ -257,7 +272,7 @@ void Http2Pump::Rearm() {
   if (guard_.DueMs() != kNever) due = now_ms + guard_.DueMs() - link_.core->NowMs();
   if (!to_client_.empty()) due = std::min(due, client_took_ms_ + options.write_stall_timeout_ms);
   if (!to_server_.empty()) due = std::min(due, server_took_ms_ + options.write_stall_timeout_ms);
-  if (guard_.open_streams() == 0) due = std::min(due, last_activity_ms_ + options.idle_timeout_ms);
+  if (guard_.open_streams() == 0) due = std::min(due, IdleEndMs());
   if (due == kNever) {
     timer_.Clear();
   } else {
@@ -281,8 +296,7 @@ void Http2Pump::OnTimer() {
   if (!to_server_.empty() && now_ms >= server_took_ms_ + options.write_stall_timeout_ms) {
     return Abort();
   }
-  if (guard_.open_streams() == 0 && to_client_.empty() &&
-      now_ms >= last_activity_ms_ + options.idle_timeout_ms) {
+  if (guard_.open_streams() == 0 && to_client_.empty() && now_ms >= IdleEndMs()) {
     return End(kNoError, {});
   }
   Rearm();

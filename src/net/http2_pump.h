@@ -20,7 +20,7 @@ class Http2Pump final : public Connection {
   ~Http2Pump() override;
   void Begin() override;
   void OnReady(int fd, uint32_t epoll_events) override;
-  void Drain() override {}
+  void Drain() override;
   void Abort() override;
 
  private:
@@ -44,6 +44,8 @@ class Http2Pump final : public Connection {
   void Violate(Http2Violation violation);
   void OnTimer();
   void Rearm();
+  // When a connection without streams ends.
+  int64_t IdleEndMs() const;
   void CountStreams();
 
   Link link_;  // empty once ended
@@ -60,6 +62,7 @@ class Http2Pump final : public Connection {
   int64_t client_took_ms_ = 0;  // when to_client_ last moved
   int64_t server_took_ms_ = 0;  // likewise
   int64_t last_activity_ms_ = 0;
+  std::optional<int64_t> draining_since_ms_;
   int64_t counted_streams_ = 0;
   Timer timer_;
 };

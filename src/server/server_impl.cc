@@ -1,3 +1,4 @@
+#include <grpc/grpc.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
@@ -51,6 +52,8 @@ class ServerImpl final : public Server {
   ~ServerImpl() override { Shutdown(0); }
 
   Status Listen() {
+    // Held for ever: the end of the library waits up to 10 s for a poller of its own.
+    grpc_init();
     INFERD_RETURN_IF_ERROR(StartGrpc());
     INFERD_RETURN_IF_ERROR(ports_.Open(
         api_, [this](int fd) { AcceptHttp2(fd); }, front_.options().tls));

@@ -63,5 +63,24 @@ TEST(Http2PumpTest, Http1AndHttp2ShareThePort) {
   EXPECT_NE(http.ReadAnswer().find("\r\n\r\n/path"), std::string::npos);
 }
 
+TEST(Http2PumpTest, StoppingSendsSleepersAwayButCutsNoStream) {
+  GrpcHarness harness(Options());
+  RawClient sleeper(harness.port());
+  const std::string settings = Http2Frame(4, 0, 0, "");
+  ASSERT_TRUE(sleeper.Send(std::string(kHttp2Preface) + settings));
+  const std::string acknowledged = Http2Frame(4, 1, 0, "");
+  ASSERT_TRUE(sleeper.ReadUntil(acknowledged).ends_with(acknowledged));
+  grpc::GenericStub stub(PlainChannel(harness.port()));
+  std::thread streaming([&] { EXPECT_EQ(Count(stub, 50'000), 50'000); });
+  while (harness.listener().Stats().http2_connections < 2) std::this_thread::yield();
+  harness.listener().StopAccepting();
+  // No stream was served, and there was no error.
+  const std::string goaway = Http2Frame(7, 0, 0, std::string(8, '\0'));
+  EXPECT_TRUE(sleeper.ReadUntil(goaway, 2'000).ends_with(goaway));
+  EXPECT_TRUE(sleeper.AwaitClose(2'000));
+  streaming.join();
+  EXPECT_TRUE(harness.listener().Close(2'000));
+}
+
 }  // namespace
 }  // namespace inferd::net

@@ -79,7 +79,8 @@ class Listener {
   virtual ~Listener() = default;
   virtual int port() const = 0;  // 0 for a Unix socket
   // New connections are refused by the kernel from here on; open ones live on, but
-  // HTTP/1.1 connections close after the answer under way.
+  // HTTP/1.1 connections close after the answer under way, and HTTP/2 connections
+  // without streams get GOAWAY and are closed after a quarter of a second.
   virtual void StopAccepting() = 0;
   // Waits until the answers under way are out or `timeout_ms` passed, then closes
   // everything, HTTP/2 included. True when nothing was cut off. Not on a network
