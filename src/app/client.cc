@@ -6,9 +6,11 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <string_view>
 
 #include "app/exit_codes.h"
 #include "grpc/health/v1/health.grpc.pb.h"
+#include "grpc/support/log.h"
 #include "inferd/base/status.h"
 #include "inferd/v1/services.grpc.pb.h"
 
@@ -42,6 +44,27 @@ StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(const Client
   return grpc::SslCredentials(options);
 }
 
+struct Advice {
+  std::string_view symptom;  // in gRPC's message
+  std::string_view text;
+};
+// What a connection that never came about most often means.
+constexpr Advice kAdvice[] = {
+    {"wrong version number", "the port does not speak TLS: leave out --tls..."},
+    {"certificate verify failed", "--tls-ca FILE names the authority to trust"},
+    {"is not in peer certificate", "--tls-name NAME says what the certificate is for"},
+    {"Connection reset", "if the port speaks TLS, add --tls or --tls-ca FILE"},
+    {"Socket closed", "if the port speaks TLS, add --tls or --tls-ca FILE; is it the main port?"},
+};
+
+std::string_view AdviceFor(std::string_view message) {
+  if (message.find("failed to connect") == std::string_view::npos) return {};
+  for (const Advice& advice : kAdvice) {
+    if (message.find(advice.symptom) != std::string_view::npos) return advice.text;
+  }
+  return {};
+}
+
 int FailClient(const Status& status) {
   std::fprintf(stderr, "inferd: %s\n", status.message().c_str());
   return kExitUsage;
@@ -50,6 +73,8 @@ int FailClient(const Status& status) {
 }  // namespace
 
 StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const ClientArguments& client) {
+  // What goes wrong is said once, by whoever calls, unless gRPC's own log is asked for.
+  if (std::getenv("GRPC_VERBOSITY") == nullptr) gpr_set_log_function([](gpr_log_func_args*) {});
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetMaxReceiveMessageSize(64 << 20);
@@ -79,7 +104,10 @@ void Prepare(const ClientArguments& client, grpc::ClientContext* context) {
 
 std::string Describe(const grpc::Status& status) {
   const auto code = static_cast<StatusCode>(status.error_code());
-  return std::string(StatusCodeName(code)) + ": " + Printable(status.error_message());
+  std::string text = std::string(StatusCodeName(code)) + ": " + Printable(status.error_message());
+  const std::string_view advice = AdviceFor(status.error_message());
+  if (!advice.empty()) text.append(" (").append(advice).append(")");
+  return text;
 }
 
 std::string Printable(const std::string& text) {

@@ -20,7 +20,7 @@ Status ReadApiKey(ClientArguments* client);
 // Sets deadline and key.
 void Prepare(const ClientArguments& client, grpc::ClientContext* context);
 
-// "UNAVAILABLE: connection refused".
+// "UNAVAILABLE: connection refused"; with advice where the connection itself failed.
 std::string Describe(const grpc::Status& status);
 
 // Text for a terminal: control characters but newline and tab are left out, so

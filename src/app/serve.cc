@@ -70,13 +70,15 @@ void DisableCoreDumps() {
 class Daemon {
  public:
   Daemon(const ServeArguments& arguments, const std::vector<std::string>& environment,
-         LoadedConfig loaded, std::shared_ptr<const KeyRing> keys)
+         LoadedConfig loaded, std::shared_ptr<const KeyRing> keys,
+         std::shared_ptr<TlsServerContext> tls)
       : arguments_(arguments),
         environment_(environment),
         loaded_(std::move(loaded)),
         notifier_(environment),
         logging_(loaded_.config.log.level, loaded_.config.log.format, StderrSink()),
         keys_(std::move(keys)),
+        tls_(std::move(tls)),
         reloader_(arguments_, environment_, loaded_, MakeReloadTargets(), logging_.logger()) {}
 
   int Run() {
@@ -86,6 +88,7 @@ class Daemon {
     logger().info("inferd {} starting", kVersion);
     if (keys_ != nullptr) {
       logger().info("{} API keys", keys_->size());
+      if (keys_->size() == 0) logger().warn("without a key in the file nobody may ask anything");
     } else if (config().server.insecure_no_auth && config().server.tls_client_ca.empty()) {
       logger().warn("server.insecure_no_auth is set: whoever reaches the ports may use them");
     }
@@ -100,14 +103,7 @@ class Daemon {
     ServerOptions options = MakeServerOptions(config());
     options.json_logs = logging_.json();
     options.api_keys = std::move(keys_);
-    if (!config().server.tls_certificate.empty()) {
-      StatusOr<std::shared_ptr<TlsServerContext>> tls =
-          TlsServerContext::Load({config().server.tls_certificate, config().server.tls_key,
-                                  config().server.tls_client_ca});
-      if (!tls.ok()) return Fail(tls.status());
-      tls_ = *tls;
-      options.tls = std::move(*tls);
-    }
+    options.tls = tls_;
     options.admin.reload = [this] { return Reload(); };
     options.admin.set_log_level = [this](const std::string& level) {
       return reloader_.SetLogLevel(level);
@@ -212,9 +208,9 @@ class Daemon {
   const LoadedConfig loaded_;  // as it began
   const ServiceNotifier notifier_;
   Logging logging_;
-  std::shared_ptr<const KeyRing> keys_;  // until the server has them
-  std::shared_ptr<TlsServerContext> tls_;
-  std::atomic<Server*> reachable_{nullptr};  // once it has started
+  std::shared_ptr<const KeyRing> keys_;          // until the server has them
+  const std::shared_ptr<TlsServerContext> tls_;  // null: plain
+  std::atomic<Server*> reachable_{nullptr};      // once it has started
   std::atomic<bool> ready_{false};
   Reloader reloader_;
   SystemClock clock_;
@@ -234,6 +230,13 @@ int DryRun(const ServerConfig& config) {
   }
   std::fputs(text->c_str(), stdout);
   return kExitOk;
+}
+
+// Null without TLS.
+StatusOr<std::shared_ptr<TlsServerContext>> LoadTls(const ServerConfig& config) {
+  const ServerConfig::Server& server = config.server;
+  if (server.tls_certificate.empty()) return std::shared_ptr<TlsServerContext>();
+  return TlsServerContext::Load({server.tls_certificate, server.tls_key, server.tls_client_ca});
 }
 
 }  // namespace
@@ -282,6 +285,16 @@ int RunServe(const ServeArguments& arguments, const std::vector<std::string>& en
       result.errors = loaded.status().message();
     }
   }
+  std::shared_ptr<TlsServerContext> tls;
+  if (result.exit_code == kExitOk && needs_model) {
+    StatusOr<std::shared_ptr<TlsServerContext>> loaded = LoadTls(result.loaded.config);
+    if (loaded.ok()) {
+      tls = std::move(*loaded);
+    } else {
+      result.exit_code = kExitConfig;
+      result.errors = loaded.status().message();
+    }
+  }
   if (result.exit_code != kExitOk) {
     PrintErrors(result.errors);
     return result.exit_code;
@@ -303,7 +316,7 @@ int RunServe(const ServeArguments& arguments, const std::vector<std::string>& en
   signal(SIGPIPE, SIG_IGN);
   BlockSignals(kSignals);  // before any thread exists
   if (!result.loaded.config.server.core_dumps) DisableCoreDumps();
-  Daemon daemon(arguments, environment, std::move(result.loaded), std::move(keys));
+  Daemon daemon(arguments, environment, std::move(result.loaded), std::move(keys), std::move(tls));
   return daemon.Run();
 }
 
