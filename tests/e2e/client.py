@@ -71,3 +71,10 @@ def error_details(error):
                     else:
                         retry = message
     return info, bad, retry
+
+
+def list_models(channel, key):
+    """The models that a key may use."""
+    stub = services_pb2_grpc.ModelServiceStub(channel)
+    return stub.ListModels(services_pb2.ListModelsRequest(), timeout=20,
+                           metadata=[("authorization", f"Bearer {key}")]).models
