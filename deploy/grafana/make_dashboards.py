@@ -267,6 +267,8 @@ HOST = ("inferd-host", "inferd: process, connections, GPU", [
               unit="cps", text="By the limit of section http2 that they broke."),
         named("The TLS certificate ends in", f"inferd_tls_certificate_not_after_timestamp_seconds{SERVER} - time()",
               "{{instance}}", unit="s", kind="stat"),
+        named("Spans for the trace collector", total("inferd_trace_spans_total", "outcome", SERVER), "{{outcome}}",
+              unit="cps"),
     ]),
     ("GPU (NVIDIA's DCGM exporter; inferd has no GPU backend yet)", [
         named("Utilisation", f"DCGM_FI_DEV_GPU_UTIL{GPU}", "GPU {{gpu}}", unit="percent", most=100),
