@@ -39,12 +39,14 @@ class HealthService::Watcher final : public grpc::ServerWriteReactor<HealthCheck
   }
 
   void OnWriteDone(bool ok) override {
-    {
-      std::lock_guard lock(mutex_);
-      writing_ = false;
-      if (ok) Pump();
+    std::lock_guard lock(mutex_);
+    writing_ = false;
+    // Also when its end came while it wrote: nobody else would finish it.
+    if (!ok && !ending_) {
+      ending_ = true;
+      status_ = ClientCancelledError();
     }
-    if (!ok) End(ClientCancelledError());
+    Pump();
   }
   void OnCancel() override { End(ClientCancelledError()); }
   void OnDone() override {

@@ -136,9 +136,11 @@ def free_ports(count):
     return ports
 
 
-def test_a_rolling_restart_loses_no_request(record_property):
+# Without a delay, clients learn of the end by refusals and GOAWAY alone.
+@pytest.mark.parametrize("delay", ["1s", "0s"])
+def test_a_rolling_restart_loses_no_request(delay, record_property):
     ports, books = free_ports(2), collections.Counter()
-    flags = ("--drain-delay=1s", "--drain-timeout=60s")
+    flags = (f"--drain-delay={delay}", "--drain-timeout=60s")
     daemons = [Daemon(f"--port={port}", *flags) for port in ports]
     try:
         with Load(ports) as load:
@@ -239,3 +241,18 @@ def test_connections_that_do_nothing_do_not_hold_the_end_up(number):
             half.close()
             kept.close()
     assert best < 1.5
+
+
+def test_watchers_that_leave_while_they_are_told_do_not_keep_the_daemon():
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+    for _ in range(5):
+        with Daemon() as daemon:
+            channels = [daemon.channel() for _ in range(20)]
+            watches = [health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+                       for channel in channels for _ in range(4)]
+            for watch in watches:
+                assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+            daemon.send(signal.SIGTERM)
+            for channel in channels:
+                channel.close()
+            assert daemon.wait_exit(20) == 0
