@@ -20,9 +20,6 @@ constexpr int kSocketBufferBytes = 64 << 10;
 constexpr int kRoundsPerStep = 16;
 constexpr uint32_t kNoError = 0x0;
 constexpr uint32_t kEnhanceYourCalm = 0xb;
-// What a client without streams gets, while draining, to answer gRPC's own farewell.
-// One that sleeps would keep gRPC waiting.
-constexpr int64_t kDrainIdleMs = 250;
 constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 
 void Put32(std::string& out, uint32_t value) {
@@ -183,6 +180,9 @@ void Http2Pump::Step() {
     if (!to_client_.empty() && Flush(*link_.channel, to_client_) == Channel::Io::kError) {
       return Abort();
     }
+    // Before the client is read: what it sends from here on is above the last stream
+    // that GOAWAY names, so it asks elsewhere.
+    if (MayLeave()) return End(kNoError, {});
     const bool from_client = to_server_.empty() && !client_ended_ && link_.channel->CanRead();
     if (from_client && !ReadClient()) return;
     if (client_ended_ && to_server_.empty() && !server_closed_) {
@@ -253,15 +253,13 @@ void Http2Pump::Abort() {
 }
 
 void Http2Pump::Drain() {
-  if (draining_since_ms_ || ended_) return;
-  draining_since_ms_ = link_.loop->NowMs();
-  Rearm();
+  const std::shared_ptr<Connection> self = shared_from_this();
+  draining_ = true;
+  if (!ended_ && MayLeave()) End(kNoError, {});
 }
 
-int64_t Http2Pump::IdleEndMs() const {
-  const int64_t end = last_activity_ms_ + link_.core->options.idle_timeout_ms;
-  if (!draining_since_ms_) return end;
-  return std::min(end, std::max(last_activity_ms_, *draining_since_ms_) + kDrainIdleMs);
+bool Http2Pump::MayLeave() const {
+  return draining_ && guard_.open_streams() == 0 && to_client_.empty();
 }
 
 void Http2Pump::Rearm() {
@@ -272,7 +270,7 @@ void Http2Pump::Rearm() {
   if (guard_.DueMs() != kNever) due = now_ms + guard_.DueMs() - link_.core->NowMs();
   if (!to_client_.empty()) due = std::min(due, client_took_ms_ + options.write_stall_timeout_ms);
   if (!to_server_.empty()) due = std::min(due, server_took_ms_ + options.write_stall_timeout_ms);
-  if (guard_.open_streams() == 0) due = std::min(due, IdleEndMs());
+  if (guard_.open_streams() == 0) due = std::min(due, last_activity_ms_ + options.idle_timeout_ms);
   if (due == kNever) {
     timer_.Clear();
   } else {
@@ -296,7 +294,8 @@ void Http2Pump::OnTimer() {
   if (!to_server_.empty() && now_ms >= server_took_ms_ + options.write_stall_timeout_ms) {
     return Abort();
   }
-  if (guard_.open_streams() == 0 && to_client_.empty() && now_ms >= IdleEndMs()) {
+  if (guard_.open_streams() == 0 && to_client_.empty() &&
+      now_ms >= last_activity_ms_ + options.idle_timeout_ms) {
     return End(kNoError, {});
   }
   Rearm();

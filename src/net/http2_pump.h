@@ -44,8 +44,8 @@ class Http2Pump final : public Connection {
   void Violate(Http2Violation violation);
   void OnTimer();
   void Rearm();
-  // When a connection without streams ends.
-  int64_t IdleEndMs() const;
+  // Draining, and nothing is owed to the client.
+  bool MayLeave() const;
   void CountStreams();
 
   Link link_;  // empty once ended
@@ -62,7 +62,7 @@ class Http2Pump final : public Connection {
   int64_t client_took_ms_ = 0;  // when to_client_ last moved
   int64_t server_took_ms_ = 0;  // likewise
   int64_t last_activity_ms_ = 0;
-  std::optional<int64_t> draining_since_ms_;
+  bool draining_ = false;
   int64_t counted_streams_ = 0;
   Timer timer_;
 };

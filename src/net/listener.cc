@@ -80,9 +80,11 @@ class ListenerImpl final : public Listener {
     }
   }
 
+  bool AwaitIdle(int64_t timeout_ms) override { return core_->work.AwaitIdle(timeout_ms); }
+
   bool Close(int64_t timeout_ms) override {
     StopAccepting();
-    const bool idle = core_->work.AwaitIdle(timeout_ms);
+    const bool idle = AwaitIdle(timeout_ms);
     if (idle) AwaitGoodbyes(std::min(timeout_ms, kGoodbyeMs));
     AbortAll();
     return idle;

@@ -63,6 +63,10 @@ void Ports::StopAccepting() {
   if (main_) main_->StopAccepting();
 }
 
+void Ports::AwaitIdle(int64_t timeout_ms) {
+  if (main_) main_->AwaitIdle(timeout_ms);
+}
+
 void Ports::Close(int64_t timeout_ms) {
   if (main_) main_->Close(timeout_ms);
   if (side_) side_->Close(timeout_ms);

@@ -29,6 +29,8 @@ class Ports {
 
   // No new connections on the main port; the side port goes on telling of the state.
   void StopAccepting();
+  // Waits until the main port has no answer under way, at most `timeout_ms`.
+  void AwaitIdle(int64_t timeout_ms);
   // Waits for the answers under way, at most `timeout_ms`, and closes both ports.
   void Close(int64_t timeout_ms);
 

@@ -34,6 +34,8 @@ using SteadyClock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kTick{100};
 // What gRPC gets to send the last messages of ended calls.
 constexpr int64_t kCloseMs = 2'000;
+// What streams that never end by themselves (reflection) may delay that.
+constexpr int64_t kLeaveMs = 500;
 constexpr int kMaxMetadataBytes = 16 << 10;
 
 std::vector<std::string> PublicServices() {
@@ -117,6 +119,9 @@ class ServerImpl final : public Server {
       std::lock_guard lock(acceptor_mutex_);
       acceptor_.reset();
     }
+    // Connections leave once they have no stream. A call that gRPC gets after this
+    // would end with CANCELLED, which no client tries again.
+    ports_.AwaitIdle(kLeaveMs);
     if (grpc_) {
       grpc_->Shutdown(std::chrono::system_clock::now() + std::chrono::milliseconds(kCloseMs));
       grpc_->Wait();

@@ -72,7 +72,7 @@ TEST(Http2PumpTest, StoppingSendsSleepersAwayButCutsNoStream) {
   ASSERT_TRUE(sleeper.ReadUntil(acknowledged).ends_with(acknowledged));
   grpc::GenericStub stub(PlainChannel(harness.port()));
   std::thread streaming([&] { EXPECT_EQ(Count(stub, 50'000), 50'000); });
-  while (harness.listener().Stats().http2_connections < 2) std::this_thread::yield();
+  while (harness.listener().AwaitIdle(0)) std::this_thread::yield();
   harness.listener().StopAccepting();
   // No stream was served, and there was no error.
   const std::string goaway = Http2Frame(7, 0, 0, std::string(8, '\0'));

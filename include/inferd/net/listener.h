@@ -80,8 +80,11 @@ class Listener {
   virtual int port() const = 0;  // 0 for a Unix socket
   // New connections are refused by the kernel from here on; open ones live on, but
   // HTTP/1.1 connections close after the answer under way, and HTTP/2 connections
-  // without streams get GOAWAY and are closed after a quarter of a second.
+  // get GOAWAY and close once they have no stream.
   virtual void StopAccepting() = 0;
+  // Waits until no answer is under way; false when `timeout_ms` passed. Not on a
+  // network thread.
+  virtual bool AwaitIdle(int64_t timeout_ms) = 0;
   // Waits until the answers under way are out or `timeout_ms` passed, then closes
   // everything, HTTP/2 included. True when nothing was cut off. Not on a network
   // thread.
