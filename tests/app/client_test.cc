@@ -19,5 +19,22 @@ TEST(Describe, NamesTheCode) {
             "NOT_FOUND: no such model[2J");
 }
 
+TEST(Describe, AdvisesWhereTheConnectionFailed) {
+  const auto text = [](const std::string& message) {
+    return Describe(grpc::Status(grpc::StatusCode::UNAVAILABLE, message));
+  };
+  const std::string failed = "failed to connect to all addresses; last error: ";
+  EXPECT_NE(text(failed + "recvmsg:Connection reset by peer").find("add --tls"), std::string::npos);
+  EXPECT_NE(text(failed + "SSL routines::wrong version number").find("leave out --tls"),
+            std::string::npos);
+  EXPECT_NE(text(failed + "SSL routines::certificate verify failed").find("--tls-ca"),
+            std::string::npos);
+  EXPECT_NE(text(failed + "Peer name x is not in peer certificate").find("--tls-name"),
+            std::string::npos);
+  EXPECT_EQ(text(failed + "Connection refused"), "UNAVAILABLE: " + failed + "Connection refused");
+  // An answer that broke off says nothing about TLS.
+  EXPECT_EQ(text("Socket closed"), "UNAVAILABLE: Socket closed");
+}
+
 }  // namespace
 }  // namespace inferd::app
