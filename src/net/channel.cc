@@ -14,7 +14,7 @@
 namespace inferd::net {
 namespace {
 
-constexpr int kMaxSubject = 1024;
+constexpr int kMaxSubject = 16 << 10;
 
 int Clamped(size_t size) { return static_cast<int>(std::min<size_t>(size, INT_MAX)); }
 
@@ -84,6 +84,8 @@ std::string Channel::Subject() const {
   const std::unique_ptr<BIO, decltype(&BIO_free)> text(BIO_new(BIO_s_mem()), &BIO_free);
   if (!certificate || !text) return {};
   X509_NAME_print_ex(text.get(), X509_get_subject_name(certificate.get()), 0, XN_FLAG_RFC2253);
+  // The beginning of a name could be that of another's.
+  if (BIO_pending(text.get()) > kMaxSubject) return {};
   std::string name(kMaxSubject, '\0');
   name.resize(static_cast<size_t>(std::max(0, BIO_read(text.get(), name.data(), kMaxSubject))));
   return name;

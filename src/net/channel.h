@@ -39,7 +39,8 @@ class Channel {
   // False when out of memory. Then Handshake until it is not kAgain.
   bool StartTls(ssl_ctx_st* context);
   Io Handshake();
-  // RFC 2253 name of the client's verified certificate, at most 1 KiB; or empty.
+  // RFC 2253 name of the client's verified certificate; empty when there is none, or
+  // when it is longer than 16 KiB.
   std::string Subject() const;
 
   Result Read(std::span<uint8_t> into);

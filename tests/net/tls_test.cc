@@ -32,9 +32,10 @@ struct Identity {
   Cert cert;
 };
 
-// A certificate for `name`, signed by `issuer` or by itself.
+// A certificate for `name`, signed by `issuer` or by itself. `units` make its subject
+// longer; RFC 2253 writes them first.
 Identity MakeIdentity(const std::string& name, const Identity* issuer = nullptr,
-                      int64_t lifetime_s = 3600) {
+                      int64_t lifetime_s = 3600, int units = 0) {
   static int serial = 0;
   Identity made;
   made.key = Key(EVP_EC_gen("P-256"), &EVP_PKEY_free);
@@ -47,6 +48,11 @@ Identity MakeIdentity(const std::string& name, const Identity* issuer = nullptr,
   X509_set_pubkey(cert, made.key.get());
   X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_ASC,
                              reinterpret_cast<const unsigned char*>(name.c_str()), -1, -1, 0);
+  const std::string unit(64, 'u');
+  for (int i = 0; i < units; ++i) {
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "OU", MBSTRING_ASC,
+                               reinterpret_cast<const unsigned char*>(unit.c_str()), -1, -1, 0);
+  }
   X509_set_issuer_name(cert, X509_get_subject_name(issuer == nullptr ? cert : issuer->cert.get()));
   if (issuer == nullptr) {
     X509_EXTENSION* ca = X509V3_EXT_conf_nid(nullptr, nullptr, NID_basic_constraints,
@@ -211,6 +217,25 @@ TEST_F(TlsTest, ClientsShowACertificateOfTheGivenAuthority) {
   EXPECT_EQ(TlsClient(harness.port(), {.alpn = {}, .identity = &stranger}).Ask(kEcho), "");
   EXPECT_EQ(TlsClient(harness.port(), {.alpn = {}, .identity = &expired}).Ask(kEcho), "");
   EXPECT_EQ(harness.listener().Stats().http1_requests, 1);
+}
+
+// A subject says who it is in full or not at all: half of one could be another's.
+TEST_F(TlsTest, LongSubjectsAreNotMistakenForEachOther) {
+  const Identity authority = MakeIdentity("authority");
+  const Identity alice = MakeIdentity("alice", &authority, 3600, /*units=*/30);
+  const Identity endless = MakeIdentity("endless", &authority, 3600, /*units=*/300);
+  TlsFiles files = Write(MakeIdentity("server"));
+  files.client_ca = directory_ / "ca.pem";
+  WriteCert(files.client_ca, authority.cert.get());
+  auto context = TlsServerContext::Load(files);
+  ASSERT_TRUE(context.ok()) << context.status().ToString();
+  Http1Harness harness(Http1Harness::LoopbackOptions(), *context);
+  TlsClient long_one(harness.port(), {.alpn = {}, .identity = &alice});
+  EXPECT_NE(long_one.Ask(kEcho).find(",CN=alice\r\n"), std::string::npos);
+  TlsClient longer(harness.port(), {.alpn = {}, .identity = &endless});
+  const std::string answer = longer.Ask(kEcho);
+  EXPECT_NE(answer.find("GET /echo"), std::string::npos);
+  EXPECT_EQ(answer.find("OU="), std::string::npos);
 }
 
 TEST_F(TlsTest, ReloadIsForNewConnectionsAndAllOrNothing) {
