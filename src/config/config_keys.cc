@@ -63,8 +63,8 @@ constexpr std::array kKeys{
               256 * kMiB, "", "Largest request message."},
     ConfigKey{"server.max_pending_body", "", kSize, FIELD(server.max_pending_body_bytes), 1024,
               kTiB, "",
-              "HTTP/1.1 bodies being received, of all connections together; past it requests are "
-              "refused with 503."},
+              "HTTP/1.1 bodies being received past the first 64 KiB of each, of all connections "
+              "together; past it requests are refused with 503."},
     ConfigKey{"server.max_concurrent_streams", "", kInteger, FIELD(server.max_concurrent_streams),
               1, 65535, "", "Open calls per connection."},
     ConfigKey{"server.max_stream_buffer", "", kSize, FIELD(server.max_stream_buffer_bytes), 1024,

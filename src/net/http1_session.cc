@@ -12,6 +12,9 @@ namespace {
 
 // A body that brings less than this within body_timeout_ms makes no progress.
 constexpr int64_t kBodyProgressBytes = 16 << 10;
+// Of each body, what max_pending_body_bytes does not count: clients that hold large
+// bodies back keep nobody from small ones. The number of connections bounds it.
+constexpr int64_t kFreeBodyBytes = 64 << 10;
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
 Http1Limits LimitsOf(const ListenerOptions& options) {
@@ -96,7 +99,7 @@ void Http1Session::Parse(std::string_view bytes) {
     if (phase_ == Phase::kIdle) EnterPhase(Phase::kReading);
     const Http1Parser::State before = parser_.state();
     bytes.remove_prefix(parser_.Feed(bytes));
-    const int64_t grown = body_bytes() - charged_bytes_;
+    const int64_t grown = std::max<int64_t>(0, body_bytes() - kFreeBodyBytes) - charged_bytes_;
     charged_bytes_ += grown;
     if (core_->body_bytes.fetch_add(grown) + grown > core_->options.max_pending_body_bytes) {
       return Refuse(503);

@@ -304,7 +304,7 @@ TEST(Http1SessionTest, IdleConnectionsAreClosedWithoutAWord) {
 
 TEST(Http1SessionTest, BodiesOfAllConnectionsTogetherAreBounded) {
   ListenerOptions options = Http1Harness::LoopbackOptions();
-  options.max_pending_body_bytes = 100'000;
+  options.max_pending_body_bytes = 6'000;  // past the first 64 KiB of each
   Http1Harness harness(options);
   const std::string head = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n\r\n";
   RawClient first(harness.port());
@@ -313,6 +313,11 @@ TEST(Http1SessionTest, BodiesOfAllConnectionsTogetherAreBounded) {
   std::this_thread::sleep_for(std::chrono::milliseconds(50));
   ASSERT_TRUE(second.Send(head + std::string(69'999, 'a')));
   EXPECT_TRUE(Has(second.ReadAnswer(), "HTTP/1.1 503 "));
+  // Whoever holds large bodies back keeps nobody from small ones.
+  RawClient small(harness.port());
+  ASSERT_TRUE(small.Send("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n" +
+                         std::string(60'000, 'b')));
+  EXPECT_TRUE(Has(small.ReadAnswer(), "200 OK"));
   ASSERT_TRUE(first.Send("a"));
   EXPECT_TRUE(Has(first.ReadAnswer(), "200 OK"));
   RawClient third(harness.port());  // what was taken is given back
