@@ -74,6 +74,8 @@ class ServerImpl final : public Server {
     front_.Attach(std::move(model), engine);
     std::lock_guard lock(mutex_);
     engine_ = &engine;
+    // An operator, or the end of the process, may have been quicker.
+    if (front_.state() != ServerState::kLoading) return;
     front_.SetState(ServerState::kReady);
     health_.SetServing(true);
   }

@@ -66,6 +66,15 @@ TEST(LifecycleTest, LoadingReadyDraining) {
   EXPECT_TRUE(StreamChat(h, Ask("hi")).status.ok());
 }
 
+TEST(LifecycleTest, DrainingOutlastsLoading) {
+  Harness h(TestOptions(), /*attach=*/false);
+  h.server->StartDraining();
+  h.Attach();
+  EXPECT_EQ(h.server->state(), ServerState::kDraining);
+  EXPECT_EQ(HealthOf(h, ""), HealthCheckResponse::NOT_SERVING);
+  EXPECT_EQ(HttpStatus(h, "/readyz"), 503);
+}
+
 TEST(LifecycleTest, FailedLoading) {
   Harness h(TestOptions(), /*attach=*/false);
   h.server->Fail();
