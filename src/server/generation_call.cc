@@ -18,26 +18,26 @@ GenerationCall::GenerationCall(FrontEnd& front, Arrival arrival,
 void GenerationCall::Reject(const Status& status) { End(status); }
 
 void GenerationCall::Start(std::shared_ptr<const AttachedModel> model, GenerationRequest request) {
-  if (!Accept(std::move(model), request)) return;
+  if (!Accept(std::move(model), request, std::nullopt)) return;
   auto job = [self = shared_from_this(), shared = std::make_shared<GenerationRequest>(
                                              std::move(request))] { self->Prepare(*shared); };
   if (!front_.tokenizers().TryRun(std::move(job))) End(QueueFullError("the tokenizer queue"));
 }
 
 void GenerationCall::StartOnPool(std::shared_ptr<const AttachedModel> model,
-                                 GenerationRequest request) {
-  if (Accept(std::move(model), request)) Prepare(request);
+                                 GenerationRequest request, QuotaShare quota) {
+  if (Accept(std::move(model), request, std::move(quota))) Prepare(request);
 }
 
 bool GenerationCall::Accept(std::shared_ptr<const AttachedModel> model,
-                            const GenerationRequest& request) {
+                            const GenerationRequest& request, std::optional<QuotaShare> quota) {
   Status refusal;
   {
     // Under the lock, so that what is taken, accepted and registered is what End undoes.
     std::lock_guard lock(mutex_);
     if (ended_) return false;
     model_ = std::move(model);
-    refusal = TakeQuota();
+    refusal = TakeQuota(std::move(quota));
     if (refusal.ok()) {
       accepted_ = front_.accounting().TryAccept();
       if (!accepted_) refusal = DrainingError();
@@ -56,10 +56,14 @@ bool GenerationCall::Accept(std::shared_ptr<const AttachedModel> model,
   return false;
 }
 
-Status GenerationCall::TakeQuota() {
+Status GenerationCall::TakeQuota(std::optional<QuotaShare> taken) {
   const CallerInfo& caller = arrival_.caller;
   INFERD_RETURN_IF_ERROR(caller.access);
   INFERD_RETURN_IF_ERROR(CheckModelAccess(caller.key, model_->model));
+  if (taken) {
+    quota_.emplace(*std::move(taken));
+    return OkStatus();
+  }
   INFERD_ASSIGN_OR_RETURN(QuotaShare quota,
                           QuotaShare::Take(front_.authorizer().limiter(), caller.key));
   quota_.emplace(std::move(quota));
@@ -172,7 +176,11 @@ void GenerationCall::OnEvent(TokenEvent&& event) {
     status = UnexpectedError();
   }
   if (status.ok()) return;
-  Flush();  // what came before the failure is valid
+  try {
+    Flush();  // what came before the failure is valid
+  } catch (...) {
+    status = UnexpectedError();
+  }
   End(status);
 }
 
@@ -325,7 +333,9 @@ void GenerationCall::Report(const Status& status, const CallRecord& record, bool
   access.e2e_us = ended.e2e_us;
   access.finish_reason = ended.finish_reason;
   front_.LogAccess(access);
-  if (SpanExporter* const tracer = front_.tracer(); tracer && arrival_.caller.trace.sampled) {
+  // Not of those who may not come in: they could fill the queue of the others.
+  SpanExporter* const tracer = arrival_.caller.access.ok() ? front_.tracer() : nullptr;
+  if (tracer != nullptr && arrival_.caller.trace.sampled) {
     tracer->Export(RequestSpan(arrival_.caller, access.model, ended, status,
                                record.request_attributes, front_.clock().UnixUs(),
                                front_.entropy()));

@@ -37,8 +37,10 @@ class GenerationCall final : public EventTarget,
   // that never was accepted.
   void Reject(const Status& status);
   void Start(std::shared_ptr<const AttachedModel> model, GenerationRequest request);
-  // The same on a thread of the tokenizer pool, which goes on with it at once.
-  void StartOnPool(std::shared_ptr<const AttachedModel> model, GenerationRequest request);
+  // The same on a thread of the tokenizer pool, which goes on with it at once. `quota`:
+  // the caller's, taken before the request waited for that thread.
+  void StartOnPool(std::shared_ptr<const AttachedModel> model, GenerationRequest request,
+                   QuotaShare quota);
 
   // The client is gone, or its deadline passed. The engine hears of it at once.
   void Cancel();
@@ -52,10 +54,12 @@ class GenerationCall final : public EventTarget,
  private:
   // False when it has ended: cancelled already, not allowed, or the server is
   // shutting down.
-  bool Accept(std::shared_ptr<const AttachedModel> model, const GenerationRequest& request);
+  bool Accept(std::shared_ptr<const AttachedModel> model, const GenerationRequest& request,
+              std::optional<QuotaShare> quota);
   // What the caller may not do, or not now. Before anything waits or is computed, and
   // whoever made the call: nothing goes on without this. mutex_ held.
-  Status TakeQuota();
+  // `taken`: the share of the limits, if it is there already.
+  Status TakeQuota(std::optional<QuotaShare> taken);
   CacheScopeKey CacheScope() const;
   void Prepare(GenerationRequest& request);
   Status PrepareAndSubmit(GenerationRequest& request);

@@ -1,6 +1,7 @@
 #include "server/http_generation.h"
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -50,10 +51,16 @@ class Starting {
     INFERD_RETURN_IF_ERROR(CheckMediaType(request_));
     INFERD_ASSIGN_OR_RETURN(arrival_.deadline_us,
                             DeadlineUs(request_, arrival_.arrival_us, front_.options().limits));
+    INFERD_RETURN_IF_ERROR(front_.ModelFor(arrival_.caller).status());
+    // Before the body waits for a thread: who is at a limit holds up nobody.
+    INFERD_ASSIGN_OR_RETURN(QuotaShare quota,
+                            QuotaShare::Take(front_.authorizer().limiter(), arrival_.caller.key));
+    quota_.emplace(std::move(quota));
     return OkStatus();
   }
 
   void Reject(const Status& status) {
+    quota_.reset();  // the client's next request must find the place free
     auto client = std::make_shared<HttpAnswer<typename Kind::Answer>>(
         front_, exchange_, arrival_.caller, AnswerContext{}, /*num_choices=*/0);
     std::make_shared<GenerationCall>(front_, arrival_, client)->Reject(status);
@@ -94,7 +101,8 @@ class Starting {
     auto call = std::make_shared<GenerationCall>(front_, arrival_, client);
     client->Launch(call);
     relay_->SetTarget(client);
-    call->StartOnPool(admitted.answer.model, std::move(*admitted.request));
+    call->StartOnPool(admitted.answer.model, std::move(*admitted.request), *std::move(quota_));
+    quota_.reset();
   }
 
   FrontEnd& front_;
@@ -102,6 +110,7 @@ class Starting {
   const std::shared_ptr<DisconnectRelay> relay_ = std::make_shared<DisconnectRelay>();
   HttpRequest request_;
   GenerationCall::Arrival arrival_;
+  std::optional<QuotaShare> quota_;  // from CheckHead until the call has it
 };
 
 template <typename Kind>

@@ -19,6 +19,7 @@ class RecordingStream final : public ClientStream {
   Status Deliver(std::vector<ChoiceDelta>&& deltas, const CallUsage&) override {
     std::lock_guard lock(mutex);
     if (ends > 0) return OkStatus();
+    if (out_of_memory) throw std::bad_alloc();
     for (const ChoiceDelta& delta : deltas) text += delta.text;
     ended.notify_all();
     return answer;
@@ -43,6 +44,7 @@ class RecordingStream final : public ClientStream {
   std::condition_variable ended;
   std::string text;
   Status answer;
+  bool out_of_memory = false;
   Status status;
   CallSummary summary;
   int ends = 0;
@@ -69,10 +71,11 @@ class GenerationCallTest : public testing::Test {
     std::shared_ptr<GenerationCall> call;
     std::shared_ptr<RecordingStream> stream;
   };
-  Started Start(Status answer = OkStatus()) {
+  Started Start(Status answer = OkStatus(), bool out_of_memory = false) {
     Started started;
     started.stream = std::make_shared<RecordingStream>();
     started.stream->answer = std::move(answer);
+    started.stream->out_of_memory = out_of_memory;
     GenerationCall::Arrival arrival;
     arrival.caller.method = RpcMethod::kStreamCompletion;
     arrival.caller.access = access_;
@@ -118,6 +121,16 @@ TEST_F(GenerationCallTest, AClientThatRefusesEndsIt) {
   ASSERT_TRUE(s.stream->WaitForEnd());
   EXPECT_EQ(s.stream->status.code(), StatusCode::kResourceExhausted);
   EXPECT_TRUE(engine_.WaitForCancel(engine_.WaitForRequest()->id));
+}
+
+TEST_F(GenerationCallTest, NoMemoryForADeltaEndsItsRequestAlone) {
+  for (const FinishReason reason : {FinishReason::kLength, FinishReason::kCorrupted}) {
+    engine_.Play([=](const RequestSpec& spec) { return TextEvents(spec.id, "text", reason); });
+    const Started s = Start(OkStatus(), /*out_of_memory=*/true);
+    ASSERT_TRUE(s.stream->WaitForEnd());
+    EXPECT_EQ(s.stream->ends, 1);
+    EXPECT_EQ(s.stream->status.code(), StatusCode::kInternal);
+  }
 }
 
 TEST_F(GenerationCallTest, ClosedDoorRefuses) {

@@ -372,6 +372,51 @@ TEST_F(HttpApiTest, FullPoolRefuses) {
   EXPECT_EQ(exchange->response().status, 429);
 }
 
+// A tenant at its limit costs nobody anything: its bodies wait nowhere and are not read.
+TEST_F(HttpApiTest, LimitsComeBeforeTheBodyIsRead) {
+  ServerOptions options = HttpOptions();
+  options.tokenizer_threads = 1;
+  // sha256 of "one"
+  auto ring = KeyRing::Parse(
+      "keys:\n  - id: first\n    max_concurrent: 1\n"
+      "    sha256: 7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed\n",
+      "test");
+  ASSERT_TRUE(ring.ok());
+  options.api_keys = *ring;
+  FrontEnd front(options, clock_, entropy_, nullptr);
+  FakeEngine engine(front.router());
+  front.Attach(HttpModel(), engine);
+  front.SetState(ServerState::kReady);
+  HttpApi api(front);
+  const auto ask = [&](const std::string& body) {
+    HttpRequest request;
+    request.method = "POST";
+    request.path = "/v1/chat/completions";
+    request.headers = {{"content-type", "application/json"}, {"authorization", "Bearer one"}};
+    request.body = body;
+    auto exchange = std::make_shared<FakeExchange>();
+    api.MainHandler()(std::move(request), exchange);
+    return exchange;
+  };
+  std::mutex gate;
+  gate.lock();
+  ASSERT_TRUE(front.tokenizers().TryRun([&] { std::lock_guard wait(gate); }));
+  const auto waiting = ask("{");
+  const auto refused = ask(kHello);
+  EXPECT_EQ(waiting->ends(), 0);
+  EXPECT_EQ(refused->ends(), 1);  // at once
+  gate.unlock();
+  EXPECT_EQ(Refusal(refused, 429), "rate_limited");
+  // A bad body gives its place back before the client hears of it.
+  Refusal(waiting, 400);
+  engine.Play(
+      [](const RequestSpec& spec) { return TextEvents(spec.id, "yes", FinishReason::kLength); });
+  const auto answered = ask(kHello);
+  ASSERT_TRUE(answered->WaitForEnd());
+  EXPECT_EQ(answered->response().status, 200);
+  front.authorizer().limiter().CheckIntegrity();
+}
+
 TEST_F(HttpApiTest, ModelsAndTokens) {
   EXPECT_EQ(json::parse(Send("GET", "/v1/models")->response().body)["data"][0]["id"], "m");
   EXPECT_EQ(json::parse(Send("GET", "/v1/models/m")->response().body)["object"], "model");

@@ -78,6 +78,22 @@ TEST_F(TraceTest, OneSpanPerSampledRequest) {
   }
 }
 
+// Or whoever reaches the port could fill the collector, and crowd out the others.
+TEST_F(TraceTest, NoSpansOfWhoMayNotCome) {
+  ServerOptions options = TestOptions();
+  options.trace_endpoint = collector_.address();
+  auto ring = KeyRing::Parse(
+      "keys:\n  - id: first\n"
+      "    sha256: 7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed\n",
+      "test");
+  ASSERT_TRUE(ring.ok());
+  options.api_keys = *ring;
+  harness_ = std::make_unique<Harness>(options);
+  EXPECT_EQ(AskWith(kSampled).error_code(), grpc::StatusCode::UNAUTHENTICATED);
+  harness_->server->Shutdown(0);
+  EXPECT_EQ(collector_.Spans().size(), 0U);
+}
+
 TEST_F(TraceTest, ACollectorThatHangsDelaysNobody) {
   collector_.Hold(true);
   const auto start = std::chrono::steady_clock::now();
