@@ -59,9 +59,9 @@ StatusOr<std::unique_ptr<LocalExecutor>> StartLocalExecutor(
       .vocab_size = info.config.vocab_size,
   };
   const StepLimits step{limits.max_batched_tokens, limits.max_running, limits.max_model_len};
-  INFERD_ASSIGN_OR_RETURN(std::unique_ptr<Model> model,
-                          LoadModel(info.config, std::move(inspected.checkpoint), step, ops,
-                                    options.packed_cache));
+  INFERD_ASSIGN_OR_RETURN(
+      std::unique_ptr<Model> model,
+      LoadModel(info.config, std::move(inspected.checkpoint), step, ops, options.packed_cache));
   INFERD_ASSIGN_OR_RETURN(
       std::unique_ptr<runtime::ModelRunner> runner,
       runtime::ModelRunner::Create(std::move(model), limits, request.kv_dtype, ops));

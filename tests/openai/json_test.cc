@@ -27,7 +27,8 @@ TEST(CheckJsonTest, GoodBodies) {
                                  R"( {"a": [1, -2.5e3, true, null, "x\n\u00e9\ud83d\ude00"]} )"
                                  "\n",
                                  R"({"a": {"b": 1}, "c": {"b": 1}})", R"({"a": 1e-999})"}) {
-    EXPECT_TRUE(CheckJson(body, kJsonLimits).ok()) << body << CheckJson(body, kJsonLimits).ToString();
+    EXPECT_TRUE(CheckJson(body, kJsonLimits).ok())
+        << body << CheckJson(body, kJsonLimits).ToString();
   }
 }
 

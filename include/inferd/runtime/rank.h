@@ -19,7 +19,7 @@ namespace inferd {
 
 struct RankOptions {
   std::filesystem::path model_dir;
-  MemoryRequest memory;   // context, batch, block and cache sizes
+  MemoryRequest memory;  // context, batch, block and cache sizes
   PackedCacheOptions packed_cache;
   int max_in_flight = 2;  // plans submitted and not yet awaited
   // Runs one token before the executor is handed out, and refuses a model whose
