@@ -51,8 +51,10 @@ def run_job(client, job, barrier):
 @pytest.mark.parametrize("flags, preempts", [
     ((), False),
     # So few blocks and slots that requests queue and are preempted.
+    # Without the bound on steps that decode: on a slow machine it lets prompts in so late
+    # that those before them are done.
     (("--kv-cache-size=3360KiB", "--max-running=12", "--max-batched-tokens=64", "--max-model-len=448",
-      "--engine.max_preemptions=1000"), True),
+      "--engine.max_preemptions=1000", "--engine.mixed_step_time=0s"), True),
     (("--depth=1", "--prefix-caching=false", "--max-batched-tokens=96"), False),
 ], ids=["default", "crowded", "depth-1-no-cache"])
 def test_64_streams(flags, preempts):
