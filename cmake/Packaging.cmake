@@ -28,7 +28,8 @@ endif()
 install(FILES ${CMAKE_BINARY_DIR}/package/inferd.1.gz DESTINATION share/man/man1)
 install(FILES ${CMAKE_BINARY_DIR}/package/changelog.gz
         ${CMAKE_BINARY_DIR}/package/changelog.Debian.gz deploy/debian/copyright
-        docs/api.md docs/configuration.md docs/operations.md docs/models.md docs/quantization.md
+        docs/api.md docs/configuration.md docs/deployment.md docs/models.md docs/operations.md
+        docs/quantization.md docs/security.md
         DESTINATION share/doc/inferd)
 install(DIRECTORY proto/inferd DESTINATION share/inferd/proto FILES_MATCHING PATTERN "*.proto")
 install(FILES deploy/systemd/inferd.service DESTINATION /lib/systemd/system)
