@@ -106,6 +106,11 @@ Status SlowConsumerError() {
   return Make(StatusCode::kResourceExhausted, "the client reads slower than tokens are made",
               "SLOW_CONSUMER");
 }
+bool DropsPendingOutput(const Status& status) {
+  const bool slow = status.detail() != nullptr && status.detail()->reason == "SLOW_CONSUMER";
+  return slow || status.code() == StatusCode::kCancelled;
+}
+
 Status DeadlineError(std::string_view when) {
   return Make(StatusCode::kDeadlineExceeded, "the deadline passed " + std::string(when),
               "DEADLINE");

@@ -37,6 +37,9 @@ Status LoadFailedError();
 Status QueueFullError(std::string_view what);
 Status QueueTimeoutError();
 Status SlowConsumerError();
+// Whether a call that ended so has nothing more to send: its client is gone, or did not
+// take what there was. After any other end what was made before it is valid.
+bool DropsPendingOutput(const Status& status);
 Status DeadlineError(std::string_view when);
 Status ClientCancelledError();
 Status AbortedByAdminError();

@@ -69,10 +69,7 @@ class HttpStream final : public ClientStream, public HttpExchangeEvents {
       usage_ = summary.usage;
       summary_ = summary;
       call = std::move(call_);
-      // What was made before a failure is valid; what a client did not take is not
-      // forced upon it.
-      const bool slow = status.detail() != nullptr && status.detail()->reason == "SLOW_CONSUMER";
-      if (slow || status.code() == StatusCode::kCancelled) pending_.Clear();
+      if (DropsPendingOutput(status)) pending_.Clear();
     }
     Pump();
   }

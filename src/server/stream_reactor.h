@@ -67,10 +67,7 @@ class StreamReactor final : public grpc::ServerWriteReactor<Chunk>,
     status_ = status;
     summary_ = summary;
     usage_ = summary.usage;
-    // What was made before a failure is valid; what a client did not take is not
-    // forced upon it.
-    const bool slow = status.detail() != nullptr && status.detail()->reason == "SLOW_CONSUMER";
-    if (slow || status.code() == StatusCode::kCancelled) pending_.Clear();
+    if (DropsPendingOutput(status)) pending_.Clear();
     Pump();
   }
 
