@@ -5,8 +5,11 @@
 
 namespace inferd::runtime {
 
-ModelRunner::ModelRunner(std::unique_ptr<Model> model, const RankLimits& limits, Ops& ops)
-    : limits_(limits),
+ModelRunner::ModelRunner(std::unique_ptr<Model> model, RankInfo info, const RankLinks& links,
+                         const RankLimits& limits, Ops& ops)
+    : info_(std::move(info)),
+      links_(links),
+      limits_(limits),
       ops_(ops),
       model_(std::move(model)),
       sequences_(std::make_unique<SeqTable>(limits)),
@@ -14,9 +17,11 @@ ModelRunner::ModelRunner(std::unique_ptr<Model> model, const RankLimits& limits,
       drawn_(static_cast<size_t>(limits.max_running)) {}
 
 StatusOr<std::unique_ptr<ModelRunner>> ModelRunner::Create(std::unique_ptr<Model> model,
+                                                           RankInfo info, const RankLinks& links,
                                                            const RankLimits& limits, DType kv_dtype,
                                                            Ops& ops) {
-  std::unique_ptr<ModelRunner> runner(new ModelRunner(std::move(model), limits, ops));
+  std::unique_ptr<ModelRunner> runner(
+      new ModelRunner(std::move(model), std::move(info), links, limits, ops));
   const ModelConfig& config = runner->model_->config();
   const StepLimits step{limits.max_batched_tokens, limits.max_running, limits.max_model_len};
   INFERD_ASSIGN_OR_RETURN(runner->workspace_, Workspace::Create(config, step, ops.allocator()));
@@ -40,6 +45,9 @@ StepResult ModelRunner::Run(const BatchPlan& plan) {
     result.outputs.clear();
     result.top.clear();
     result.error = std::move(status);
+    for (Communicator* link : {links_.tp, links_.row, links_.column, links_.world}) {
+      if (link != nullptr) link->Abort();
+    }
   }
   return result;
 }

@@ -7,35 +7,34 @@
 #include "inferd/ops/ops.h"
 #include "inferd/plan/batch_plan.h"
 #include "inferd/plan/step_result.h"
+#include "inferd/runtime/rank.h"
 #include "runtime/kv_store.h"
 #include "runtime/seq_table.h"
 #include "runtime/step_builder.h"
 
 namespace inferd::runtime {
 
-// One rank: takes plans, runs the model, samples, answers. One thread.
-class ModelRunner {
+// A rank: takes plans, runs its part of the model, samples, answers.
+class ModelRunner final : public Rank {
  public:
-  // `ops` outlives the runner.
-  static StatusOr<std::unique_ptr<ModelRunner>> Create(std::unique_ptr<Model> model,
+  // `ops` and the links outlive the runner.
+  static StatusOr<std::unique_ptr<ModelRunner>> Create(std::unique_ptr<Model> model, RankInfo info,
+                                                       const RankLinks& links,
                                                        const RankLimits& limits, DType kv_dtype,
                                                        Ops& ops);
 
-  // Runs one plan to its end. A result with an error is the last one: the
-  // rank's state is unknown.
-  StepResult Run(const BatchPlan& plan);
-
-  // One token through the model, to touch every weight once and see that the
-  // logits are finite. Leaves no sequence behind.
-  Status WarmUp();
-
-  const SeqTable& sequences() const { return *sequences_; }
+  StepResult Run(const BatchPlan& plan) override;
+  Status WarmUp() override;
+  const RankInfo& info() const override { return info_; }
 
  private:
-  ModelRunner(std::unique_ptr<Model> model, const RankLimits& limits, Ops& ops);
+  ModelRunner(std::unique_ptr<Model> model, RankInfo info, const RankLinks& links,
+              const RankLimits& limits, Ops& ops);
   Status RunStep(const BatchPlan& plan, StepResult* result);
   Status TakeSamples(StepResult* result);
 
+  const RankInfo info_;
+  const RankLinks links_;
   const RankLimits limits_;
   Ops& ops_;
   std::unique_ptr<Model> model_;

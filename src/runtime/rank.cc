@@ -1,9 +1,9 @@
 #include "inferd/runtime/rank.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "runtime/model_runner.h"
-#include "runtime/rank_executor.h"
 #include "spdlog/spdlog.h"
 
 namespace inferd {
@@ -14,11 +14,15 @@ struct Inspected {
   Checkpoint checkpoint;
 };
 
-StatusOr<Inspected> Inspect(const RankOptions& options, const Ops& ops, spdlog::logger* logger) {
+StatusOr<Inspected> Inspect(const RankOptions& options, const RankPlace& place, const Ops& ops,
+                            spdlog::logger* logger) {
   RankInfo info;
+  info.place = place;
   if (options.max_in_flight < 1 || options.max_in_flight > 64) {
     return FailedPreconditionError("max_in_flight: must be in [1, 64]");
   }
+  INFERD_RETURN_IF_ERROR(CheckShape(place.shape));
+  if (place.shape.ranks() > 1) return UnimplementedError("groups of several ranks");
   INFERD_ASSIGN_OR_RETURN(info.config, LoadModelConfig(options.model_dir));
   INFERD_ASSIGN_OR_RETURN(info.generation,
                           LoadGenerationDefaults(options.model_dir, info.config.vocab_size));
@@ -39,15 +43,27 @@ int64_t MiB(int64_t bytes) { return bytes >> 20; }
 
 StatusOr<RankInfo> InspectModel(const RankOptions& options, const Ops& ops,
                                 const std::shared_ptr<spdlog::logger>& logger) {
-  INFERD_ASSIGN_OR_RETURN(Inspected inspected, Inspect(options, ops, logger.get()));
-  return std::move(inspected.info);
+  INFERD_ASSIGN_OR_RETURN(std::vector<RankInfo> ranks, PlanGroup(options, {}, ops, logger));
+  return std::move(ranks.front());
 }
 
-StatusOr<std::unique_ptr<LocalExecutor>> StartLocalExecutor(
-    const RankOptions& options, Ops& ops, const Clock& clock,
-    std::shared_ptr<spdlog::logger> logger) {
+StatusOr<std::vector<RankInfo>> PlanGroup(const RankOptions& options, const ParallelShape& shape,
+                                          const Ops& ops,
+                                          const std::shared_ptr<spdlog::logger>& logger) {
+  std::vector<RankInfo> ranks;
+  for (int r = 0; r < shape.ranks(); ++r) {
+    INFERD_ASSIGN_OR_RETURN(Inspected inspected,
+                            Inspect(options, PlaceOf(shape, r), ops, logger.get()));
+    ranks.push_back(std::move(inspected.info));
+  }
+  return ranks;
+}
+
+StatusOr<std::unique_ptr<Rank>> LoadRank(const RankOptions& options, const RankPlace& place,
+                                         const RankLinks& links, Ops& ops, const Clock& clock,
+                                         const std::shared_ptr<spdlog::logger>& logger) {
   const int64_t start_us = clock.NowUs();
-  INFERD_ASSIGN_OR_RETURN(Inspected inspected, Inspect(options, ops, logger.get()));
+  INFERD_ASSIGN_OR_RETURN(Inspected inspected, Inspect(options, place, ops, logger.get()));
   RankInfo& info = inspected.info;
   const MemoryRequest& request = options.memory;
   const runtime::RankLimits limits{
@@ -62,21 +78,19 @@ StatusOr<std::unique_ptr<LocalExecutor>> StartLocalExecutor(
   INFERD_ASSIGN_OR_RETURN(
       std::unique_ptr<Model> model,
       LoadModel(info.config, std::move(inspected.checkpoint), step, ops, options.packed_cache));
-  INFERD_ASSIGN_OR_RETURN(
-      std::unique_ptr<runtime::ModelRunner> runner,
-      runtime::ModelRunner::Create(std::move(model), limits, request.kv_dtype, ops));
-  if (options.warm_up) INFERD_RETURN_IF_ERROR(runner->WarmUp());
   info.load_us = clock.NowUs() - start_us;
   if (logger != nullptr) {
     logger->info(
         "model: {} on {}, {} layers, context {}, weights {} MiB, KV cache {} blocks of {} tokens "
-        "({} MiB, {}), ready in {} ms",
+        "({} MiB, {}), loaded in {} ms",
         info.config.architecture, ops.name(), info.config.num_layers, info.memory.max_model_len,
         MiB(info.memory.weight_bytes), info.memory.num_blocks, request.block_size,
         MiB(info.memory.kv_bytes), DTypeName(request.kv_dtype), info.load_us / 1000);
   }
-  return std::unique_ptr<LocalExecutor>(std::make_unique<runtime::RankExecutor>(
-      std::move(runner), std::move(info), options.max_in_flight, std::move(logger)));
+  INFERD_ASSIGN_OR_RETURN(std::unique_ptr<runtime::ModelRunner> runner,
+                          runtime::ModelRunner::Create(std::move(model), std::move(info), links,
+                                                       limits, request.kv_dtype, ops));
+  return std::unique_ptr<Rank>(std::move(runner));
 }
 
 }  // namespace inferd

@@ -38,7 +38,9 @@ struct StepEntry {
   uint8_t sample = 0;
   // The input token was drawn by the previous step and is not known to the host.
   uint8_t input_on_device = 0;
-  int32_t reserved = 0;
+  // The last token of the range, where the host knows it and a rank may not: a token
+  // that was drawn on another rank. -1: every rank knows it, by admission or by drawing.
+  TokenId input_token = -1;
 };
 static_assert(sizeof(StepEntry) == 24 && std::is_trivially_copyable_v<StepEntry>);
 

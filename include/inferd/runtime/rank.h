@@ -1,9 +1,10 @@
-// A model on one device, behind the Executor contract.
+// One rank of a group that runs a model, and groups behind the Executor contract.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "inferd/base/clock.h"
@@ -12,14 +13,20 @@
 #include "inferd/model/memory_plan.h"
 #include "inferd/model/model_config.h"
 #include "inferd/model/packed_cache.h"
+#include "inferd/model/parallel.h"
 #include "inferd/ops/ops.h"
+#include "inferd/plan/batch_plan.h"
+#include "inferd/plan/step_result.h"
 #include "spdlog/logger.h"
 
 namespace inferd {
 
+// The same for all ranks of a group.
 struct RankOptions {
   std::filesystem::path model_dir;
-  MemoryRequest memory;  // context, batch, block and cache sizes
+  // Context, batch, block and cache sizes. With several ranks num_blocks is set, to
+  // what PlanGroup says, so that all have the same.
+  MemoryRequest memory;
   PackedCacheOptions packed_cache;
   int max_in_flight = 2;  // plans submitted and not yet awaited
   // Runs one token before the executor is handed out, and refuses a model whose
@@ -27,30 +34,73 @@ struct RankOptions {
   bool warm_up = true;
 };
 
-// Facts about a model and what it takes to run it.
+// Facts about a model and what it takes to run a rank's part of it.
 struct RankInfo {
+  RankPlace place;
   ModelConfig config;
   GenerationDefaults generation;
   std::vector<TokenId> end_tokens;  // of config.json and generation_config.json
   MemoryPlan memory;                // max_model_len, num_blocks, bytes
-  int64_t load_us = 0;              // from start to ready; 0 when not loaded
+  int64_t load_us = 0;              // from start to loaded; 0 when not loaded
 };
 
-// An executor with one rank on a thread of its own. Destruction finishes the
-// plan in work, drops the others and joins the thread.
-class LocalExecutor : public Executor {
+// One rank: its shard of the weights and its part of the KV cache. One thread, which
+// need not be the one that loaded it.
+//
+// All ranks of a group run the same plans in the same order. Those of a stage draw the
+// same tokens, and those of the last stage answer with them; the others' results have no
+// outputs. A rank that fails breaks its links, so that no other waits for it for long.
+class Rank {
  public:
+  virtual ~Rank() = default;
+
+  // Runs one plan to its end, together with the other ranks. A result with an error is
+  // the last one: the rank's state is unknown.
+  virtual StepResult Run(const BatchPlan& plan) = 0;
+
+  // Runs one token through all ranks, to touch every weight once and see that the logits
+  // are finite. Before the first plan, by all ranks together; leaves no sequence behind.
+  virtual Status WarmUp() = 0;
+
   virtual const RankInfo& info() const = 0;
 };
 
-// Checks the model directory and computes the memory it takes, without loading
-// it: what a dry run prints. `logger` may be null.
+// Checks the model directory and computes the memory that each rank takes, by
+// world_rank, without loading it: what a dry run prints. `memory.available_bytes` and
+// `kv_bytes` are those of all ranks together. `ops` is any rank's. `logger` may be null.
+StatusOr<std::vector<RankInfo>> PlanGroup(const RankOptions& options, const ParallelShape& shape,
+                                          const Ops& ops,
+                                          const std::shared_ptr<spdlog::logger>& logger);
+
+// Loads the rank's shard, on its own: nothing is said to other ranks. `ops` and what
+// `links` points to outlive the rank and are its alone. `logger` may be null.
+StatusOr<std::unique_ptr<Rank>> LoadRank(const RankOptions& options, const RankPlace& place,
+                                         const RankLinks& links, Ops& ops, const Clock& clock,
+                                         const std::shared_ptr<spdlog::logger>& logger);
+
+// An executor whose ranks are threads of this process. Destruction drops the plans that
+// wait, breaks off the one in work unless the rank is alone, and joins the threads.
+class LocalExecutor : public Executor {
+ public:
+  // Of the rank that answers.
+  virtual const RankInfo& info() const = 0;
+  // Of all ranks, by world_rank.
+  virtual std::span<const RankInfo> ranks() const = 0;
+};
+
+// PlanGroup for a rank that is alone.
 StatusOr<RankInfo> InspectModel(const RankOptions& options, const Ops& ops,
                                 const std::shared_ptr<spdlog::logger>& logger);
 
-// Loads the model on the calling thread, then hands `ops` to the rank thread:
-// the caller keeps its backend alive and does not use it again before the
-// executor is gone. `logger` may be null.
+// Loads the ranks of a group, all at a time, and starts a thread for each. `ops` are
+// theirs, by world_rank, and num_blocks is planned here unless it is set: the caller keeps
+// the backends alive and does not use them again before the executor is gone. `logger`
+// may be null.
+StatusOr<std::unique_ptr<LocalExecutor>> StartThreadExecutor(
+    const RankOptions& options, const ParallelShape& shape, std::span<Ops* const> ops,
+    const Clock& clock, std::shared_ptr<spdlog::logger> logger);
+
+// The same for a rank that is alone.
 StatusOr<std::unique_ptr<LocalExecutor>> StartLocalExecutor(const RankOptions& options, Ops& ops,
                                                             const Clock& clock,
                                                             std::shared_ptr<spdlog::logger> logger);

@@ -1,0 +1,59 @@
+// How the ranks of a group share a model.
+#pragma once
+
+#include <string>
+
+#include "inferd/base/status.h"
+#include "inferd/comm/communicator.h"
+
+namespace inferd {
+
+// Pipeline stages of so many ranks each. The ranks of a stage form a grid: a linear
+// layer's outputs are split over its rows, and over its columns the inputs (of the
+// layers that put the parts together again, the other way round). One column is the
+// usual tensor parallelism.
+struct ParallelShape {
+  int tp_rows = 1;
+  int tp_columns = 1;
+  int pp = 1;  // stages
+
+  int tp() const { return tp_rows * tp_columns; }  // ranks of a stage
+  int ranks() const { return tp() * pp; }
+  friend bool operator==(const ParallelShape&, const ParallelShape&) = default;
+};
+
+// Every number at least 1, and at most kMaxRanks ranks.
+Status CheckShape(const ParallelShape& shape);
+// "tp 4, pp 2", with a grid "tp 2x2, pp 2".
+std::string ShapeText(const ParallelShape& shape);
+
+// One rank's place in its group.
+struct RankPlace {
+  ParallelShape shape;
+  int tp_rank = 0;  // row * tp_columns + column
+  int pp_rank = 0;  // the stage
+
+  int row() const { return tp_rank / shape.tp_columns; }
+  int column() const { return tp_rank % shape.tp_columns; }
+  int world_rank() const { return pp_rank * shape.tp() + tp_rank; }
+  bool first_stage() const { return pp_rank == 0; }
+  bool last_stage() const { return pp_rank + 1 == shape.pp; }
+  // Whether this rank's results are those the engine takes.
+  bool answers() const { return last_stage() && tp_rank == 0; }
+};
+
+RankPlace PlaceOf(const ParallelShape& shape, int world_rank);
+
+// What a rank says to the others with. The rank's thread calls them; they outlive it.
+struct RankLinks {
+  // The ranks of this stage, by tp_rank; null when there is one.
+  Communicator* tp = nullptr;
+  // The ranks of this row of the grid, by column, and those of this column, by row;
+  // null where there is one, and without a grid (tp_columns 1).
+  Communicator* row = nullptr;
+  Communicator* column = nullptr;
+  // All ranks, by world_rank; null when there is one stage.
+  Communicator* world = nullptr;
+};
+
+}  // namespace inferd
