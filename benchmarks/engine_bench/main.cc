@@ -58,10 +58,8 @@ ordered_json CaseJson(const char* name, int32_t streams, int32_t context, int32_
 StatusOr<ordered_json> RunCases(const Arguments& arguments) {
   BackendOptions backend_options;
   backend_options.threads = arguments.threads;
-  const std::string name =
-      arguments.backend == "auto" ? std::string(BackendNames().front()) : arguments.backend;
   INFERD_ASSIGN_OR_RETURN(const std::unique_ptr<Backend> backend,
-                          CreateBackend(name, backend_options));
+                          CreateBackend(arguments.backend, backend_options));
   const auto most = [](const std::vector<int32_t>& values) {
     return values.empty() ? 1 : *std::max_element(values.begin(), values.end());
   };

@@ -75,7 +75,7 @@ Status LoadText(const ServerConfig& config, ServedModel* served, spdlog::logger&
 }
 
 // What the weights and the configuration say, into `served`.
-Status Describe(const ServerConfig& config, const RankInfo& info, const Backend& backend,
+Status Describe(const ServerConfig& config, const RankInfo& info, Backend& backend,
                 const Clock& clock, spdlog::logger& logger, ServedModel* served) {
   if (served->tokenizer->vocab_size() > info.config.vocab_size) {
     return FailedPreconditionError(
@@ -88,8 +88,7 @@ Status Describe(const ServerConfig& config, const RankInfo& info, const Backend&
   served->architecture = info.config.architecture;
   served->dtype = DTypeName(info.config.dtype);
   served->quantization = QuantMethodName(info.config.quantization.method);
-  served->backend =
-      config.model.backend == "auto" ? std::string(BackendNames().front()) : config.model.backend;
+  served->backend = backend.ops().name();
   served->device = backend.Description();
   served->created = clock.UnixUs() / 1'000'000;
   served->max_model_len = info.memory.max_model_len;
@@ -129,9 +128,7 @@ StatusOr<std::unique_ptr<Backend>> MakeBackend(const ServerConfig& config,
                                                              : Activations::kF32;
   options.amx = config.cpu.amx;
   options.logger = logger;
-  const std::string_view name =
-      config.model.backend == "auto" ? BackendNames().front() : config.model.backend;
-  return CreateBackend(name, options);
+  return CreateBackend(config.model.backend, options);
 }
 
 StatusOr<LoadedModel> LoadServedModel(const ServerConfig& config, Backend& backend,

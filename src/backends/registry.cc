@@ -1,6 +1,7 @@
 #include <string>
 
 #include "backends/cpu/cpu_backend.h"
+#include "backends/cuda/cuda_library.h"
 #include "backends/ref/ref_backend.h"
 #include "inferd/backends/backend.h"
 
@@ -14,6 +15,7 @@ struct Entry {
 
 // Best first; a device is one line.
 constexpr Entry kEntries[] = {
+    {"cuda", &CreateCudaBackend},
     {"cpu", &CreateCpuBackend},
     {"ref", &CreateRefBackend},
 };
@@ -28,6 +30,8 @@ std::vector<std::string_view> BackendNames() {
 
 StatusOr<std::unique_ptr<Backend>> CreateBackend(std::string_view name,
                                                  const BackendOptions& options) {
+  // Chosen by what is there, before anything is tried: what fails is not replaced.
+  if (name == "auto") name = CudaIsUsable() ? "cuda" : "cpu";
   std::string known;
   for (const Entry& entry : kEntries) {
     if (entry.name == name) return entry.create(options);

@@ -1,13 +1,13 @@
 #include "runtime/kv_store.h"
 
 #include <array>
-#include <cstring>
 
 namespace inferd::runtime {
 
 StatusOr<KvStore> KvStore::Create(const KvLayerSpec& spec, int32_t num_layers, int32_t num_blocks,
                                   Ops& ops) {
   KvStore store;
+  store.ops_ = &ops;
   store.block_bytes_ = static_cast<size_t>(ops.KvBytesPerBlock(spec));
   store.seen_.resize(static_cast<size_t>(num_blocks), false);
   for (int32_t layer = 0; layer < num_layers; ++layer) {
@@ -27,7 +27,7 @@ void KvStore::Touch(std::span<const BlockId> blocks) {
     if (seen_[index]) continue;
     seen_[index] = true;
     for (const Buffer& buffer : buffers_) {
-      std::memset(buffer.data() + index * block_bytes_, 0, block_bytes_);
+      ops_->Fill(buffer.data() + index * block_bytes_, 0, block_bytes_);
     }
   }
 }

@@ -18,12 +18,14 @@ class KvStore {
   static StatusOr<KvStore> Create(const KvLayerSpec& spec, int32_t num_layers, int32_t num_blocks,
                                   Ops& ops);
 
-  // Blocks about to be used; those never seen before are zeroed.
+  // Blocks about to be used; those never seen before are zeroed, in order with the
+  // ops.
   void Touch(std::span<const BlockId> blocks);
   // One view per layer.
   std::span<const KvLayerView> layers() const { return views_; }
 
  private:
+  Ops* ops_ = nullptr;  // outlives the store
   size_t block_bytes_ = 0;
   std::vector<Buffer> buffers_;
   std::vector<KvLayerView> views_;

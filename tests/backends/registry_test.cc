@@ -1,7 +1,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 
+#include "backends/cuda/cuda_library.h"
 #include "inferd/backends/backend.h"
 
 namespace inferd {
@@ -9,15 +12,20 @@ namespace {
 
 TEST(RegistryTest, ListsBestFirst) {
   const auto names = BackendNames();
-  ASSERT_EQ(names.size(), 2u);
-  EXPECT_EQ(names[0], "cpu");
-  EXPECT_EQ(names[1], "ref");
+  ASSERT_EQ(names.size(), 3u);
+  EXPECT_EQ(names[0], "cuda");
+  EXPECT_EQ(names[1], "cpu");
+  EXPECT_EQ(names[2], "ref");
 }
 
 TEST(RegistryTest, EveryNameCreatesABackendOfThatName) {
   for (const std::string_view name : BackendNames()) {
     auto backend = CreateBackend(name, {});
-    ASSERT_TRUE(backend.ok()) << name;
+    if (name == "cuda" && backend.status().code() == StatusCode::kUnavailable) {
+      EXPECT_TRUE(backend.status().message().starts_with("cuda: "));
+      continue;
+    }
+    ASSERT_TRUE(backend.ok()) << backend.status().ToString();
     EXPECT_EQ((*backend)->ops().name(), name);
     EXPECT_GT((*backend)->TotalMemoryBytes(), 0);
     EXPECT_GT((*backend)->AvailableMemoryBytes(), 0);
@@ -25,10 +33,32 @@ TEST(RegistryTest, EveryNameCreatesABackendOfThatName) {
   }
 }
 
+TEST(RegistryTest, AutoIsOneThatRunsHere) {
+  auto backend = CreateBackend("auto", {});
+  ASSERT_TRUE(backend.ok()) << backend.status().ToString();
+  EXPECT_EQ((*backend)->ops().name(), CudaIsUsable() ? "cuda" : "cpu");
+}
+
+// Each in one line, and none of them ends the process.
+TEST(RegistryTest, WhatIsMissingOfTheDeviceIsSaid) {
+  EXPECT_EQ(OpenCudaBackend({}, {}).status().code(), StatusCode::kUnavailable);
+  const std::filesystem::path folder = ::testing::TempDir();
+  const auto damaged = folder / "libinferd_cuda_damaged.so";
+  std::ofstream(damaged) << "not a library\n";
+  const Status status = OpenCudaBackend({folder / "not_there.so", damaged}, {}).status();
+  EXPECT_EQ(status.code(), StatusCode::kUnavailable);
+  EXPECT_NE(status.message().find(damaged.string()), std::string::npos);
+  EXPECT_EQ(status.message().find('\n'), std::string::npos);
+  // A library, but not ours.
+  const Status foreign = OpenCudaBackend({"/lib/x86_64-linux-gnu/libm.so.6"}, {}).status();
+  EXPECT_TRUE(foreign.code() == StatusCode::kFailedPrecondition ||
+              foreign.code() == StatusCode::kUnavailable);
+}
+
 TEST(RegistryTest, AnUnknownNameIsAnsweredWithTheKnownOnes) {
   const auto backend = CreateBackend("abacus", {});
   EXPECT_EQ(backend.status().code(), StatusCode::kNotFound);
-  EXPECT_NE(backend.status().message().find("cpu, ref"), std::string::npos);
+  EXPECT_NE(backend.status().message().find("cuda, cpu, ref"), std::string::npos);
 }
 
 TEST(RegistryTest, ThreadsAreTakenAndChecked) {

@@ -24,7 +24,7 @@ class Sampler {
     auto scratch = Buffer::Create(ops.allocator(), static_cast<size_t>(bytes));
     INFERD_CHECK(scratch.ok());
     scratch_ = std::move(*scratch);
-    if (bytes > 0) std::memset(scratch_.data(), 0xff, static_cast<size_t>(bytes));
+    ops.Fill(scratch_.data(), 0xff, static_cast<size_t>(bytes));
     ops.SetScratch({scratch_.data(), DType::kU8, {bytes}});
   }
 
@@ -32,8 +32,12 @@ class Sampler {
   std::vector<SampleOutput> Sample(std::vector<float> logits, const std::vector<SampleRow>& rows) {
     std::vector<SampleOutput> out(rows.size());
     const auto count = static_cast<int64_t>(rows.size());
-    backend_->ops().Sample({logits.data(), DType::kF32, {count, vocab_}}, rows, out);
-    EXPECT_TRUE(backend_->ops().Finish().ok());
+    Ops& ops = backend_->ops();
+    const size_t bytes = logits.size() * sizeof(float);
+    const Buffer device = Buffer::Create(ops.allocator(), bytes).value();
+    ops.CopyIn(device.data(), logits.data(), bytes);
+    ops.Sample({device.data(), DType::kF32, {count, vocab_}}, rows, out);
+    EXPECT_TRUE(ops.Finish().ok());
     return out;
   }
   SampleOutput One(const std::vector<float>& logits, const SampleRow& row) {

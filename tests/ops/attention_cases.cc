@@ -1,6 +1,5 @@
 // Cases of the ops that know positions: rope, the cache, attention.
 #include <cmath>
-#include <cstring>
 
 #include "inferd/base/check.h"
 #include "ops/cases.h"
@@ -53,7 +52,7 @@ KvLayerView MakeCache(PreparedCase& prepared, const AttentionShape& s, int32_t n
   const auto bytes = static_cast<size_t>(num_blocks * prepared.ops().KvBytesPerBlock(kv.spec));
   auto buffer = Buffer::Create(prepared.ops().allocator(), bytes);
   INFERD_CHECK(buffer.ok());
-  std::memset(buffer->data(), 0xff, bytes);
+  prepared.ops().Fill(buffer->data(), 0xff, bytes);
   kv.data = prepared.Keep(std::move(*buffer)).data();
   return kv;
 }
@@ -81,9 +80,11 @@ void AppendHistory(Ops& ops, const AttentionShape& s, const StepFixture& step,
     StepFixture history({{past, past}}, s.block_size, step.table_stride);
     const auto* table = step.block_tables.data() + i * step.table_stride;
     history.block_tables.assign(table, table + step.table_stride);
-    std::vector<float> rows = QkvRows(s, i, 0, past);
+    GuardedRows rows(past, RowWidth(s), &ops);
+    rows.Set(QkvRows(s, i, 0, past));
     const auto plan = history.Plan(ops);
-    ops.AppendKv(*plan, {rows.data(), DType::kF32, {past, RowWidth(s)}}, s.q_heads, kv);
+    ops.AppendKv(*plan, rows.view(), s.q_heads, kv);
+    INFERD_CHECK(ops.Finish().ok());
   }
 }
 

@@ -15,35 +15,68 @@ bool IsPoison(float value) { return std::bit_cast<uint32_t>(value) == kPoison; }
 
 }  // namespace
 
-GuardedRows::GuardedRows(int64_t rows, int64_t columns)
+GuardedRows::GuardedRows(int64_t rows, int64_t columns, Ops* ops)
     : rows_(rows),
       columns_(columns),
-      memory_(static_cast<size_t>(rows * columns + 2 * kGuard), std::bit_cast<float>(kPoison)) {}
+      ops_(ops),
+      memory_(static_cast<size_t>(rows * columns + 2 * kGuard), std::bit_cast<float>(kPoison)) {
+  if (ops_ == nullptr) return;
+  auto device = Buffer::Create(ops_->allocator(), memory_.size() * sizeof(float));
+  INFERD_CHECK(device.ok());
+  device_ = std::move(*device);
+  Poison();
+}
+
+TensorView GuardedRows::view() {
+  float* first = ops_ == nullptr ? memory_.data() : reinterpret_cast<float*>(device_.data());
+  return {first + kGuard, DType::kF32, {rows_, columns_}};
+}
 
 void GuardedRows::Poison() {
   std::fill(memory_.begin(), memory_.end(), std::bit_cast<float>(kPoison));
+  if (ops_ != nullptr) ops_->CopyIn(device_.data(), memory_.data(), device_.size());
 }
 
 void GuardedRows::Set(const std::vector<float>& values) {
   INFERD_CHECK(static_cast<int64_t>(values.size()) == rows_ * columns_);
-  Poison();
+  std::fill(memory_.begin(), memory_.end(), std::bit_cast<float>(kPoison));
   std::copy(values.begin(), values.end(), memory_.begin() + kGuard);
+  if (ops_ != nullptr) ops_->CopyIn(device_.data(), memory_.data(), device_.size());
+}
+
+std::vector<float> GuardedRows::Read() const {
+  if (ops_ == nullptr) return memory_;
+  std::vector<float> all(memory_.size());
+  INFERD_CHECK(ops_->CopyOut(all.data(), device_.data(), device_.size()).ok());
+  return all;
 }
 
 std::vector<float> GuardedRows::Get() const {
-  return {memory_.begin() + kGuard, memory_.end() - kGuard};
+  const std::vector<float> all = Read();
+  return {all.begin() + kGuard, all.end() - kGuard};
 }
 
 bool GuardedRows::GuardsIntact() const {
+  const std::vector<float> all = Read();
   for (int64_t i = 0; i < kGuard; ++i) {
-    if (!IsPoison(memory_[i]) || !IsPoison(memory_[memory_.size() - 1 - i])) return false;
+    if (!IsPoison(all[i]) || !IsPoison(all[all.size() - 1 - i])) return false;
   }
   return true;
 }
 
+std::vector<float> RunOnRows(Ops& ops, const std::vector<float>& x, int64_t rows, int64_t columns,
+                             const std::function<void(TensorView x, TensorView out)>& run) {
+  GuardedRows in(rows, rows == 0 ? 0 : static_cast<int64_t>(x.size()) / rows, &ops);
+  GuardedRows out(rows, columns, &ops);
+  in.Set(x);
+  run(in.view(), out.view());
+  return out.Get();
+}
+
 GuardedRows& PreparedCase::AddRows(int64_t rows, int64_t columns, std::vector<float> initial,
                                    bool compared) {
-  tensors_.push_back({std::make_unique<GuardedRows>(rows, columns), std::move(initial), compared});
+  tensors_.push_back(
+      {std::make_unique<GuardedRows>(rows, columns, &ops_), std::move(initial), compared});
   return *tensors_.back().rows;
 }
 
@@ -53,7 +86,7 @@ void PreparedCase::UseScratch(int32_t max_tokens, int32_t max_sequences, int64_t
   auto scratch = Buffer::Create(ops_.allocator(), static_cast<size_t>(bytes));
   INFERD_CHECK(scratch.ok());
   scratch_ = std::move(*scratch);
-  if (bytes > 0) std::memset(scratch_.data(), 0xff, static_cast<size_t>(bytes));  // NaNs
+  ops_.Fill(scratch_.data(), 0xff, static_cast<size_t>(bytes));  // NaNs
   ops_.SetScratch({scratch_.data(), DType::kU8, {bytes}});
 }
 

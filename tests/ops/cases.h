@@ -13,11 +13,14 @@
 
 namespace inferd::testing {
 
-// Rows of f32 between guard words.
+// Rows of f32 between guard words, in the memory of `ops` or, without, the host's.
+// Not movable: views point into it.
 class GuardedRows {
  public:
-  GuardedRows(int64_t rows, int64_t columns);
-  TensorView view() { return {memory_.data() + kGuard, DType::kF32, {rows_, columns_}}; }
+  GuardedRows(int64_t rows, int64_t columns, Ops* ops = nullptr);
+  GuardedRows(const GuardedRows&) = delete;
+  GuardedRows& operator=(const GuardedRows&) = delete;
+  TensorView view();
   void Poison();  // a NaN no op computes
   void Set(const std::vector<float>& values);
   std::vector<float> Get() const;
@@ -25,10 +28,17 @@ class GuardedRows {
 
  private:
   static constexpr int64_t kGuard = 64;
+  std::vector<float> Read() const;  // guards included
   int64_t rows_;
   int64_t columns_;
-  std::vector<float> memory_;
+  Ops* ops_;
+  std::vector<float> memory_;  // what is written next; without ops, the rows themselves
+  Buffer device_;
 };
+
+// `x` [rows, in] through `run(x, out)` on the ops' memory; `out` is [rows, columns].
+std::vector<float> RunOnRows(Ops& ops, const std::vector<float>& x, int64_t rows, int64_t columns,
+                             const std::function<void(TensorView x, TensorView out)>& run);
 
 // A case with its tensors, weights and cache on one backend. Reset() puts inputs
 // back and poisons outputs; Run() calls the op once.

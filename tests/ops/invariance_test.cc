@@ -44,6 +44,11 @@ class InvarianceTest : public ::testing::TestWithParam<std::string_view> {
     return {scratch_.data(), DType::kU8, {static_cast<int64_t>(scratch_.size())}};
   }
 
+  Rows RunLinear(const Rows& x, int64_t rows, const LinearWeight& weight) {
+    return RunOnRows(ops(), x, rows, weight.out_features,
+                     [&](TensorView in, TensorView out) { ops().Linear(in, weight, out); });
+  }
+
   // `run` maps [rows, in] to [rows, out]. Compares all rows at once with each
   // alone, in other orders and in pieces.
   template <class Run>
@@ -73,10 +78,6 @@ class InvarianceTest : public ::testing::TestWithParam<std::string_view> {
   Buffer scratch_;
 };
 
-TensorView View(const Rows& rows, int64_t count, int64_t n) {
-  return {const_cast<float*>(rows.data()), DType::kF32, {count, n}};
-}
-
 TEST_P(InvarianceTest, Linear) {
   struct Shape {
     int64_t in;
@@ -87,9 +88,7 @@ TEST_P(InvarianceTest, Linear) {
       auto weight = PackLinear({1, s.in, s.out, format}, ops());
       ASSERT_TRUE(weight.ok());
       ExpectRowsIndependent(64, s.in, s.out, [&](const Rows& x, int64_t rows) {
-        Rows out(static_cast<size_t>(rows * s.out));
-        ops().Linear(View(x, rows, s.in), *weight, View(out, rows, s.out));
-        return out;
+        return RunLinear(x, rows, *weight);
       });
     }
   }
@@ -109,11 +108,8 @@ TEST_P(InvarianceTest, IntegerLinear) {
     SCOPED_TRACE(LinearCase(s).name);
     auto weight = PackLinear(s, ops());
     ASSERT_TRUE(weight.ok());
-    ExpectRowsIndependent(64, s.in, s.out, [&](const Rows& x, int64_t rows) {
-      Rows out(static_cast<size_t>(rows * s.out));
-      ops().Linear(View(x, rows, s.in), *weight, View(out, rows, s.out));
-      return out;
-    });
+    ExpectRowsIndependent(64, s.in, s.out,
+                          [&](const Rows& x, int64_t rows) { return RunLinear(x, rows, *weight); });
   }
 }
 
@@ -128,14 +124,12 @@ TEST_P(InvarianceTest, LinearWithLittleScratch) {
     auto weight = PackLinear(s, ops());
     ASSERT_TRUE(weight.ok());
     const Rows x = Normal(6, 50 * s.in);
-    Rows whole(50 * s.out);
-    ops().Linear(View(x, 50, s.in), *weight, View(whole, 50, s.out));
+    const Rows whole = RunLinear(x, 50, *weight);
     auto little = Buffer::Create(ops().allocator(), 7 * s.in * sizeof(float));
     ASSERT_TRUE(little.ok());
     const TensorView all = scratch();
     ops().SetScratch({little->data(), DType::kU8, {static_cast<int64_t>(little->size())}});
-    Rows pieces(50 * s.out);
-    ops().Linear(View(x, 50, s.in), *weight, View(pieces, 50, s.out));
+    const Rows pieces = RunLinear(x, 50, *weight);
     ops().SetScratch(all);
     EXPECT_TRUE(SameBits(whole, pieces));
   }
@@ -151,14 +145,12 @@ TEST_P(InvarianceTest, ARowThatIsNotFiniteSpoilsNoOther) {
     SCOPED_TRACE(LinearCase(s).name);
     auto weight = PackLinear(s, ops());
     ASSERT_TRUE(weight.ok());
-    Rows x = Normal(6, kRows * s.in);
-    Rows before(kRows * s.out);
-    ops().Linear(View(x, kRows, s.in), *weight, View(before, kRows, s.out));
+    const Rows x = Normal(6, kRows * s.in);
+    const Rows before = RunLinear(x, kRows, *weight);
     for (const float bad : {NAN, INFINITY, -INFINITY}) {
       Rows spoilt = x;
       spoilt[2 * s.in + s.in / 2] = bad;
-      Rows after(kRows * s.out);
-      ops().Linear(View(spoilt, kRows, s.in), *weight, View(after, kRows, s.out));
+      const Rows after = RunLinear(spoilt, kRows, *weight);
       for (int64_t i = 0; i < kRows * s.out; ++i) {
         if (i / s.out == 2) {
           ASSERT_TRUE(std::isnan(after[i])) << "output " << i % s.out;
@@ -168,37 +160,32 @@ TEST_P(InvarianceTest, ARowThatIsNotFiniteSpoilsNoOther) {
       }
     }
     // Rows of nothing, and of next to nothing, give the bias.
-    Rows bias(s.out);
-    std::fill(x.begin(), x.begin() + s.in, 0.0F);
-    ops().Linear(View(x, 1, s.in), *weight, View(bias, 1, s.out));
+    const Rows bias = RunLinear(Rows(s.in, 0.0F), 1, *weight);
     EXPECT_TRUE(s.bias || bias == Rows(s.out, 0.0F));
-    std::fill(x.begin(), x.begin() + s.in, 1e-42F);
-    Rows tiny(s.out);
-    ops().Linear(View(x, 1, s.in), *weight, View(tiny, 1, s.out));
+    const Rows tiny = RunLinear(Rows(s.in, 1e-42F), 1, *weight);
     EXPECT_EQ(tiny, bias);
   }
 }
 
 TEST_P(InvarianceTest, RowOps) {
-  const Rows ones = Normal(4, 100);
-  auto weight = ops().PackVector(View(ones, 1, 100));
+  Rows ones = Normal(4, 100);
+  auto weight = ops().PackVector({ones.data(), DType::kF32, {100}});
   ASSERT_TRUE(weight.ok());
   ExpectRowsIndependent(64, 100, 100, [&](const Rows& x, int64_t rows) {
-    Rows out(x.size());
-    ops().RmsNorm(View(x, rows, 100), *weight, 1e-5F, View(out, rows, 100));
-    return out;
+    return RunOnRows(ops(), x, rows, 100, [&](TensorView in, TensorView out) {
+      ops().RmsNorm(in, *weight, 1e-5F, out);
+    });
   });
   ExpectRowsIndependent(64, 100, 100, [&](const Rows& x, int64_t rows) {
-    Rows sum = x;
-    Rows out(x.size());
-    ops().AddRmsNorm(View(sum, rows, 100), View(x, rows, 100), *weight, 1e-5F,
-                     View(out, rows, 100));
-    return out;
+    GuardedRows sum(rows, 100, &ops());
+    sum.Set(x);
+    return RunOnRows(ops(), x, rows, 100, [&](TensorView in, TensorView out) {
+      ops().AddRmsNorm(sum.view(), in, *weight, 1e-5F, out);
+    });
   });
   ExpectRowsIndependent(64, 74, 37, [&](const Rows& x, int64_t rows) {
-    Rows out(x.size() / 2);
-    ops().SiluMul(View(x, rows, 74), View(out, rows, 37));
-    return out;
+    return RunOnRows(ops(), x, rows, 37,
+                     [&](TensorView in, TensorView out) { ops().SiluMul(in, out); });
   });
 }
 
@@ -219,7 +206,7 @@ class ChunkedPrompt {
     auto cache = Buffer::Create(ops.allocator(), bytes);
     INFERD_CHECK(cache.ok());
     cache_ = std::move(*cache);
-    std::memset(cache_.data(), 0xff, bytes);
+    ops.Fill(cache_.data(), 0xff, bytes);
     kv_.data = cache_.data();
   }
 
@@ -253,10 +240,10 @@ class ChunkedPrompt {
       const Rows others = Normal(2, after * kWidth);
       qkv.insert(qkv.end(), others.begin(), others.end());
       const int64_t rows = before + count + after;
-      Rows out(static_cast<size_t>(rows * kOutWidth));
-      ops_.AppendKv(*plan, View(qkv, rows, kWidth), kQHeads, kv_);
-      ops_.Attention(*plan, View(qkv, rows, kWidth), kQHeads, kv_, 0.15F,
-                     View(out, rows, kOutWidth));
+      const Rows out = RunOnRows(ops_, qkv, rows, kOutWidth, [&](TensorView x, TensorView y) {
+        ops_.AppendKv(*plan, x, kQHeads, kv_);
+        ops_.Attention(*plan, x, kQHeads, kv_, 0.15F, y);
+      });
       result.insert(result.end(), out.begin() + before * kOutWidth,
                     out.begin() + (before + count) * kOutWidth);
       done += count;

@@ -19,6 +19,13 @@ class TapOps final : public Ops {
 
   std::string_view name() const override { return inner_.name(); }
   Allocator& allocator() override { return inner_.allocator(); }
+  void Fill(void* data, uint8_t value, size_t bytes) override { inner_.Fill(data, value, bytes); }
+  void CopyIn(void* data, const void* host, size_t bytes) override {
+    inner_.CopyIn(data, host, bytes);
+  }
+  Status CopyOut(void* host, const void* data, size_t bytes) override {
+    return inner_.CopyOut(host, data, bytes);
+  }
   bool Supports(WeightFormat format) const override { return inner_.Supports(format); }
   StatusOr<LinearWeight> Pack(std::span<const RawLinear> parts,
                               std::span<const TensorView> bias) override {
@@ -81,7 +88,9 @@ class TapOps final : public Ops {
     const int64_t vocab = logits.dim(1);
     for (size_t i = 0; i < rows.size(); ++i) {
       const float* row = logits.As<float>() + static_cast<int64_t>(i) * vocab;
-      logits_[{rows[i].seed, rows[i].position}].assign(row, row + vocab);
+      std::vector<float>& kept = logits_[{rows[i].seed, rows[i].position}];
+      kept.resize(static_cast<size_t>(vocab));
+      INFERD_CHECK(inner_.CopyOut(kept.data(), row, kept.size() * sizeof(float)).ok());
     }
     inner_.Sample(logits, rows, out);
   }

@@ -28,6 +28,7 @@ struct BackendOptions {
   ThreadPinning pinning = ThreadPinning::kAuto;
   Activations activations = Activations::kF32;
   bool amx = true;  // may be used, for bf16 activations and 8-bit weights
+  int device = 0;   // which of the machine's devices, for backends that have several
 };
 
 // A device and its ops. Created once per rank, used by its thread.
@@ -44,7 +45,9 @@ class Backend {
 // The names CreateBackend knows, best first.
 std::vector<std::string_view> BackendNames();
 
-// NOT_FOUND, naming the known ones, for an unknown name.
+// "auto" is the first of them that this machine and installation can run.
+// NOT_FOUND, naming the known ones, for an unknown name; UNAVAILABLE, saying what
+// is missing, when the device is not there.
 StatusOr<std::unique_ptr<Backend>> CreateBackend(std::string_view name,
                                                  const BackendOptions& options);
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -26,7 +28,17 @@ class Ops {
   virtual ~Ops() = default;
 
   virtual std::string_view name() const = 0;
+  // Memory of the device. The host reaches it through the three calls below only.
   virtual Allocator& allocator() = 0;
+
+  // ---- the allocator's memory; in order with the ops ----
+  // Sets `bytes` bytes to `value`.
+  virtual void Fill(void* data, uint8_t value, size_t bytes);
+  // `host` is the caller's again when this returns.
+  virtual void CopyIn(void* data, const void* host, size_t bytes);
+  // Waits for what was enqueued before. An error is that of Finish, which then has
+  // been called; `host` holds nothing useful.
+  virtual Status CopyOut(void* host, const void* data, size_t bytes);
 
   // ---- at load ----
   virtual bool Supports(WeightFormat format) const = 0;

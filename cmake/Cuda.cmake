@@ -1,0 +1,53 @@
+# The CUDA toolkit is optional. INFERD_CUDA: ON, OFF, or AUTO, which is what is found.
+#
+# INFERD_HAVE_CUDA_HEADERS: the toolkit's headers are there (target inferd_cuda_headers).
+#   They are all that the emulated backend needs, which tests run on the CPU.
+# INFERD_HAVE_CUDA: nvcc builds libinferd_cuda.so. Not in instrumented builds.
+set(INFERD_CUDA "AUTO" CACHE STRING "Build libinferd_cuda.so: ON, OFF or AUTO")
+set_property(CACHE INFERD_CUDA PROPERTY STRINGS AUTO ON OFF)
+set(INFERD_HAVE_CUDA FALSE)
+set(INFERD_HAVE_CUDA_HEADERS FALSE)
+set(INFERD_CUDA_MISSING "switched off by INFERD_CUDA")
+if(NOT INFERD_CUDA STREQUAL "OFF")
+  find_package(CUDAToolkit 13 QUIET)
+  if(CUDAToolkit_FOUND)
+    set(INFERD_HAVE_CUDA_HEADERS TRUE)
+    add_library(inferd_cuda_headers INTERFACE)
+    # System headers: their warnings are not ours.
+    target_include_directories(inferd_cuda_headers SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS})
+    if(INFERD_SANITIZE)
+      set(INFERD_CUDA_MISSING "an instrumented build")
+    elseif(NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+      set(INFERD_CUDA_MISSING "nvcc is given GCC only")
+    else()
+      set(INFERD_HAVE_CUDA TRUE)
+    endif()
+  else()
+    set(INFERD_CUDA_MISSING "no CUDA toolkit 13")
+  endif()
+  if(INFERD_CUDA STREQUAL "ON" AND NOT INFERD_HAVE_CUDA)
+    message(FATAL_ERROR "INFERD_CUDA is ON, but: ${INFERD_CUDA_MISSING}")
+  endif()
+endif()
+if(INFERD_HAVE_CUDA)
+  set(CMAKE_CUDA_COMPILER "${CUDAToolkit_NVCC_EXECUTABLE}" CACHE FILEPATH "")
+  set(CMAKE_CUDA_HOST_COMPILER "${CMAKE_CXX_COMPILER}" CACHE FILEPATH "")
+  set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
+  set(CMAKE_CUDA_ARCHITECTURES OFF) # see below
+  set(CMAKE_CUDA_FLAGS_RELEASE "-O3 -DNDEBUG")
+  enable_language(CUDA)
+  set(CMAKE_CUDA_STANDARD 20)
+  set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+  set(CMAKE_CUDA_EXTENSIONS OFF)
+  if(CCACHE_PROGRAM)
+    set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+  endif()
+  # Ampere's and Hopper's own code, and PTX that later GPUs compile for themselves.
+  set(INFERD_CUDA_CODE
+    -gencode=arch=compute_80,code=sm_80
+    -gencode=arch=compute_90a,code=sm_90a
+    -gencode=arch=compute_90,code=compute_90)
+  message(STATUS "libinferd_cuda.so: with CUDA ${CUDAToolkit_VERSION}")
+else()
+  message(STATUS "libinferd_cuda.so: skipped: ${INFERD_CUDA_MISSING}")
+endif()
