@@ -56,15 +56,16 @@ constexpr std::array kKeys{
     ConfigKey{"server.header_timeout", "", kDuration, FIELD(server.header_timeout_ms), 100, kHourMs,
               "", "How long the head of an HTTP/1.1 request may take."},
     ConfigKey{"server.body_timeout", "", kDuration, FIELD(server.body_timeout_ms), 100, kHourMs, "",
-              "How long the body of one may make no progress."},
+              "How long the body of a request may make no progress."},
     ConfigKey{"server.idle_timeout", "", kDuration, FIELD(server.idle_timeout_ms), 100, kDayMs, "",
               "How long an HTTP/1.1 connection may wait for its next request."},
     ConfigKey{"server.max_message_size", "", kSize, FIELD(server.max_message_bytes), 1024,
               256 * kMiB, "", "Largest request message."},
     ConfigKey{"server.max_pending_body", "", kSize, FIELD(server.max_pending_body_bytes), 1024,
               kTiB, "",
-              "HTTP/1.1 bodies being received past the first 64 KiB of each, of all connections "
-              "together; past it requests are refused with 503."},
+              "Request bodies being received, past the first 64 KiB of each, of all connections "
+              "together; past it HTTP/1.1 requests are refused with 503 and HTTP/2 connections "
+              "ended with GOAWAY."},
     ConfigKey{"server.max_concurrent_streams", "", kInteger, FIELD(server.max_concurrent_streams),
               1, 65535, "", "Open calls per connection."},
     ConfigKey{"server.max_stream_buffer", "", kSize, FIELD(server.max_stream_buffer_bytes), 1024,

@@ -12,9 +12,6 @@ namespace {
 
 // A body that brings less than this within body_timeout_ms makes no progress.
 constexpr int64_t kBodyProgressBytes = 16 << 10;
-// Of each body, what max_pending_body_bytes does not count: clients that hold large
-// bodies back keep nobody from small ones. The number of connections bounds it.
-constexpr int64_t kFreeBodyBytes = 64 << 10;
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
 Http1Limits LimitsOf(const ListenerOptions& options) {

@@ -27,56 +27,9 @@ constexpr uint8_t kEndHeaders = 0x4;
 constexpr uint8_t kPadded = 0x8;
 constexpr uint16_t kMaxFrameSizeSetting = 5;
 
-uint32_t Read32(std::span<const uint8_t> bytes) {
-  return static_cast<uint32_t>(bytes[0]) << 24 | static_cast<uint32_t>(bytes[1]) << 16 |
-         static_cast<uint32_t>(bytes[2]) << 8 | static_cast<uint32_t>(bytes[3]);
-}
-
 bool IsClientStream(uint32_t id) { return id % 2 == 1; }
 
 }  // namespace
-
-Http2FrameReader::Event Http2FrameReader::Next(std::span<const uint8_t> bytes, size_t& used) {
-  used = 0;
-  while (used < bytes.size()) {
-    if (have_header_ < header_.size()) {
-      header_[have_header_++] = bytes[used++];
-      if (have_header_ < header_.size()) continue;
-      frame_.length = static_cast<uint32_t>(header_[0]) << 16 |
-                      static_cast<uint32_t>(header_[1]) << 8 | header_[2];
-      frame_.type = header_[3];
-      frame_.flags = header_[4];
-      frame_.stream = Read32(std::span(header_).subspan(5)) & 0x7FFFFFFF;
-      payload_left_ = frame_.length;
-      have_peeked_ = 0;
-      want_peeked_ = 0;
-      settings_ = false;
-      if (payload_left_ == 0) have_header_ = 0;
-      return Event::kHeader;
-    }
-    if (want_peeked_ > 0) {
-      if (have_peeked_ == peeked_.size()) have_peeked_ = 0;  // the next entry begins
-      peeked_[have_peeked_++] = bytes[used++];
-      if (--payload_left_ == 0) have_header_ = 0;
-      if (have_peeked_ < want_peeked_) continue;
-      const bool more = settings_ && payload_left_ >= peeked_.size();
-      want_peeked_ = more ? peeked_.size() : 0;
-      return settings_ ? Event::kSetting : Event::kPeek;
-    }
-    const size_t skip = std::min<size_t>(payload_left_, bytes.size() - used);
-    used += skip;
-    payload_left_ -= static_cast<uint32_t>(skip);
-    if (payload_left_ == 0) have_header_ = 0;
-  }
-  return Event::kNone;
-}
-
-void Http2FrameReader::Peek(uint32_t count) { want_peeked_ = std::min(count, payload_left_); }
-
-void Http2FrameReader::PeekSettings() {
-  settings_ = true;
-  want_peeked_ = payload_left_ >= peeked_.size() ? peeked_.size() : 0;
-}
 
 Http2FrameGuard::Http2FrameGuard(const Http2Limits& limits, int64_t now_ms)
     : limits_(limits), start_ms_(now_ms), window_start_ms_(now_ms) {}
@@ -95,8 +48,33 @@ std::vector<Http2FrameGuard::Stream>::iterator Http2FrameGuard::Find(uint32_t id
 }
 
 void Http2FrameGuard::End(std::vector<Stream>::iterator stream, bool by_client) {
+  held_bytes_ -= HeldBytes(*stream);
   (by_client ? stream->client_ended : stream->server_ended) = true;
   if (stream->client_ended && stream->server_ended) streams_.erase(stream);
+}
+
+void Http2FrameGuard::Erase(std::vector<Stream>::iterator stream) {
+  if (stream == streams_.end()) return;
+  held_bytes_ -= HeldBytes(*stream);
+  streams_.erase(stream);
+}
+
+// Either end lets the server be done with the body.
+int64_t Http2FrameGuard::HeldBytes(const Stream& stream) {
+  if (stream.client_ended || stream.server_ended) return 0;
+  return std::max<int64_t>(0, stream.body_bytes - kFreeBodyBytes);
+}
+
+void Http2FrameGuard::HoldMore(Stream& stream, int64_t bytes, int64_t now_ms) {
+  const bool held_none = held_bytes_ == 0;
+  held_bytes_ -= HeldBytes(stream);
+  stream.body_bytes += bytes;
+  held_bytes_ += HeldBytes(stream);
+  body_progress_bytes_ += bytes;
+  if (held_none || body_progress_bytes_ >= kBodyProgressBytes) {
+    body_progress_bytes_ = 0;
+    body_since_ms_ = now_ms;
+  }
 }
 
 Http2FrameGuard::Verdict Http2FrameGuard::FeedClient(std::span<const uint8_t> bytes,
@@ -147,7 +125,7 @@ std::optional<Http2Violation> Http2FrameGuard::OnClientFrame(const Frame& frame,
   }
   switch (frame.type) {
     case kData:
-      return OnData(frame);
+      return OnData(frame, now_ms);
     case kHeaders:
       return OnHeaders(frame, now_ms);
     case kRstStream:
@@ -177,7 +155,7 @@ std::optional<Http2Violation> Http2FrameGuard::CountEmptyData() {
   return std::nullopt;
 }
 
-std::optional<Http2Violation> Http2FrameGuard::OnData(const Frame& frame) {
+std::optional<Http2Violation> Http2FrameGuard::OnData(const Frame& frame, int64_t now_ms) {
   if (!IsClientStream(frame.stream) || frame.stream > last_stream_) {
     return Http2Violation::kProtocol;
   }
@@ -188,6 +166,7 @@ std::optional<Http2Violation> Http2FrameGuard::OnData(const Frame& frame) {
     return std::nullopt;
   }
   if (frame.length == 0) return CountEmptyData();
+  if (stream != streams_.end()) HoldMore(*stream, frame.length, now_ms);
   if ((frame.flags & kPadded) != 0) client_.Peek(1);
   return std::nullopt;
 }
@@ -237,7 +216,7 @@ std::optional<Http2Violation> Http2FrameGuard::OnReset(const Frame& frame) {
   }
   const auto stream = Find(frame.stream);
   const bool answered = stream != streams_.end() && stream->server_ended;
-  if (stream != streams_.end()) streams_.erase(stream);
+  Erase(stream);
   // After the whole answer it is a tidy client's way to end its own side.
   return answered ? std::nullopt : CountReset();
 }
@@ -302,7 +281,7 @@ std::optional<Http2Violation> Http2FrameGuard::FeedServer(std::span<const uint8_
     } else if (event == Http2FrameReader::Event::kSetting) {
       const std::span<const uint8_t> entry = server_.peeked();
       if ((entry[0] << 8 | entry[1]) == kMaxFrameSizeSetting) {
-        server_max_frame_ = Read32(entry.subspan(2));
+        server_max_frame_ = ReadBigEndian32(entry.subspan(2));
       }
     }
   }
@@ -328,8 +307,7 @@ void Http2FrameGuard::OnServerFrame(const Frame& frame) {
     }
     case kRstStream: {
       // Also after a whole answer: that is how gRPC ends a stream it was made to reset.
-      const auto stream = Find(frame.stream);
-      if (stream != streams_.end()) streams_.erase(stream);
+      Erase(Find(frame.stream));
       const auto found = CountReset();
       if (!violation_) violation_ = found;
       return;
@@ -356,18 +334,22 @@ void Http2FrameGuard::OnServerFrame(const Frame& frame) {
 
 std::optional<Http2Violation> Http2FrameGuard::CheckTime(int64_t now_ms) const {
   if (now_ms < DueMs()) return std::nullopt;
-  return settings_seen_ ? Http2Violation::kContinuations : Http2Violation::kPreface;
+  if (!settings_seen_) return Http2Violation::kPreface;
+  return in_header_block_ ? Http2Violation::kContinuations : Http2Violation::kBodyTimeout;
 }
 
 int64_t Http2FrameGuard::DueMs() const {
   if (!settings_seen_) return start_ms_ + limits_.preface_timeout_ms;
   if (in_header_block_) return block_since_ms_ + limits_.header_block_timeout_ms;
+  if (held_bytes_ > 0) return body_since_ms_ + limits_.body_timeout_ms;
   return std::numeric_limits<int64_t>::max();
 }
 
 Status Http2FrameGuard::CheckIntegrity() const {
   if (open_streams() > limits_.max_streams) return InternalError("more streams than allowed");
+  int64_t held_bytes = 0;
   for (size_t i = 0; i < streams_.size(); ++i) {
+    held_bytes += HeldBytes(streams_[i]);
     const Stream& stream = streams_[i];
     if (!IsClientStream(stream.id) || stream.id > last_stream_ ||
         (i > 0 && streams_[i - 1].id >= stream.id) ||
@@ -375,6 +357,7 @@ Status Http2FrameGuard::CheckIntegrity() const {
       return InternalError("the open streams are not a sorted set");
     }
   }
+  if (held_bytes != held_bytes_) return InternalError("the bodies held are miscounted");
   return OkStatus();
 }
 

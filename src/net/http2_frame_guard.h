@@ -1,7 +1,6 @@
 // Watches both directions of an HTTP/2 connection, frame header by frame header.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -10,50 +9,19 @@
 
 #include "inferd/base/status.h"
 #include "inferd/net/http2_limits.h"
+#include "net/http2_frame_reader.h"
 
 namespace inferd::net {
-
-inline constexpr size_t kHttp2FrameHeaderBytes = 9;
-
-// Splits a direction's bytes into frames. The payload's first bytes are kept for
-// those who asked for them.
-class Http2FrameReader {
- public:
-  struct Frame {
-    uint32_t length = 0;  // of the payload
-    uint8_t type = 0;
-    uint8_t flags = 0;
-    uint32_t stream = 0;
-  };
-  enum class Event { kNone, kHeader, kPeek, kSetting };
-
-  // Takes bytes until one of the events; returns it, `used` bytes were taken.
-  Event Next(std::span<const uint8_t> bytes, size_t& used);
-  // After kHeader: the first `count` payload bytes (at most 4, at most all) give a
-  // kPeek, or each 6-byte entry a kSetting.
-  void Peek(uint32_t count);
-  void PeekSettings();
-
-  const Frame& frame() const { return frame_; }
-  std::span<const uint8_t> peeked() const { return {peeked_.data(), have_peeked_}; }
-  bool at_boundary() const { return have_header_ == 0; }
-
- private:
-  std::array<uint8_t, kHttp2FrameHeaderBytes> header_{};
-  size_t have_header_ = 0;
-  Frame frame_;
-  uint32_t payload_left_ = 0;
-  std::array<uint8_t, 6> peeked_{};
-  size_t have_peeked_ = 0;
-  size_t want_peeked_ = 0;
-  bool settings_ = false;
-};
 
 // Decides how much of what a client sends may reach the server. Knows frames, not
 // header compression: a header block is bounded by its length. The same bytes are
 // judged the same however they are split. No sockets, no clock, no threads.
 class Http2FrameGuard {
  public:
+  // While bodies are held, a connection that brings less of them than this within
+  // body_timeout_ms makes no progress.
+  static constexpr int64_t kBodyProgressBytes = 16 << 10;
+
   Http2FrameGuard(const Http2Limits& limits, int64_t now_ms);
 
   struct Verdict {
@@ -64,22 +32,27 @@ class Http2FrameGuard {
   Verdict FeedClient(std::span<const uint8_t> bytes, int64_t now_ms);
   // The server's bytes always go on; they end and reset streams.
   std::optional<Http2Violation> FeedServer(std::span<const uint8_t> bytes, int64_t now_ms);
-  // What is overdue: the preface, or the rest of a header block.
+  // What is overdue: the preface, the rest of a header block, or of bodies.
   std::optional<Http2Violation> CheckTime(int64_t now_ms) const;
   // When CheckTime next has something to say; max() for never.
   int64_t DueMs() const;
 
   int32_t open_streams() const { return static_cast<int32_t>(streams_.size()); }
+  // Of requests not yet complete, what their bodies have brought, beyond
+  // kFreeBodyBytes of each: the server holds it.
+  int64_t held_bytes() const { return held_bytes_; }
   uint32_t last_stream() const { return last_stream_; }
   // Between two frames of the server: a frame of ours may be put in.
   bool server_at_boundary() const { return server_.at_boundary(); }
-  // INTERNAL when the open streams are not a sorted, bounded set.
+  // INTERNAL when the open streams are not a sorted, bounded set, or hold something
+  // else than is counted.
   Status CheckIntegrity() const;
 
  private:
   using Frame = Http2FrameReader::Frame;
   struct Stream {
     uint32_t id = 0;
+    int64_t body_bytes = 0;
     bool client_ended = false;
     bool server_ended = false;
   };
@@ -95,7 +68,7 @@ class Http2FrameGuard {
   };
 
   std::optional<Http2Violation> OnClientFrame(const Frame& frame, int64_t now_ms);
-  std::optional<Http2Violation> OnData(const Frame& frame);
+  std::optional<Http2Violation> OnData(const Frame& frame, int64_t now_ms);
   std::optional<Http2Violation> OnHeaders(const Frame& frame, int64_t now_ms);
   std::optional<Http2Violation> OnContinuation(const Frame& frame);
   std::optional<Http2Violation> OnReset(const Frame& frame);
@@ -108,6 +81,9 @@ class Http2FrameGuard {
   void RollWindow(int64_t now_ms);
   std::vector<Stream>::iterator Find(uint32_t id);
   void End(std::vector<Stream>::iterator stream, bool by_client);
+  void Erase(std::vector<Stream>::iterator stream);
+  static int64_t HeldBytes(const Stream& stream);
+  void HoldMore(Stream& stream, int64_t bytes, int64_t now_ms);
 
   const Http2Limits limits_;
   const int64_t start_ms_;
@@ -118,6 +94,9 @@ class Http2FrameGuard {
   Http2FrameReader server_;
 
   std::vector<Stream> streams_;  // open, by id
+  int64_t held_bytes_ = 0;
+  int64_t body_progress_bytes_ = 0;  // DATA since body_since_ms_
+  int64_t body_since_ms_ = 0;        // when bodies were last found to get on
   uint32_t last_stream_ = 0;
   bool in_header_block_ = false;
   uint32_t block_stream_ = 0;

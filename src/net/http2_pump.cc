@@ -50,7 +50,10 @@ Http2Pump::Http2Pump(Link link, std::string first_bytes)
       guard_(link_.core->options.http2, link_.core->NowMs()),
       timer_(*link_.loop, [this] { OnTimer(); }) {}
 
-Http2Pump::~Http2Pump() { core_->work.Add(-counted_streams_); }
+Http2Pump::~Http2Pump() {
+  core_->work.Add(-counted_streams_);
+  core_->body_bytes.fetch_sub(charged_bytes_);
+}
 
 bool Http2Pump::OpenPair() {
   std::array<int, 2> ends{};
@@ -115,6 +118,10 @@ Channel::Io Http2Pump::Flush(Channel& to, Backlog& backlog) {
 bool Http2Pump::JudgeAndForward(std::span<uint8_t> bytes) {
   const Http2FrameGuard::Verdict verdict = guard_.FeedClient(bytes, link_.core->NowMs());
   CountStreams();
+  if (!ChargeBodies()) {
+    Violate(Http2Violation::kPendingBodies);
+    return false;
+  }
   if (!server_closed_ && verdict.forward > 0) {
     const Channel::Io io = Send(*server_, to_server_, bytes.first(verdict.forward));
     if (io == Channel::Io::kError) server_closed_ = true;
@@ -158,6 +165,7 @@ bool Http2Pump::ReadServer() {
   const std::span<uint8_t> bytes = scratch.first(result.bytes);
   const auto violation = guard_.FeedServer(bytes, link_.core->NowMs());
   CountStreams();
+  static_cast<void>(ChargeBodies());
   client_took_ms_ = link_.loop->NowMs();
   if (Send(*link_.channel, to_client_, bytes) == Channel::Io::kError) {
     Abort();
@@ -211,6 +219,13 @@ void Http2Pump::CountStreams() {
   const int64_t now = guard_.open_streams();
   link_.core->work.Add(now - counted_streams_);
   counted_streams_ = now;
+}
+
+bool Http2Pump::ChargeBodies() {
+  const int64_t grown = guard_.held_bytes() - charged_bytes_;
+  charged_bytes_ += grown;
+  const int64_t all = core_->body_bytes.fetch_add(grown) + grown;
+  return grown <= 0 || all <= core_->options.max_pending_body_bytes;
 }
 
 void Http2Pump::Violate(Http2Violation violation) {

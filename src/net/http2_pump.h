@@ -47,6 +47,8 @@ class Http2Pump final : public Connection {
   // Draining, and nothing is owed to the client.
   bool MayLeave() const;
   void CountStreams();
+  // False when the bodies of all connections are too much with this one's.
+  bool ChargeBodies();
 
   Link link_;  // empty once ended
   const std::shared_ptr<ListenerCore> core_;
@@ -64,6 +66,7 @@ class Http2Pump final : public Connection {
   int64_t last_activity_ms_ = 0;
   bool draining_ = false;
   int64_t counted_streams_ = 0;
+  int64_t charged_bytes_ = 0;  // of core_->body_bytes
   Timer timer_;
 };
 

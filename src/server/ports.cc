@@ -28,6 +28,7 @@ ListenerOptions Ports::MainOptions() const {
   options.max_body_bytes = options_.max_message_bytes;
   options.max_pending_body_bytes = options_.max_pending_body_bytes;
   options.http2 = options_.http2;
+  options.http2.body_timeout_ms = options_.body_timeout_ms;
   options.http2.max_streams = options_.max_concurrent_streams;
   return options;
 }

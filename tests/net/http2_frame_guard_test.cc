@@ -314,6 +314,65 @@ TEST(Http2FrameGuardTest, FramesOutOfPlaceAreRefused) {
   }
 }
 
+// Room for bodies, and frames large enough to fill it.
+Http2Limits BodyLimits() {
+  Http2Limits limits = SmallLimits();
+  limits.max_frame_bytes = 16 << 10;
+  limits.body_timeout_ms = 300;
+  return limits;
+}
+
+constexpr int64_t kBodyFrame = 16 << 10;
+
+TEST(Http2FrameGuardTest, BodiesAreHeldUntilTheirStreamEnds) {
+  const std::string full = std::string(kBodyFrame, 'x');
+  for (const int how : {0, 1, 2, 3}) {
+    Guarded guarded(BodyLimits());
+    ASSERT_EQ(guarded.Open(1), Found());
+    ASSERT_EQ(guarded.Open(3), Found());
+    for (int i = 0; i < 4; ++i) {
+      ASSERT_EQ(guarded.Client(Http2Frame(kData, 0, 1, full)), Found());
+      ASSERT_EQ(guarded.Client(Http2Frame(kData, 0, 3, full)), Found());
+    }
+    EXPECT_EQ(guarded.guard.held_bytes(), 0);  // exactly what is free
+    ASSERT_EQ(guarded.Client(Http2Frame(kData, 0, 1, "x")), Found());
+    ASSERT_EQ(guarded.Client(Http2Frame(kData, 0, 3, full)), Found());
+    EXPECT_EQ(guarded.guard.held_bytes(), kBodyFrame + 1);
+    const std::string code("\0\0\0\x08", 4);
+    Found found;
+    if (how == 0) found = guarded.Client(Http2Frame(kData, kEndStream, 3, full));
+    if (how == 1) found = guarded.Client(Http2Frame(kRst, 0, 3, code));
+    if (how == 2) found = guarded.Server(Http2Frame(kRst, 0, 3, code));
+    if (how == 3) found = guarded.Server(Http2Frame(kHeaders, kEndHeaders | kEndStream, 3, "h"));
+    ASSERT_EQ(found, Found());
+    EXPECT_EQ(guarded.guard.held_bytes(), 1) << how;
+  }
+}
+
+TEST(Http2FrameGuardTest, HeldBodiesMustGetOn) {
+  Guarded guarded(BodyLimits());
+  ASSERT_EQ(guarded.Open(1), Found());
+  const std::string full = std::string(kBodyFrame, 'x');
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_EQ(guarded.Client(Http2Frame(kData, 0, 1, full)), Found());
+  }
+  guarded.now_ms = 10'000;
+  EXPECT_EQ(guarded.guard.CheckTime(guarded.now_ms), Found());  // nothing is held yet
+  ASSERT_EQ(guarded.Client(Http2Frame(kData, 0, 1, "x")), Found());
+  EXPECT_EQ(guarded.guard.DueMs(), 10'300);
+  guarded.now_ms = 10'200;
+  // Less than counts as progress.
+  const std::string little(Http2FrameGuard::kBodyProgressBytes - 2, 'x');
+  ASSERT_EQ(guarded.Client(Http2Frame(kData, 0, 1, little)), Found());
+  EXPECT_EQ(guarded.guard.DueMs(), 10'300);
+  ASSERT_EQ(guarded.Client(Http2Frame(kData, 0, 1, "xx")), Found());
+  EXPECT_EQ(guarded.guard.DueMs(), 10'500);
+  EXPECT_EQ(guarded.guard.CheckTime(10'499), Found());
+  EXPECT_EQ(guarded.guard.CheckTime(10'500), Http2Violation::kBodyTimeout);
+  ASSERT_EQ(guarded.Client(Http2Frame(kData, kEndStream, 1, "")), Found());
+  EXPECT_EQ(guarded.guard.CheckTime(20'000), Found());
+}
+
 TEST(Http2FrameGuardTest, KnowsWhenTheServerIsBetweenFrames) {
   Guarded guarded;
   const std::string frame = Http2Frame(kData, 0, 1, "payload");

@@ -7,11 +7,17 @@
 
 namespace inferd {
 
+// Of each request's body, what does not count as held (ListenerOptions::
+// max_pending_body_bytes): clients that hold large bodies back keep nobody from small
+// ones. The number of connections and streams bounds it.
+inline constexpr int64_t kFreeBodyBytes = 64 << 10;
+
 // What one HTTP/2 connection may do before it is ended with GOAWAY
 // (ENHANCE_YOUR_CALM). Frames are those of RFC 9113.
 struct Http2Limits {
   int64_t preface_timeout_ms = 5'000;        // preface and first SETTINGS
   int64_t header_block_timeout_ms = 10'000;  // from HEADERS to its END_HEADERS
+  int64_t body_timeout_ms = 15'000;          // without progress of the bodies held
   int64_t window_ms = 10'000;                // of the counts "per window" below: they begin anew
   int32_t max_frame_bytes = 16 << 10;        // payload; of DATA: what the server announced, if more
   int32_t max_header_bytes = 16 << 10;       // HEADERS and its CONTINUATIONs together
@@ -44,16 +50,18 @@ enum class Http2Violation : uint8_t {
   kPriority,
   kWindowUpdates,
   kBacklog,
-  kProtocol,  // frames out of order: CONTINUATION without HEADERS, DATA on stream 0...
+  kBodyTimeout,
+  kPendingBodies,  // of all connections together; found by the listener
+  kProtocol,       // frames out of order: CONTINUATION without HEADERS, DATA on stream 0...
 };
-inline constexpr size_t kNumHttp2Violations = 14;
+inline constexpr size_t kNumHttp2Violations = 16;
 
 // Fit for a metric label: "resets".
 inline std::string_view Http2ViolationName(Http2Violation violation) {
   constexpr std::array<std::string_view, kNumHttp2Violations> kNames = {
-      "preface",     "frame_size",     "header_size", "continuations", "streams",
-      "new_streams", "resets",         "pings",       "settings",      "empty_data",
-      "priority",    "window_updates", "backlog",     "protocol"};
+      "preface", "frame_size",   "header_size",    "continuations", "streams",  "new_streams",
+      "resets",  "pings",        "settings",       "empty_data",    "priority", "window_updates",
+      "backlog", "body_timeout", "pending_bodies", "protocol"};
   return kNames[static_cast<size_t>(violation)];
 }
 

@@ -31,8 +31,8 @@ struct ListenerOptions {
   int32_t max_header_fields = 100;            // 431
   int64_t max_target_bytes = 8 << 10;         // 414
   int64_t max_body_bytes = 8 << 20;           // 413, before reading it where declared
-  // Bodies being received, of all connections together and past the first 64 KiB of
-  // each: 503 past it.
+  // Bodies being received, of all connections together and past kFreeBodyBytes of
+  // each. Past it HTTP/1.1 requests get 503, and HTTP/2 connections GOAWAY.
   int64_t max_pending_body_bytes = 256 << 20;
   Http2Limits http2;
 };

@@ -39,7 +39,7 @@ struct ServerOptions {
   std::string grpc_address = "127.0.0.1:50051";  // and HTTP; port 0: any free one
   std::string http_address = "127.0.0.1:9091";   // the side port; empty: none
   int64_t max_message_bytes = 8 << 20;
-  int64_t max_pending_body_bytes = 256 << 20;  // HTTP/1.1, all connections together
+  int64_t max_pending_body_bytes = 256 << 20;  // all connections together
   int32_t max_concurrent_streams = 128;        // per connection
   int64_t max_stream_buffer_bytes = 256 << 10;
   int64_t write_stall_timeout_ms = 30'000;
