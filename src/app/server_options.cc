@@ -94,6 +94,8 @@ EngineOptions MakeEngineOptions(const ServerConfig& config, int32_t num_blocks,
   options.depth = config.engine.depth;
   options.step_timeout_us = config.engine.step_timeout_ms * 1000;
   options.prefix_caching = config.engine.prefix_caching;
+  options.resume = config.engine.resume;
+  options.max_rank_losses = config.engine.max_rank_losses;
   return options;
 }
 

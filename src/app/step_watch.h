@@ -31,7 +31,7 @@ class StepWatch {
 
 // Whether the engine gets on: it is alive, and no step has taken `patience`.
 inline bool EngineMoves(const EngineStats& stats, std::chrono::microseconds patience) {
-  return !stats.dead && stats.step_waited_us < patience.count();
+  return !stats.dead() && stats.step_waited_us < patience.count();
 }
 
 }  // namespace inferd::app

@@ -27,7 +27,7 @@ int Supervise(Server& server, const Engine& engine, SignalQueue& signals,
     if (!signal) {
       const EngineStats stats = engine.Stats();
       const bool hung = watch.Hung(stats);
-      if (!stats.dead && !hung) continue;
+      if (!stats.dead() && !hung) continue;
       if (hung) {
         logger.critical("a step has not returned for {:.1f} s, where {:.1f} s would be long",
                         static_cast<double>(stats.step_waited_us) * 1e-6,
@@ -44,7 +44,7 @@ int Supervise(Server& server, const Engine& engine, SignalQueue& signals,
         actions.stopping();
         const ServerConfig::Drain times = actions.drain_times();
         DrainServer(server, signals, times.delay_ms, times.timeout_ms, logger);
-        return engine.Stats().dead ? kExitEngineFailure : kExitOk;
+        return engine.Stats().dead() ? kExitEngineFailure : kExitOk;
       }
       case SIGINT:
         actions.stopping();

@@ -197,6 +197,13 @@ constexpr std::array kKeys{
               "Tokens per block of the KV cache; a power of two."},
     ConfigKey{"engine.prefix_caching", "prefix-caching", kBoolean, FIELD(engine.prefix_caching), 0,
               0, "", "Reuse the KV blocks of equal prompt beginnings."},
+    ConfigKey{"engine.resume", "", kBoolean, FIELD(engine.resume), 0, 0, "",
+              "When ranks die and are started again: go on with the answers that had begun, where "
+              "they were. Off: those end with UNAVAILABLE, RANKS_LOST."},
+    ConfigKey{"engine.max_rank_losses", "", kInteger, FIELD(engine.max_rank_losses), 1, 1000, "",
+              "A sequence that was being computed each time when the ranks died so many times in "
+              "a row is ended with UNAVAILABLE, POISON. Before the last time it is computed "
+              "alone."},
     // ---- kv_cache ----
     ConfigKey{"kv_cache.size", "kv-cache-size", kSize, FIELD(kv_cache.size_bytes), 0, 64 * kTiB, "",
               "Memory for the KV cache. 0: decided by `kv_cache.fraction`."},

@@ -14,11 +14,15 @@ class EngineLoop final : public Engine {
  public:
   EngineLoop(const EngineOptions& options, Executor& executor, OutputSink& sink, const Clock& clock,
              const HashKey& key, std::shared_ptr<spdlog::logger> logger)
-      : core_(options, executor, sink, clock, key, std::move(logger)), thread_([this] { Run(); }) {}
+      : executor_(executor), core_(options, executor, sink, clock, key, std::move(logger)) {
+    executor_.SetWake([this] { core_.inbox().Wake(); });
+    thread_ = std::thread([this] { Run(); });
+  }
 
   ~EngineLoop() override {
     core_.inbox().Stop();
     thread_.join();
+    executor_.SetWake(nullptr);
   }
 
   Status Submit(RequestSpec spec) override { return core_.inbox().Submit(std::move(spec)); }
@@ -31,7 +35,7 @@ class EngineLoop final : public Engine {
  private:
   void Run() {
     InboxBatch batch;
-    while (core_.inbox().Drain(/*wait=*/core_.idle(), batch)) {
+    while (core_.inbox().Drain(core_.WhatToWaitFor(), batch)) {
       core_.Handle(batch);
       core_.Turn();
     }
@@ -39,8 +43,9 @@ class EngineLoop final : public Engine {
     core_.Stop();
   }
 
+  Executor& executor_;
   EngineCore core_;
-  std::thread thread_;  // last: starts when everything else is there
+  std::thread thread_;
 };
 
 }  // namespace

@@ -14,6 +14,11 @@ constexpr std::array kStepSecondsBounds = {1e-4, 2.5e-4, 5e-4,   1e-3, 2.5e-3, 5
                                            5e-2, 1e-1,   2.5e-1, 5e-1, 1.0,    2.5,  5.0,  10.0};
 constexpr std::array kIterationTokensBounds = {1.0,   2.0,   4.0,   8.0,    16.0,   32.0,   64.0,
                                                128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0};
+constexpr std::array kRecoverySecondsBounds = {0.05, 0.1, 0.25, 0.5,  1.0,   2.5,
+                                               5.0,  10., 30.0, 60.0, 120.0, 300.0};
+// What a refused client is told to wait at least, while the ranks come back.
+constexpr int64_t kLeastRetryMs = 1'000;
+constexpr int64_t kMostRetryMs = 30'000;
 #ifdef NDEBUG
 constexpr bool kCheckEveryTurn = false;
 #else
@@ -23,7 +28,7 @@ constexpr bool kCheckEveryTurn = true;
 // than this.
 constexpr int64_t kCheckIntervalUs = 1'000'000;
 // The first steps may have to wait for weights that are not in memory yet.
-constexpr uint64_t kFirstSteps = 8;
+constexpr uint64_t kFirstSteps = 8;  // since the ranks were started
 constexpr int64_t kFirstStepsFactor = 6;
 // A step is hung when it takes this many times as long as expected.
 constexpr double kHungFactor = 10;
@@ -40,6 +45,8 @@ SchedulerOptions ToSchedulerOptions(const EngineOptions& o) {
   s.max_preemptions = o.max_preemptions;
   s.ageing = {o.priority_step_us, o.priority_limit_us};
   s.prefix_caching = o.prefix_caching;
+  s.resume = o.resume;
+  s.max_rank_losses = o.max_rank_losses;
   return s;
 }
 
@@ -61,6 +68,7 @@ EngineCore::EngineCore(const EngineOptions& options, Executor& executor, OutputS
   stats_.step_seconds_decode = Histogram(kStepSecondsBounds);
   stats_.step_seconds_mixed = Histogram(kStepSecondsBounds);
   stats_.iteration_tokens = Histogram(kIterationTokensBounds);
+  stats_.recovery_seconds = Histogram(kRecoverySecondsBounds);
   stats_cell_.Write(stats_);
 }
 
@@ -77,9 +85,11 @@ void EngineCore::Handle(InboxBatch& batch) {
 void EngineCore::Turn() {
   const int64_t now_us = clock_.NowUs();
   scheduler_.Expire(now_us);
-  if (dead_) scheduler_.FinishAll(FinishReason::kEngineDead);
+  LookAfterRanks();
+  if (dead()) scheduler_.FinishAll(FinishReason::kEngineDead);
   std::shared_ptr<const BatchPlan> plan;
-  if (scheduler_.num_in_flight() < depth_ && (plan = scheduler_.Schedule(now_us)) != nullptr) {
+  const bool has_room = !recovering() && scheduler_.num_in_flight() < depth_;
+  if (has_room && (plan = scheduler_.Schedule(now_us)) != nullptr) {
     if (logger_->should_log(spdlog::level::trace)) logger_->trace("{}", PlanSummary(*plan));
     last_plan_ = plan;
     submit_times_us_.push_back(now_us);
@@ -97,15 +107,18 @@ void EngineCore::Turn() {
 
 void EngineCore::TakeResult() {
   const std::shared_ptr<const BatchPlan> plan = scheduler_.OldestPlan();
-  awaiting_limit_us_.store(StepLimitUs(plan->NumTokens()), std::memory_order_relaxed);
+  const int64_t limit_us = StepLimitUs(plan->NumTokens());
+  const bool ends_hung_steps = executor_.LimitStep(limit_us);
+  awaiting_limit_us_.store(ends_hung_steps ? 0 : limit_us, std::memory_order_relaxed);
   awaiting_since_us_.store(clock_.NowUs(), std::memory_order_release);
   const StepResult result = executor_.Await();
   awaiting_since_us_.store(-1, std::memory_order_release);
   const StepKind kind = scheduler_.OldestKind();
   if (const Status status = scheduler_.Commit(result); !status.ok()) {
-    Die(status);
+    LoseRanks(status);
     return;
   }
+  ++steps_since_start_;
   Measure(*plan, kind);
   Announce(result.top);
 }
@@ -113,8 +126,7 @@ void EngineCore::TakeResult() {
 int64_t EngineCore::StepLimitUs(int32_t num_tokens) const {
   if (options_.step_timeout_us == 0) return 0;
   int64_t limit_us = options_.step_timeout_us;
-  const uint64_t steps = stats_.steps_prefill + stats_.steps_decode + stats_.steps_mixed;
-  if (steps < kFirstSteps) limit_us *= kFirstStepsFactor;
+  if (steps_since_start_ < kFirstSteps) limit_us *= kFirstStepsFactor;
   const double expected_us = scheduler_.PredictStepUs(num_tokens);
   return std::max(limit_us, static_cast<int64_t>(std::min(kHungFactor * expected_us, 1e15)));
 }
@@ -151,16 +163,62 @@ void EngineCore::Measure(const BatchPlan& plan, StepKind kind) {
 void EngineCore::Die(const Status& why) {
   logger_->error("the engine has failed: {}; last plan: {}", why.ToString(),
                  last_plan_ != nullptr ? PlanSummary(*last_plan_, 64) : "none");
-  dead_ = true;
-  inbox_.MarkDead();
+  stats_.state = EngineState::kDead;
+  inbox_.SetState(EngineState::kDead);
   scheduler_.FinishAll(FinishReason::kEngineDead);
   scheduler_.AbandonInFlight();
   submit_times_us_.clear();
   Announce({});
 }
 
+void EngineCore::LookAfterRanks() {
+  if (dead()) return;
+  const ExecutorState state = executor_.state();
+  if (!recovering()) {
+    if (state != ExecutorState::kReady) LoseRanks(UnavailableError("the ranks were lost"));
+    return;
+  }
+  if (state == ExecutorState::kLost) {
+    ++stats_.rank_losses;  // as soon as they were back
+    if (!executor_.Reset()) Die(UnavailableError("the ranks were lost again"));
+  } else if (state == ExecutorState::kFailed) {
+    Die(UnavailableError("the ranks do not come back"));
+  } else if (state == ExecutorState::kReady) {
+    last_recovery_us_ = clock_.NowUs() - lost_at_us_;
+    stats_.recovery_seconds.Observe(static_cast<double>(last_recovery_us_) * 1e-6);
+    stats_.state = EngineState::kRunning;
+    inbox_.SetState(EngineState::kRunning);
+    logger_->info("the ranks are back after {:.3f} s; {} sequences go on",
+                  static_cast<double>(last_recovery_us_) * 1e-6, scheduler_.num_waiting());
+  }
+}
+
+void EngineCore::LoseRanks(const Status& why) {
+  if (!executor_.Reset()) {
+    Die(why);
+    return;
+  }
+  logger_->error("the ranks are lost: {}; {} sequences were running; last plan: {}", why.ToString(),
+                 scheduler_.num_running(),
+                 last_plan_ != nullptr ? PlanSummary(*last_plan_) : "none");
+  ++stats_.rank_losses;
+  stats_.state = EngineState::kRecovering;
+  lost_at_us_ = clock_.NowUs();
+  inbox_.SetState(EngineState::kRecovering,
+                  std::clamp(last_recovery_us_ / 1000, kLeastRetryMs, kMostRetryMs));
+  scheduler_.LoseRanks();
+  submit_times_us_.clear();
+  steps_since_start_ = 0;
+  Announce({});
+}
+
+Inbox::Wait EngineCore::WhatToWaitFor() const {
+  if (idle()) return Inbox::Wait::kUntilSomething;
+  return recovering() ? Inbox::Wait::kBriefly : Inbox::Wait::kNone;
+}
+
 void EngineCore::MaybeCheckIntegrity() {
-  if (dead_) return;
+  if (dead()) return;
   if (!kCheckEveryTurn) {
     const int64_t now_us = clock_.NowUs();
     if (!idle() || now_us - last_check_us_ < kCheckIntervalUs) return;
@@ -181,7 +239,6 @@ void EngineCore::Announce(std::span<const TokenLogprob> top) {
   stats_.waiting_prompt_tokens = scheduler_.waiting_prompt_tokens();
   stats_.blocks_used = scheduler_.kv().num_used();
   stats_.blocks_cached = scheduler_.kv().num_cached();
-  stats_.dead = dead_;
   stats_.prompt_tokens = c.prompt_tokens;
   stats_.prompt_tokens_cached = c.prompt_tokens_cached;
   stats_.generation_tokens = c.generation_tokens;
@@ -189,6 +246,7 @@ void EngineCore::Announce(std::span<const TokenLogprob> top) {
   stats_.prefix_hit_tokens = c.prefix_hit_tokens;
   stats_.preemptions = c.preemptions;
   stats_.corrupted = c.corrupted;
+  stats_.sequences_resumed = c.sequences_resumed;
   std::copy(std::begin(c.choices_finished), std::end(c.choices_finished),
             std::begin(stats_.choices_finished));
   stats_cell_.Write(stats_);
@@ -211,11 +269,11 @@ EngineStats EngineCore::Stats() const {
 }
 
 void EngineCore::Stop() {
-  scheduler_.FinishAll(dead_ ? FinishReason::kEngineDead : FinishReason::kCancelled);
+  scheduler_.FinishAll(dead() ? FinishReason::kEngineDead : FinishReason::kCancelled);
   Announce({});
   while (scheduler_.num_in_flight() > 0) TakeResult();
   Announce({});
-  if (dead_) return;
+  if (dead()) return;
   if (const Status status = scheduler_.CheckIntegrity(); !status.ok()) {
     logger_->error("at the end: {}", status.ToString());
   }

@@ -28,12 +28,16 @@ class EngineCore {
   Inbox& inbox() { return inbox_; }
   // Nothing to do until something comes in.
   bool idle() const { return scheduler_.num_requests() == 0; }
-  bool dead() const { return dead_; }
+  bool dead() const { return stats_.state == EngineState::kDead; }
+  bool recovering() const { return stats_.state == EngineState::kRecovering; }
+  // Before the next turn.
+  Inbox::Wait WhatToWaitFor() const;
 
   // Takes in what the inbox gave.
   void Handle(InboxBatch& batch);
   // Plans and submits a step if there is room for one in flight, and takes in the
-  // oldest result if there is none or nothing to plan.
+  // oldest result if there is none or nothing to plan. While the ranks come back: ends
+  // what is to end, and waits for nothing.
   void Turn();
   // Ends every live choice with kCancelled and waits for what is in flight.
   void Stop();
@@ -45,6 +49,10 @@ class EngineCore {
 
  private:
   void TakeResult();
+  // The ranks may have been lost, or be back.
+  void LookAfterRanks();
+  // What was in flight is given up; sequences wait until the executor is back.
+  void LoseRanks(const Status& why);
   // What step_limit_us says of a step of that many tokens.
   int64_t StepLimitUs(int32_t num_tokens) const;
   void Measure(const BatchPlan& plan, StepKind kind);
@@ -66,8 +74,10 @@ class EngineCore {
   std::deque<int64_t> submit_times_us_;  // of the plans in flight
   int64_t last_result_us_ = 0;
   int64_t last_check_us_ = 0;
-  double tokens_per_second_ = 0;  // smoothed
-  bool dead_ = false;
+  double tokens_per_second_ = 0;    // smoothed
+  uint64_t steps_since_start_ = 0;  // of the ranks
+  int64_t lost_at_us_ = 0;
+  int64_t last_recovery_us_ = 0;  // how long it took
   EngineStats stats_;
   SnapshotCell<EngineStats> stats_cell_;
   // Of the step that is waited for; written around Await, so not part of the cell.

@@ -27,6 +27,7 @@ Status ValidateEngineOptions(const EngineOptions& o) {
   INFERD_RETURN_IF_ERROR(CheckRange("max_queued_tokens", o.max_queued_tokens, 1, kMax64 / 4));
   INFERD_RETURN_IF_ERROR(CheckRange("max_queue_time_us", o.max_queue_time_us, -1, kMax64 / 4));
   INFERD_RETURN_IF_ERROR(CheckRange("max_preemptions", o.max_preemptions, 0, kMax32 / 4));
+  INFERD_RETURN_IF_ERROR(CheckRange("max_rank_losses", o.max_rank_losses, 1, kMax32 / 4));
   constexpr int64_t kDayUs = 86'400'000'000;
   INFERD_RETURN_IF_ERROR(CheckRange("mixed_step_us", o.mixed_step_us, 0, kDayUs));
   INFERD_RETURN_IF_ERROR(CheckRange("priority_step_us", o.priority_step_us, 0, kDayUs));

@@ -1,11 +1,18 @@
 #include "engine/inbox.h"
 
 #include <algorithm>
+#include <chrono>
 #include <string>
 
 #include "inferd/base/check.h"
 
 namespace inferd {
+namespace {
+
+// How late a deadline may be noticed while there is nothing else to do.
+constexpr std::chrono::milliseconds kBriefWait{5};
+
+}  // namespace
 
 Inbox::Inbox(const EngineOptions& options, int32_t max_len, const Clock& clock)
     : max_queued_requests_(options.max_queued_requests),
@@ -21,12 +28,7 @@ Status Inbox::Submit(RequestSpec spec) {
   const int64_t rank = RankOf(spec.priority, now_us, ageing_);
   {
     std::lock_guard lock(mutex_);
-    if (dead_ || stopped_) {
-      ErrorDetail detail;
-      detail.reason = dead_ ? "ENGINE_DEAD" : "ENGINE_STOPPED";
-      return Status(StatusCode::kUnavailable,
-                    dead_ ? "the engine has failed" : "the engine is stopping", detail);
-    }
+    INFERD_RETURN_IF_ERROR(CheckStateLocked());
     INFERD_RETURN_IF_ERROR(CheckQueueLocked(prompt_tokens));
     INFERD_RETURN_IF_ERROR(CheckDeadlineLocked(spec, rank, now_us));
     if (!live_.try_emplace(spec.id, Live{rank, prompt_tokens}).second) {
@@ -41,6 +43,22 @@ Status Inbox::Submit(RequestSpec spec) {
   }
   not_empty_.notify_one();
   return OkStatus();
+}
+
+Status Inbox::CheckStateLocked() const {
+  if (state_ == EngineState::kRunning && !stopped_) return OkStatus();
+  ErrorDetail detail;
+  if (state_ == EngineState::kDead) {
+    detail.reason = "ENGINE_DEAD";
+    return Status(StatusCode::kUnavailable, "the engine has failed", detail);
+  }
+  if (stopped_) {
+    detail.reason = "ENGINE_STOPPED";
+    return Status(StatusCode::kUnavailable, "the engine is stopping", detail);
+  }
+  detail.reason = "RANKS_RESTARTING";
+  detail.retry_after_ms = retry_after_ms_;
+  return Status(StatusCode::kUnavailable, "the ranks are being started again", detail);
 }
 
 Status Inbox::CheckSpec(const RequestSpec& spec) const {
@@ -150,15 +168,24 @@ void Inbox::Stop() {
   not_empty_.notify_one();
 }
 
-bool Inbox::Drain(bool wait, InboxBatch& batch) {
+void Inbox::Wake() {
+  {
+    std::lock_guard lock(mutex_);
+    woken_ = true;
+  }
+  not_empty_.notify_one();
+}
+
+bool Inbox::Drain(Wait wait, InboxBatch& batch) {
   batch.Clear();
   std::unique_lock lock(mutex_);
-  if (wait) {
-    not_empty_.wait(lock, [this] {
-      return stopped_ || !batch_.submissions.empty() || !batch_.cancelled.empty() ||
-             !batch_.finished_choices.empty();
-    });
-  }
+  const auto something = [this] {
+    return stopped_ || woken_ || !batch_.submissions.empty() || !batch_.cancelled.empty() ||
+           !batch_.finished_choices.empty();
+  };
+  if (wait == Wait::kBriefly) not_empty_.wait_for(lock, kBriefWait, something);
+  if (wait == Wait::kUntilSomething) not_empty_.wait(lock, something);
+  woken_ = false;
   std::swap(batch, batch_);
   return !stopped_;
 }
@@ -182,9 +209,10 @@ void Inbox::Settle(const SchedulerChanges& changes, bool backlog, double tokens_
   for (const RequestId id : changes.ended) live_.erase(id);
 }
 
-void Inbox::MarkDead() {
+void Inbox::SetState(EngineState state, int64_t retry_after_ms) {
   std::lock_guard lock(mutex_);
-  dead_ = true;
+  state_ = state;
+  retry_after_ms_ = retry_after_ms;
 }
 
 }  // namespace inferd

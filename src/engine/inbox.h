@@ -60,14 +60,23 @@ class Inbox {
   // Any thread: no more submissions; wakes the engine thread, whose Drain says so.
   void Stop();
 
-  // Engine thread. Moves what came in to `batch`; waits for something when `wait`.
-  // False once stopped; `batch` is filled all the same.
-  bool Drain(bool wait, InboxBatch& batch);
+  // Any thread: ends the wait of Drain.
+  void Wake();
+
+  enum class Wait : uint8_t {
+    kNone,
+    kBriefly,         // for something to come in, or some milliseconds
+    kUntilSomething,  // for something to come in, or a Wake
+  };
+  // Engine thread. Moves what came in to `batch`. False once stopped; `batch` is filled
+  // all the same.
+  bool Drain(Wait wait, InboxBatch& batch);
   // Engine thread. Requests that left the queue and those that ended; whether the last
   // plan left somebody waiting; how many tokens the engine computes per second of late.
   void Settle(const SchedulerChanges& changes, bool backlog, double tokens_per_second);
-  // Engine thread. From now on Submit answers UNAVAILABLE/ENGINE_DEAD.
-  void MarkDead();
+  // Engine thread. From now on Submit takes requests (kRunning), or answers
+  // UNAVAILABLE: RANKS_RESTARTING with `retry_after_ms`, or ENGINE_DEAD.
+  void SetState(EngineState state, int64_t retry_after_ms = -1);
 
  private:
   // A live request, and what was asked of it already.
@@ -79,6 +88,7 @@ class Inbox {
   };
 
   Status CheckSpec(const RequestSpec& spec) const;
+  Status CheckStateLocked() const;
   Status CheckQueueLocked(int64_t prompt_tokens) const;
   Status CheckDeadlineLocked(const RequestSpec& spec, int64_t rank, int64_t now_us) const;
   int64_t CountAheadLocked(int64_t rank) const;
@@ -101,7 +111,9 @@ class Inbox {
   bool backlog_ = false;  // the last plan left somebody waiting
   double tokens_per_second_ = 0;
   bool stopped_ = false;
-  bool dead_ = false;
+  bool woken_ = false;
+  EngineState state_ = EngineState::kRunning;
+  int64_t retry_after_ms_ = -1;
 };
 
 }  // namespace inferd

@@ -6,13 +6,14 @@ namespace inferd {
 // All off outside of tests. Every one of them was a real defect of some server.
 struct FaultInjection {
   // KvManager
-  bool unchained_hash = false;    // a block's hash forgets the tokens before it
-  bool ignore_scope = false;      // prefixes are shared across cache scopes
-  bool drop_unref = false;        // a release now and then forgets one block
-  bool double_unref = false;      // a release drops a shared block twice
-  bool keep_stale_index = false;  // a reused block stays in the prefix index
-  bool serve_last_token = false;  // B5: a whole prompt may come from the cache
-  bool pin_late = false;          // matched blocks are not pinned before reserving
+  bool unchained_hash = false;     // a block's hash forgets the tokens before it
+  bool ignore_scope = false;       // prefixes are shared across cache scopes
+  bool drop_unref = false;         // a release now and then forgets one block
+  bool double_unref = false;       // a release drops a shared block twice
+  bool keep_stale_index = false;   // a reused block stays in the prefix index
+  bool serve_last_token = false;   // B5: a whole prompt may come from the cache
+  bool pin_late = false;           // matched blocks are not pinned before reserving
+  bool keep_lost_content = false;  // prefixes are still found after the ranks were lost
   // Scheduler
   bool release_in_flight = false;  // R1: a finished sequence leaves at once
   bool skip_fence = false;         // R1, blocks only: the slot still waits
@@ -25,6 +26,10 @@ struct FaultInjection {
   bool strand_siblings = false;       // choices held back for a leader that ended
   bool overlook_stop = false;         // a stop token now and then is overlooked
   bool sample_every_chunk = false;    // a prompt chunk that is not the last draws
+  bool keep_pending = false;          // after a loss, tokens in flight count as drawn
+  bool repeat_last_token = false;     // a resumed sequence draws its last token again
+  bool release_to_lost = false;       // new ranks are told of slots that the old ones had
+  bool end_innocent = false;          // suspects are not computed alone
 };
 
 }  // namespace inferd

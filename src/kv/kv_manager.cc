@@ -107,6 +107,13 @@ void KvManager::Release(BlockTable& table) {
   table.num_published = 0;
 }
 
+void KvManager::ForgetContent() {
+  INFERD_CHECK(num_used() == 0 || faults_.drop_unref);
+  if (faults_.keep_lost_content) return;
+  index_.Clear();
+  num_cached_ = 0;
+}
+
 Status KvManager::CheckIntegrity(std::span<const BlockTable* const> tables) const {
   INFERD_RETURN_IF_ERROR(pool_.CheckIntegrity());
   INFERD_RETURN_IF_ERROR(index_.CheckIntegrity());

@@ -47,6 +47,10 @@ class KvManager {
   // block is needed, the end of a prefix going first.
   void Release(BlockTable& table);
 
+  // The content of all blocks is lost: nothing can be found any more. No table may
+  // hold a block.
+  void ForgetContent();
+
   int32_t BlocksFor(int32_t num_tokens) const {
     return (num_tokens + block_size_ - 1) / block_size_;
   }

@@ -82,6 +82,12 @@ void PrefixIndex::Erase(BlockId block) {
   table_[hole] = kPaddingBlock;
 }
 
+void PrefixIndex::Clear() {
+  std::fill(table_.begin(), table_.end(), kPaddingBlock);
+  std::fill(held_.begin(), held_.end(), uint8_t{0});
+  size_ = 0;
+}
+
 Status PrefixIndex::CheckIntegrity() const {
   int32_t entries = 0;
   for (const BlockId block : table_) {

@@ -33,6 +33,9 @@ class PrefixIndex {
   // Forgets `block`; nothing happens when it is not held.
   void Erase(BlockId block);
 
+  // Forgets every block.
+  void Clear();
+
   bool Holds(BlockId block) const { return held_[block] != 0; }
   int32_t size() const { return size_; }
 

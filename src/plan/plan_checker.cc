@@ -25,7 +25,10 @@ PlanChecker::PlanChecker(const PlanLimits& limits)
       users_(static_cast<size_t>(limits.num_blocks)) {}
 
 Status PlanChecker::Apply(const BatchPlan& plan) {
-  if (plan.step != last_step_ + 1) return Broken(plan, "steps must follow one another");
+  // Ranks that were started again join a sequence of steps that began without them.
+  if (last_step_ != 0 && plan.step != last_step_ + 1) {
+    return Broken(plan, "steps must follow one another");
+  }
   last_step_ = plan.step;
   if (plan.entries.empty()) return Broken(plan, "no entries");
   const std::string prefix = "plan " + std::to_string(plan.step);

@@ -20,6 +20,9 @@ class PlanBuilder {
   // ranks were not told yet.
   void AddEntry(Sequence& sequence, int32_t count, bool sample);
 
+  // The ranks are empty: there is nothing to release.
+  void Reset() { plan_ = std::make_shared<BatchPlan>(); }
+
   bool empty() const { return plan_->entries.empty(); }
   // The finished plan; the next one begins. Only when not empty().
   std::shared_ptr<const BatchPlan> Finish();

@@ -83,10 +83,12 @@ std::shared_ptr<const BatchPlan> Scheduler::Schedule(int64_t now_us) {
   step_has_prefill_ = step_has_decode_ = false;
   step_sequences_.clear();
 
-  ScheduleDecodes();
-  LimitPrompts();
-  SchedulePrefills();
-  AdmitWaiting(now_us);
+  if (!ScheduleSuspect(now_us)) {
+    ScheduleDecodes();
+    LimitPrompts();
+    SchedulePrefills();
+    AdmitWaiting(now_us);
+  }
 
   if (builder_.empty()) {
     FailWhatCannotRun();
@@ -131,6 +133,7 @@ void Scheduler::SchedulePrefills() {
 void Scheduler::AdmitWaiting(int64_t now_us) {
   while (may_admit_ && budget_ > 0 && !waiting_.empty() && !free_slots_.empty()) {
     // Strictly in order: a large head is not overtaken for ever.
+    if (IsSuspect(*waiting_.begin()->second)) return;
     if (!TryAdmit(*waiting_.begin()->second, now_us)) return;
   }
 }
@@ -166,6 +169,7 @@ bool Scheduler::TryAdmit(Sequence& s, int64_t now_us) {
   s.num_sent_blocks = 0;
   running_.insert(std::upper_bound(running_.begin(), running_.end(), &s, ComesBefore), &s);
 
+  if (std::exchange(s.lost, false)) ++counters_.sequences_resumed;
   counters_.prefix_query_tokens += static_cast<uint64_t>(num_tokens);
   counters_.prefix_hit_tokens += static_cast<uint64_t>(cached);
   if (!s.was_scheduled) {

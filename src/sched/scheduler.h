@@ -44,6 +44,8 @@ struct SchedulerOptions {
   int32_t max_preemptions = 8;
   PriorityAgeing ageing;
   bool prefix_caching = true;
+  bool resume = true;           // see LoseRanks
+  int32_t max_rank_losses = 3;  // likewise
 };
 
 // The longest history a sequence may reach: the context, or all the KV there is.
@@ -57,6 +59,7 @@ struct SchedulerCounters {
   uint64_t prefix_hit_tokens = 0;
   uint64_t preemptions = 0;
   uint64_t corrupted = 0;
+  uint64_t sequences_resumed = 0;
   uint64_t choices_finished[kNumFinishReasons] = {};
 };
 
@@ -117,6 +120,13 @@ class Scheduler {
   // Forgets all plans in flight, as if they never answered. Every sequence must be
   // finished. For a dead executor.
   void AbandonInFlight();
+  // The ranks are empty from now on. Plans in flight never answer; slots, blocks and
+  // cached prefixes are gone; whoever ran waits again in its old place with the tokens
+  // it has. It is no preemption. Ended are: without `resume`, those that ran and have
+  // generated something, with kRanksLost; and with kPoison whoever was in flight at
+  // `max_rank_losses` losses without a token of it in between. Before the last of
+  // those it is computed alone, so that nobody is ended for another's fault.
+  void LoseRanks();
 
   // Events since the last call of ClearOutputs.
   const std::vector<SequenceOutput>& outputs() const { return outputs_; }
@@ -164,6 +174,13 @@ class Scheduler {
   void FailWhatCannotRun();
   bool IsKnownBlocked(const Sequence& head) const;
 
+  // scheduler_loss.cc: ranks that died.
+  bool IsSuspect(const Sequence& s) const {
+    return s.num_losses > 0 && s.num_losses >= options_.max_rank_losses - 1 &&
+           !faults_.end_innocent;
+  }
+  bool ScheduleSuspect(int64_t now_us);
+
   // scheduler_commit.cc: taking results, ending sequences.
   Status CheckAnswers(const BatchPlan& plan, const StepResult& result) const;
   void TakeToken(Sequence& sequence, const StepEntry& entry, const StepOutput& output);
@@ -210,6 +227,9 @@ class Scheduler {
   std::vector<Sequence*> step_sequences_;
   bool step_has_prefill_ = false;
   bool step_has_decode_ = false;
+
+  // Runs alone, because the ranks may die of it; null: nobody does.
+  Sequence* solo_ = nullptr;
 
   // The head of the queue did not fit when this was so; no need to look again
   // until it changes.

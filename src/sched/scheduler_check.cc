@@ -110,6 +110,9 @@ Status Scheduler::CheckIntegrity() const {
   if (std::count(slot_used.begin(), slot_used.end(), uint8_t{1}) != options_.max_running) {
     return InternalError("scheduler: a slot is neither free nor in use");
   }
+  if (solo_ != nullptr && (solo_->state != SequenceState::kRunning || !IsSuspect(*solo_))) {
+    return InternalError("scheduler: a sequence that is no suspect runs alone");
+  }
   int64_t named = 0;
   for (const Record& record : records_) {
     named += static_cast<int64_t>(record.sequences.size()) -

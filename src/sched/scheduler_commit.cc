@@ -70,6 +70,8 @@ void Scheduler::TakeToken(Sequence& s, const StepEntry& entry, const StepOutput&
     return;
   }
   s.tokens.push_back(output.token);
+  s.num_losses = 0;
+  if (solo_ == &s) solo_ = nullptr;
   ++counters_.generation_tokens;
   // Finite logits vouch for everything this token attended to, earlier chunks
   // included: only now may others find it.
@@ -106,6 +108,7 @@ void Scheduler::EndSequence(Sequence& s, FinishReason reason, const StepOutput* 
     INFERD_CHECK(place != running_.end() && *place == &s);
     running_.erase(place);
   }
+  if (solo_ == &s) solo_ = nullptr;
   s.state = SequenceState::kFinished;
   s.finish = reason;
   ++counters_.choices_finished[static_cast<size_t>(reason)];
@@ -172,15 +175,6 @@ void Scheduler::ForgetInFlight(const Sequence& sequence) {
     for (Sequence*& s : record.sequences) {
       if (s == &sequence) s = nullptr;
     }
-  }
-}
-
-void Scheduler::AbandonInFlight() {
-  INFERD_CHECK(running_.empty() && waiting_.empty() && num_held_ == 0);
-  records_.clear();
-  for (Sequence* s : std::exchange(leaving_, {})) {
-    s->in_flight = s->num_pending = 0;
-    Reap(*s);
   }
 }
 

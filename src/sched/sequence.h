@@ -56,6 +56,8 @@ struct Sequence {
   uint64_t drained_in = 0;      // the round that leaves it out so that it may be preempted
 
   int32_t num_preemptions = 0;
+  int32_t num_losses = 0;  // of the ranks while it was in flight, since its last token
+  bool lost = false;       // to be resumed: a loss put it back into the queue
   bool was_scheduled = false;
   bool was_reported = false;  // its first output is out
   int32_t cached_tokens = 0;  // prompt tokens from the cache at the first admission

@@ -92,6 +92,14 @@ Status DrainingError() {
 Status EngineDeadError() {
   return Make(StatusCode::kUnavailable, "the engine has failed", "ENGINE_DEAD");
 }
+Status RanksLostError() {
+  return Make(StatusCode::kUnavailable, "a rank was lost while the answer was made", "RANKS_LOST",
+              1000);
+}
+Status PoisonError() {
+  return Make(StatusCode::kUnavailable,
+              "the ranks were lost again and again while the answer was made", "POISON");
+}
 Status LoadFailedError() {
   return Make(StatusCode::kUnavailable, "the model could not be loaded", "NOT_READY");
 }

@@ -32,6 +32,8 @@ Status UnsupportedMediaTypeError(std::string_view why);
 Status NotReadyError();
 Status DrainingError();
 Status EngineDeadError();
+Status RanksLostError();  // the answer is not resumed
+Status PoisonError();     // the ranks die of the request
 Status LoadFailedError();
 // `what` is full, e.g. "the tokenizer queue".
 Status QueueFullError(std::string_view what);

@@ -60,6 +60,12 @@ ServerState FrontEnd::state() const {
   return state_;
 }
 
+bool FrontEnd::serving() const {
+  std::lock_guard lock(mutex_);
+  return state_ == ServerState::kReady && attached_ != nullptr &&
+         attached_->engine.Stats().state == EngineState::kRunning;
+}
+
 void FrontEnd::EngineDied() {
   {
     std::lock_guard lock(mutex_);

@@ -32,8 +32,8 @@ class FrontEnd {
   void Attach(ServedModel model, Engine& engine);
   void SetState(ServerState state);
   ServerState state() const;
-  // kReady, and the engine has not failed.
-  bool serving() const { return state() == ServerState::kReady; }
+  // kReady, and the engine takes requests: its ranks are there.
+  bool serving() const;
   // The engine reported that it is dead.
   void EngineDied();
 

@@ -161,6 +161,10 @@ Status GenerationCall::StatusOf(FinishReason reason) const {
       return PreemptedError();
     case FinishReason::kQueueTimeout:
       return QueueTimeoutError();
+    case FinishReason::kRanksLost:
+      return RanksLostError();
+    case FinishReason::kPoison:
+      return PoisonError();
     case FinishReason::kCancelled:  // not by us: the engine is being taken down
     case FinishReason::kEngineDead:
       return EngineDeadError();

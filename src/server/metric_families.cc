@@ -84,6 +84,16 @@ void AddEngineFamilies(const EngineStats& s, const MetricLabels& labels, FamilyB
   out->Add(With(labels, "state", "used"), number(s.blocks_used));
   out->Add(With(labels, "state", "cached"), number(s.blocks_cached));
   out->Add(With(labels, "state", "free"), number(s.blocks_total - s.blocks_used - s.blocks_cached));
+  out->Gauge("inferd_engine_state", "1 for the state the engine is in, 0 for the others.");
+  out->Add(With(labels, "state", "running"), s.state == EngineState::kRunning ? 1 : 0);
+  out->Add(With(labels, "state", "recovering"), s.state == EngineState::kRecovering ? 1 : 0);
+  out->Add(With(labels, "state", "dead"), s.state == EngineState::kDead ? 1 : 0);
+  out->Counter("inferd_rank_losses_total", "Times the ranks were lost and started again.");
+  out->Add(labels, number(s.rank_losses));
+  out->Counter("inferd_sequences_resumed_total", "Sequences that went on after such a loss.");
+  out->Add(labels, number(s.sequences_resumed));
+  out->Histogram("inferd_recovery_seconds", "From a loss of the ranks until they take work again.");
+  out->Add(labels, s.recovery_seconds);
   out->Counter("inferd_preemptions_total", "Sequences put back into the queue for lack of blocks.");
   out->Add(labels, number(s.preemptions));
   out->Counter("inferd_engine_steps_total",

@@ -58,7 +58,7 @@ std::string_view RejectionOf(const Status& status) {
   if (reason == "QUEUE_TIMEOUT") return "queue_timeout";
   if (reason == "DEADLINE") return RefusedForDeadline(status) ? "deadline" : "";
   if (reason == "DRAINING") return "draining";
-  if (reason == "NOT_READY") return "not_ready";
+  if (reason == "NOT_READY" || reason == "RANKS_RESTARTING") return "not_ready";
   if (reason == "CONTEXT_LENGTH_EXCEEDED") return "too_large";
   if (reason == "RATE_LIMITED") return "rate_limited";
   if (status.code() == StatusCode::kUnauthenticated) return "unauthenticated";

@@ -253,9 +253,9 @@ void ServerImpl::RunTicker() {
     if (engine_ != nullptr) {
       const EngineStats stats = engine_->Stats();
       load_.Sample(now_us, stats);
-      if (stats.dead) front_.EngineDied();
+      if (stats.dead()) front_.EngineDied();
     }
-    if (!front_.serving()) health_.SetServing(false);
+    health_.SetServing(front_.serving());
     lock.unlock();
     stall_watch_.CheckAll(now_us);
     lock.lock();

@@ -76,7 +76,7 @@ TEST_F(SuperviseTest, AHungEngineDoesNotMove) {
   }
   EXPECT_TRUE(EngineMoves(engine_->Stats(), patience));
   EngineStats dead;
-  dead.dead = true;
+  dead.state = EngineState::kDead;
   EXPECT_FALSE(EngineMoves(dead, patience));
 }
 
@@ -92,7 +92,7 @@ TEST_F(SuperviseTest, ADeadEngineEndsTheDaemonWithItsCode) {
 TEST_F(SuperviseTest, AnEngineThatDiesWhileDrainingIsNotACleanEnd) {
   Occupy();
   executor_.Fail(InternalError("the rank is gone"));
-  while (!engine_->Stats().dead) std::this_thread::yield();
+  while (!engine_->Stats().dead()) std::this_thread::yield();
   signals_.TryPush(SIGTERM);
   EXPECT_EQ(Run(), kExitEngineFailure);
   EXPECT_EQ(server_.notes(), (Notes{"drain", "shutdown 77"}));

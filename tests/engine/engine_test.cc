@@ -315,7 +315,7 @@ TEST_F(EngineTest, ADeadExecutorEndsEverythingAndRefusesTheRest) {
   EXPECT_EQ(refused.code(), StatusCode::kUnavailable);
   ASSERT_NE(refused.detail(), nullptr);
   EXPECT_EQ(refused.detail()->reason, "ENGINE_DEAD");
-  EXPECT_TRUE(engine_->Stats().dead);
+  EXPECT_TRUE(engine_->Stats().dead());
   ExpectIdle();
   engine_.reset();
   EXPECT_NE(log.str().find("rank 0 is gone"), std::string::npos);

@@ -43,8 +43,32 @@ FakeRanks::FakeRanks(const Options& options)
       kv_(static_cast<size_t>(options.limits.num_blocks) *
           static_cast<size_t>(options.limits.block_size)),
       slots_(static_cast<size_t>(options.limits.num_slots)) {
-  // Memory is never clean.
+  FillMemory();
+}
+
+// Memory is never clean.
+void FakeRanks::FillMemory() {
   for (size_t i = 0; i < kv_.size(); ++i) kv_[i] = Mix(random_, i);
+}
+
+bool FakeRanks::Reset() {
+  if (options_.die_one_in == 0 && options_.poison_seed == 0) return false;
+  if (state_ == ExecutorState::kReady) ++num_deaths_;
+  state_ = ExecutorState::kRestarting;
+  random_ += 0x9e3779b97f4a7c15;
+  FillMemory();
+  checker_.emplace(options_.limits);
+  for (auto& slot : slots_) slot = nullptr;
+  steps_.clear();
+  log_.clear();
+  drawn_.clear();
+  return true;
+}
+
+void FakeRanks::Tick() {
+  if (state_ == ExecutorState::kRestarting && Random(4) == 0) state_ = ExecutorState::kReady;
+  if (state_ != ExecutorState::kReady || options_.die_one_in == 0) return;
+  if (Random(options_.die_one_in) == 0) Die();
 }
 
 uint64_t FakeRanks::Random(uint64_t below) {
@@ -53,9 +77,13 @@ uint64_t FakeRanks::Random(uint64_t below) {
 }
 
 void FakeRanks::Submit(std::shared_ptr<const BatchPlan> plan) {
+  ++num_plans_;
+  if (state_ != ExecutorState::kReady && violation_.ok()) {
+    violation_ = InternalError("a plan for ranks that are not there");
+  }
   if (options_.check_plans && violation_.ok()) {
-    checker_.SetCompleted(plan->step - 1 - steps_.size());
-    violation_ = checker_.Apply(*plan);
+    checker_->SetCompleted(plan->step - 1 - steps_.size());
+    violation_ = checker_->Apply(*plan);
   }
   log_.push_back(plan);
   Step& step = steps_.emplace_back();
@@ -80,6 +108,10 @@ void FakeRanks::Submit(std::shared_ptr<const BatchPlan> plan) {
       return;
     }
     work.number = work.sequence->entries_given++;
+    if (options_.poison_seed != 0 && work.sequence->seed == options_.poison_seed &&
+        state_ == ExecutorState::kReady) {
+      Die();
+    }
     const auto first = plan->new_blocks.begin() + work.entry.first_new_block;
     work.sequence->table.insert(work.sequence->table.end(), first,
                                 first + work.entry.num_new_blocks);
@@ -157,6 +189,14 @@ StepResult FakeRanks::Await() {
   result.step = step.plan->step;
   if (!violation_.ok()) {
     result.error = violation_;
+    return result;
+  }
+  if (state_ == ExecutorState::kReady && options_.die_one_in != 0 &&
+      Random(options_.die_one_in) == 0) {
+    Die();
+  }
+  if (state_ != ExecutorState::kReady) {
+    result.error = UnavailableError("a rank died");
     return result;
   }
   RunAhead();

@@ -4,6 +4,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "engine/toy_model.h"
@@ -33,6 +34,11 @@ class FakeRanks final : public Executor {
     // KV content also depends on this function of a sequence's seed, as it would on
     // an adapter: prefixes with different salts must not be shared.
     std::function<uint64_t(uint64_t)> salt;
+    // The ranks die now and then, with or without work, and take a while to come back
+    // with an empty memory. 0: never.
+    uint64_t die_one_in = 0;
+    // They die of any plan that names the sequence of this seed. 0: of none.
+    uint64_t poison_seed = 0;
   };
 
   explicit FakeRanks(const Options& options);
@@ -40,8 +46,16 @@ class FakeRanks final : public Executor {
   void Submit(std::shared_ptr<const BatchPlan> plan) override;
   StepResult Await() override;
   int max_in_flight() const override { return options_.depth; }
+  // May die, or come back, at any look.
+  ExecutorState state() const override { return state_; }
+  bool Reset() override;
+  // Time passes: what died may come back, what lives may die.
+  void Tick();
 
+  // Since the ranks were last started, as all below.
   const std::vector<std::shared_ptr<const BatchPlan>>& log() const { return log_; }
+  uint64_t num_plans() const { return num_plans_; }
+  uint64_t num_deaths() const { return num_deaths_; }
   // Whether the ranks drew other tokens than `other` did for the same plans.
   bool HistoriesDiffer(const FakeRanks& other) const { return drawn_ != other.drawn_; }
   // The first broken rule of a plan.
@@ -70,6 +84,11 @@ class FakeRanks final : public Executor {
   };
 
   uint64_t Random(uint64_t below);
+  void FillMemory();
+  void Die() {
+    state_ = ExecutorState::kLost;
+    ++num_deaths_;
+  }
   uint64_t& Kv(const Sequence& sequence, int32_t position);
   // Runs one entry of `step` that can run, beginning the search anywhere.
   bool RunOne(Step& step);
@@ -77,7 +96,10 @@ class FakeRanks final : public Executor {
   void Run(Step& step, Work& work);
 
   const Options options_;
-  PlanChecker checker_;
+  ExecutorState state_ = ExecutorState::kReady;
+  uint64_t num_plans_ = 0;
+  uint64_t num_deaths_ = 0;
+  std::optional<PlanChecker> checker_;
   Status violation_;
   uint64_t random_;
   std::vector<uint64_t> kv_;  // [num_blocks, block_size]

@@ -33,6 +33,11 @@ constexpr Fault kFaults[] = {
     {"strand_siblings", &FaultInjection::strand_siblings},
     {"overlook_stop", &FaultInjection::overlook_stop},
     {"sample_every_chunk", &FaultInjection::sample_every_chunk},
+    {"keep_lost_content", &FaultInjection::keep_lost_content},
+    {"keep_pending", &FaultInjection::keep_pending},
+    {"repeat_last_token", &FaultInjection::repeat_last_token},
+    {"release_to_lost", &FaultInjection::release_to_lost},
+    {"end_innocent", &FaultInjection::end_innocent},
 };
 static_assert(sizeof(FaultInjection) == std::size(kFaults), "every fault is tried");
 

@@ -134,7 +134,7 @@ TEST(EngineDeadlineTest, ImpossibleDeadlinesCostNoStep) {
   EngineCore core(Options(), executor, sink, clock, HashKey{1, 2}, nullptr);
   InboxBatch batch;
   const auto turn = [&] {
-    core.inbox().Drain(/*wait=*/false, batch);
+    core.inbox().Drain(Inbox::Wait::kNone, batch);
     core.Handle(batch);
     core.Turn();
     clock.AdvanceUs(1000);

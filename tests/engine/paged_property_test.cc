@@ -38,23 +38,27 @@ TEST_P(PagedProperty, TextEqualsTheUnpagedOracle) {
   }
   std::printf(
       "depth %d: %llu seeds, %llu turns, %llu plans, %llu tokens, %llu preemptions, "
-      "%llu cached tokens, %llu refused, ends",
+      "%llu cached tokens, %llu refused, %llu losses, %llu resumed, ends",
       GetParam(), static_cast<unsigned long long>(num_seeds),
       static_cast<unsigned long long>(totals.turns), static_cast<unsigned long long>(totals.plans),
       static_cast<unsigned long long>(totals.tokens),
       static_cast<unsigned long long>(totals.preemptions),
       static_cast<unsigned long long>(totals.cached_tokens),
-      static_cast<unsigned long long>(totals.refused));
+      static_cast<unsigned long long>(totals.refused),
+      static_cast<unsigned long long>(totals.losses),
+      static_cast<unsigned long long>(totals.resumed));
   for (const uint64_t n : totals.finished) std::printf(" %llu", static_cast<unsigned long long>(n));
   std::printf("\n");
   // The workloads must reach what they are there for.
   if (num_seeds < 500) return;
   EXPECT_GT(totals.preemptions, num_seeds / 4);
   EXPECT_GT(totals.cached_tokens, num_seeds);
+  EXPECT_GT(totals.losses, num_seeds / 2);
+  EXPECT_GT(totals.resumed, num_seeds / 2);
   for (const FinishReason reason :
        {FinishReason::kStopToken, FinishReason::kLength, FinishReason::kCancelled,
         FinishReason::kDeadline, FinishReason::kCorrupted, FinishReason::kPreempted,
-        FinishReason::kQueueTimeout}) {
+        FinishReason::kQueueTimeout, FinishReason::kRanksLost, FinishReason::kPoison}) {
     EXPECT_GT(totals.finished[static_cast<size_t>(reason)], 0U) << static_cast<int>(reason);
   }
 }

@@ -14,7 +14,8 @@
 namespace inferd::testing {
 
 // An executor without ranks: each draw is a function of the sequence's seed and the
-// length of its history. Tests can hold results back and let the executor fail.
+// length of its history. Tests can hold results back, let the executor fail, and let
+// its ranks be lost and come back.
 class SimpleExecutor final : public Executor {
  public:
   using DrawFunction = std::function<TokenId(uint64_t seed, int32_t length)>;
@@ -33,13 +34,15 @@ class SimpleExecutor final : public Executor {
 
   StepResult Await() override {
     std::unique_lock lock(mutex_);
-    may_answer_.wait(lock, [this] { return !held_ || allowed_ > 0 || !error_.ok(); });
+    may_answer_.wait(lock, [this] {
+      return !held_ || allowed_ > 0 || !error_.ok() || state_ != ExecutorState::kReady;
+    });
     if (held_ && allowed_ > 0) --allowed_;
     const std::shared_ptr<const BatchPlan> plan = plans_.front();
     StepResult result;
     result.step = plan->step;
-    result.error = error_;
-    if (!error_.ok()) return result;
+    result.error = state_ == ExecutorState::kReady ? error_ : UnavailableError("lost");
+    if (!result.error.ok()) return result;
     plans_.pop_front();
     for (const AdmittedSequence& admitted : plan->admitted) {
       const auto slot = static_cast<size_t>(admitted.slot);
@@ -65,6 +68,23 @@ class SimpleExecutor final : public Executor {
 
   int max_in_flight() const override { return depth_; }
 
+  ExecutorState state() const override {
+    std::lock_guard lock(mutex_);
+    return state_;
+  }
+  bool Reset() override {
+    std::lock_guard lock(mutex_);
+    if (state_ != ExecutorState::kLost) return false;
+    state_ = ExecutorState::kRestarting;
+    plans_.clear();
+    slots_.clear();
+    return true;
+  }
+  void SetWake(std::function<void()> wake) override {
+    std::lock_guard lock(mutex_);
+    wake_ = std::move(wake);
+  }
+
   // Any thread. While held, results come only as allowed.
   void Hold() {
     std::lock_guard lock(mutex_);
@@ -85,6 +105,13 @@ class SimpleExecutor final : public Executor {
     error_ = std::move(error);
     may_answer_.notify_all();
   }
+  // The ranks are lost (kLost), and later are back (kReady) or not (kFailed).
+  void SetState(ExecutorState state) {
+    std::lock_guard lock(mutex_);
+    state_ = state;
+    may_answer_.notify_all();
+    if (wake_) wake_();
+  }
   // Waits until that many plans came in all.
   void WaitForPlans(int num_plans) {
     std::unique_lock lock(mutex_);
@@ -98,7 +125,9 @@ class SimpleExecutor final : public Executor {
   };
   const int depth_;
   DrawFunction draw_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
+  ExecutorState state_ = ExecutorState::kReady;
+  std::function<void()> wake_;
   std::condition_variable may_answer_, submitted_;
   std::deque<std::shared_ptr<const BatchPlan>> plans_;
   std::vector<Slot> slots_;

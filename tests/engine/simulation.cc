@@ -46,7 +46,23 @@ struct Workload {
   ToyModel model;
   std::vector<Client> clients;
   bool preemptions_are_limited = false;
+  uint64_t die_one_in = 0;  // as FakeRanks
+  size_t poison = 0;        // the client whose first choice kills the ranks; 0: none
 };
+
+// Of its own dice: workloads without losses stay what they are.
+void AddLosses(uint64_t seed, Workload* w) {
+  Dice dice(Mix(seed, 0x6c6f7373));
+  if (!dice.OneIn(3)) return;
+  w->options.resume = !dice.OneIn(4);
+  if (dice.OneIn(3)) {
+    w->poison = static_cast<size_t>(dice.Between(1, static_cast<int64_t>(w->clients.size())));
+    w->options.max_rank_losses = static_cast<int32_t>(dice.Between(2, 4));
+  } else {
+    w->die_one_in = static_cast<uint64_t>(dice.Between(20, 120));
+    w->options.max_rank_losses = dice.OneIn(4) ? 4 : 1'000'000;
+  }
+}
 
 Workload MakeWorkload(uint64_t seed, int depth) {
   Dice dice(seed);
@@ -196,6 +212,12 @@ Status CheckChoice(const Workload& w, const Client& c, size_t i, int32_t max_len
       break;
     case FinishReason::kNone:
       return InternalError(Name(c, i) + ": never ended");
+    case FinishReason::kRanksLost:
+      if (!w.options.resume && !choice.tokens.empty()) return OkStatus();
+      break;
+    case FinishReason::kPoison:
+      if (w.poison != 0 ? c.spec.id == w.poison && i == 0 : w.die_one_in != 0) return OkStatus();
+      break;
     case FinishReason::kEngineDead:
       break;
   }
@@ -208,6 +230,7 @@ Status CheckReplay(const FakeRanks::Options& ranks, const FakeRanks& original) {
   FakeRanks::Options options = ranks;
   options.order = FakeRanks::Order::kInOrder;
   options.seed = ranks.seed + 1;
+  options.die_one_in = options.poison_seed = 0;
   FakeRanks replay(options);
   for (const auto& plan : original.log()) {
     replay.Submit(plan);
@@ -222,6 +245,7 @@ Status CheckReplay(const FakeRanks::Options& ranks, const FakeRanks& original) {
 
 Status RunSimulation(const SimulationOptions& sim, SimulationTotals& totals) {
   Workload w = MakeWorkload(sim.seed, sim.depth);
+  if (sim.losses) AddLosses(sim.seed, &w);
   Dice dice(Mix(sim.seed, static_cast<uint64_t>(sim.depth)));
   std::map<uint64_t, uint64_t> salts;
   for (const Client& c : w.clients) {
@@ -244,6 +268,10 @@ Status RunSimulation(const SimulationOptions& sim, SimulationTotals& totals) {
     const auto place = salts.find(seed);
     return place == salts.end() ? 0 : place->second;
   };
+  ranks_options.die_one_in = w.die_one_in;
+  if (w.poison != 0) {
+    ranks_options.poison_seed = ChoiceSeed(w.clients[w.poison - 1].spec.sampling.seed, 0);
+  }
   FakeRanks ranks(ranks_options);
   Listener listener(w.clients);
   ManualClock clock;
@@ -254,7 +282,7 @@ Status RunSimulation(const SimulationOptions& sim, SimulationTotals& totals) {
   int64_t last_action = 0;
   for (const Client& c : w.clients) last_action = std::max({last_action, c.arrives, c.cancels});
   // A step computes at least one token, and no history is longer than 40.
-  constexpr uint64_t kPatience = 8 * 40 * 5;
+  const uint64_t patience = 8 * 40 * 5 * (w.die_one_in != 0 ? 50 : 1);
   uint64_t last_event_turn = 0, num_events = 0;
   for (int64_t turn = 0; turn <= last_action || !core.idle(); ++turn) {
     ++totals.turns;
@@ -263,9 +291,12 @@ Status RunSimulation(const SimulationOptions& sim, SimulationTotals& totals) {
         const Status status = core.inbox().Submit(c.spec);
         c.accepted = status.ok();
         if (!status.ok()) ++totals.refused;
+        const bool recovering = core.recovering() && status.code() == StatusCode::kUnavailable &&
+                                status.detail()->retry_after_ms > 0;
         const bool too_late = status.code() == StatusCode::kDeadlineExceeded &&
                               c.spec.deadline_us >= 0 && !c.spec.deadline_is_soft;
-        if (!status.ok() && !too_late && status.code() != StatusCode::kResourceExhausted) {
+        if (!status.ok() && !too_late && !recovering &&
+            status.code() != StatusCode::kResourceExhausted) {
           return status;
         }
       }
@@ -276,7 +307,8 @@ Status RunSimulation(const SimulationOptions& sim, SimulationTotals& totals) {
       }
     }
     clock.AdvanceUs(dice.Between(0, 200));
-    core.inbox().Drain(/*wait=*/false, batch);
+    ranks.Tick();
+    core.inbox().Drain(Inbox::Wait::kNone, batch);
     core.Handle(batch);
     core.Turn();
     if (!ranks.violation().ok()) return ranks.violation();
@@ -286,7 +318,7 @@ Status RunSimulation(const SimulationOptions& sim, SimulationTotals& totals) {
     if (listener.num_events() != num_events || core.idle()) {
       num_events = listener.num_events();
       last_event_turn = static_cast<uint64_t>(turn);
-    } else if (static_cast<uint64_t>(turn) - last_event_turn > kPatience) {
+    } else if (static_cast<uint64_t>(turn) - last_event_turn > patience) {
       return InternalError("no progress");
     }
   }
@@ -305,7 +337,10 @@ Status RunSimulation(const SimulationOptions& sim, SimulationTotals& totals) {
     return InternalError("something is held at the end");
   }
   if (sim.check_integrity) INFERD_RETURN_IF_ERROR(core.scheduler().CheckIntegrity());
-  totals.plans += ranks.log().size();
+  totals.plans += ranks.num_plans();
+  totals.losses += stats.rank_losses;
+  totals.resumed += stats.sequences_resumed;
+  if (stats.rank_losses < ranks.num_deaths()) return InternalError("a loss was overlooked");
   totals.preemptions += stats.preemptions;
   totals.cached_tokens += stats.prefix_hit_tokens;
   return sim.check_plans && sim.seed % 4 == 0 ? CheckReplay(ranks_options, ranks) : OkStatus();

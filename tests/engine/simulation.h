@@ -10,7 +10,8 @@
 namespace inferd::testing {
 
 // One random workload from one seed: options, arrivals, shared prefixes, choices,
-// stop tokens, priorities, cancels, deadlines, bad logits, and ranks that run ahead.
+// stop tokens, priorities, cancels, deadlines, bad logits, and ranks that run ahead and
+// die.
 struct SimulationOptions {
   uint64_t seed = 0;
   int depth = 1;
@@ -18,6 +19,7 @@ struct SimulationOptions {
   bool any_order = true;        // draw `order` from the seed
   bool check_plans = true;      // P1 to P3, by the ranks
   bool check_integrity = true;  // S, B and the census, after every turn
+  bool losses = true;           // in some workloads the ranks die now and then
   FaultInjection faults;
 };
 
@@ -29,6 +31,8 @@ struct SimulationTotals {
   uint64_t cached_tokens = 0;
   uint64_t finished[kNumFinishReasons] = {};
   uint64_t refused = 0;
+  uint64_t losses = 0;   // of the ranks
+  uint64_t resumed = 0;  // sequences, after them
 };
 
 // OK when every promise held: each completed text equals its oracle's and each other

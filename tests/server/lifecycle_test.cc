@@ -97,7 +97,7 @@ TEST(LifecycleTest, WatchPushesEachChange) {
   ASSERT_TRUE(watch->Read(&response));
   EXPECT_EQ(response.status(), HealthCheckResponse::SERVING);
   EngineStats stats;
-  stats.dead = true;
+  stats.state = EngineState::kDead;
   h.engine->SetStats(stats);
   ASSERT_TRUE(watch->Read(&response));
   EXPECT_EQ(response.status(), HealthCheckResponse::NOT_SERVING);

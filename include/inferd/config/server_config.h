@@ -90,6 +90,8 @@ struct ServerConfig {
     int64_t step_timeout_ms = 10'000;  // 0: never
     int32_t block_size = 16;           // tokens
     bool prefix_caching = true;
+    bool resume = true;
+    int32_t max_rank_losses = 3;
   };
   struct KvCache {
     int64_t size_bytes = 0;  // 0: by `fraction`

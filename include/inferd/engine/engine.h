@@ -64,10 +64,22 @@ struct EngineOptions {
   // 0: never.
   int64_t step_timeout_us = 10'000'000;
   bool prefix_caching = true;
+  // When ranks are lost and come back: whether an answer that has begun goes on where
+  // it was, or ends with kRanksLost. What has not begun starts again in any case.
+  bool resume = true;
+  // A sequence that was being computed at so many losses of the ranks, with no token
+  // of it in between, is ended with kPoison.
+  int32_t max_rank_losses = 3;
 };
 
 // INVALID_ARGUMENT naming the option that makes no sense.
 Status ValidateEngineOptions(const EngineOptions& options);
+
+enum class EngineState : uint8_t {
+  kRunning,
+  kRecovering,  // the ranks were lost and are being started again; Submit refuses
+  kDead,        // for good
+};
 
 // A consistent picture of the engine, published after every step. Trivially
 // copyable; counters only grow.
@@ -81,7 +93,8 @@ struct EngineStats {
   int32_t blocks_used = 0;    // referenced by a sequence
   int32_t blocks_cached = 0;  // free, but holding a reusable prefix
   int32_t live_requests = 0;
-  bool dead = false;
+  EngineState state = EngineState::kRunning;
+  bool dead() const { return state == EngineState::kDead; }
   // How long the engine has been waiting for the step under way, and from when on
   // something is wrong: ten times what steps of late let expect, at least
   // `step_timeout_us`. Both 0 when it is not waiting; the limit also when not watched.
@@ -98,12 +111,15 @@ struct EngineStats {
   uint64_t prefix_hit_tokens = 0;
   uint64_t preemptions = 0;
   uint64_t corrupted = 0;
+  uint64_t rank_losses = 0;        // the ranks were lost and started again
+  uint64_t sequences_resumed = 0;  // admitted again after a loss
   uint64_t requests_submitted = 0;
   uint64_t choices_finished[kNumFinishReasons] = {};  // by FinishReason
   Histogram step_seconds_prefill;
   Histogram step_seconds_decode;
   Histogram step_seconds_mixed;
   Histogram iteration_tokens;
+  Histogram recovery_seconds;  // from a loss of the ranks until they take plans again
 };
 
 // Thread-safe except where said. Destruction stops the thread and ends every
@@ -117,7 +133,8 @@ class Engine {
   // in requests or tokens; DEADLINE_EXCEEDED/DEADLINE when its deadline passed or,
   // at the pace the queue has been moving lately, would pass before its turn;
   // INVALID_ARGUMENT when it cannot fit the context or the KV cache at all;
-  // UNAVAILABLE/ENGINE_DEAD after a failure. Counted at admission, before any other
+  // UNAVAILABLE/RANKS_RESTARTING with retry information while the ranks come back;
+  // UNAVAILABLE/ENGINE_DEAD after a failure for good. Counted at admission, before any other
   // work.
   virtual Status Submit(RequestSpec spec) = 0;
 

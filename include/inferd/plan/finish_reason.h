@@ -15,7 +15,9 @@ enum class FinishReason : uint8_t {
   kPreempted,     // more preemptions than allowed, or the request can never fit
   kEngineDead,    // the executor failed
   kQueueTimeout,  // waited longer than max_queue_time_us; nothing was computed
+  kRanksLost,     // the ranks were lost, and it was not to be resumed
+  kPoison,        // the ranks were lost again and again while they computed it
 };
-inline constexpr int kNumFinishReasons = 9;
+inline constexpr int kNumFinishReasons = 11;
 
 }  // namespace inferd
