@@ -260,6 +260,8 @@ TEST(ErrorTest, EachReasonOfTheEngineHasItsStatus) {
       {FinishReason::kQueueTimeout, grpc::StatusCode::RESOURCE_EXHAUSTED, "QUEUE_TIMEOUT"},
       {FinishReason::kDeadline, grpc::StatusCode::DEADLINE_EXCEEDED, "DEADLINE"},
       {FinishReason::kEngineDead, grpc::StatusCode::UNAVAILABLE, "ENGINE_DEAD"},
+      {FinishReason::kRanksLost, grpc::StatusCode::UNAVAILABLE, "RANKS_LOST"},
+      {FinishReason::kPoison, grpc::StatusCode::UNAVAILABLE, "POISON"},
   };
   for (const auto& c : cases) {
     Harness h;

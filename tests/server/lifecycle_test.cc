@@ -97,6 +97,15 @@ TEST(LifecycleTest, WatchPushesEachChange) {
   ASSERT_TRUE(watch->Read(&response));
   EXPECT_EQ(response.status(), HealthCheckResponse::SERVING);
   EngineStats stats;
+  stats.state = EngineState::kRecovering;
+  h.engine->SetStats(stats);
+  ASSERT_TRUE(watch->Read(&response));
+  EXPECT_EQ(response.status(), HealthCheckResponse::NOT_SERVING);
+  EXPECT_EQ(h.server->state(), ServerState::kReady);
+  stats.state = EngineState::kRunning;
+  h.engine->SetStats(stats);
+  ASSERT_TRUE(watch->Read(&response));
+  EXPECT_EQ(response.status(), HealthCheckResponse::SERVING);
   stats.state = EngineState::kDead;
   h.engine->SetStats(stats);
   ASSERT_TRUE(watch->Read(&response));
