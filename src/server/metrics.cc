@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "server/generation_metrics.h"
+#include "server/grpc_call_metrics.h"
 #include "server/metric_compat.h"
 #include "server/metric_families.h"
 
@@ -91,6 +92,7 @@ class Metrics::Impl {
   const Clock& clock_;
   const int64_t start_unix_us_;
   prometheus::Registry registry_;
+  GrpcCallMetrics grpc_calls_{registry_};
   std::array<std::array<prometheus::Counter*, kCodes.size()>, kNumRpcMethods> requests_;
   std::array<prometheus::Counter*, kRejections.size()> rejected_;
   const SpanExporter* tracer_ = nullptr;
@@ -226,6 +228,8 @@ void Metrics::DetachEngine() {
   std::lock_guard lock(impl_->mutex_);
   impl_->engine_ = nullptr;
 }
+
+GrpcCallMetrics& Metrics::grpc_calls() { return impl_->grpc_calls_; }
 
 void Metrics::SetTracer(const SpanExporter* tracer) { impl_->tracer_ = tracer; }
 

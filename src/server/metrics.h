@@ -15,6 +15,8 @@
 
 namespace inferd {
 
+class GrpcCallMetrics;
+
 // The server's Prometheus metrics; each HELP text defines its metric. Labels come
 // from closed sets, and every labelled series exists from the start. Thread-safe.
 class Metrics {
@@ -49,6 +51,9 @@ class Metrics {
   void StreamClosed();
   void HttpStreamOpened();
   void HttpStreamClosed();
+
+  // What gRPC itself sees of its calls.
+  GrpcCallMetrics& grpc_calls();
 
   // Where the main port's numbers come from, while it is open; null: nowhere any more.
   // Called at each scrape.

@@ -17,6 +17,7 @@
 #include "server/errors.h"
 #include "server/front_end.h"
 #include "server/generation_services.h"
+#include "server/grpc_call_interceptor.h"
 #include "server/health_service.h"
 #include "server/http_api.h"
 #include "server/info_services.h"
@@ -218,16 +219,20 @@ Status ServerImpl::StartGrpc() {
   services_.push_back(MakeModelService(front_));
   services_.push_back(MakeTokenizerService(front_));
   services_.push_back(MakeServerService(front_, load_));
+  std::vector<std::string> names = PublicServices();
+  names.insert(names.end(), {"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection",
+                             "grpc.reflection.v1alpha.ServerReflection"});
   if (options.reflection) {
-    std::vector<std::string> names = PublicServices();
-    names.insert(names.end(), {"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection",
-                               "grpc.reflection.v1alpha.ServerReflection"});
     services_.push_back(MakeReflectionV1(front_, names));
     services_.push_back(MakeReflectionV1Alpha(front_, names));
   }
   for (const auto& service : services_) builder.RegisterService(service.get());
   builder.RegisterService(&health_);
   builder.RegisterCallbackGenericService(&unknown_);
+  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
+  interceptors.push_back(std::make_unique<GrpcCallInterceptorFactory>(
+      names, front_.metrics().grpc_calls(), front_.clock()));
+  builder.experimental().SetInterceptorCreators(std::move(interceptors));
   grpc_ = builder.BuildAndStart();
   if (grpc_ == nullptr) return InternalError("gRPC does not start");
   return OkStatus();

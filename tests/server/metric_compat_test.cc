@@ -84,6 +84,12 @@ TEST(MetricCompatTest, ClientsChooseNoLabel) {
   h.engine->Play(
       [](const RequestSpec& spec) { return TextEvents(spec.id, "x", FinishReason::kLength); });
   ASSERT_TRUE(StreamChat(h, Ask("warm up")).status.ok());
+  // gRPC's own series come with the first call of a method that ends so.
+  v1::ChatCompletionRequest refused = Ask("warm up");
+  refused.set_model("no such model");
+  v1::ChatCompletion no_answer;
+  grpc::ClientContext refused_context;
+  EXPECT_FALSE(h.chat->CreateChatCompletion(&refused_context, refused, &no_answer).ok());
   const auto series = [&] {
     std::set<std::string> all;
     std::istringstream lines(h.HttpGet("/metrics"));

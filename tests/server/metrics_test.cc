@@ -241,6 +241,38 @@ TEST(MetricsTest, OnlyARefusalAtTheDoorIsARejection) {
   EXPECT_EQ(h.Metric(rejected), 1);
 }
 
+TEST(MetricsTest, GrpcsOwnCallsAreCountedByMethodAndStatus) {
+  Harness h;
+  h.engine->Play(
+      [](const RequestSpec& spec) { return TextEvents(spec.id, "x", FinishReason::kLength); });
+  ASSERT_TRUE(StreamChat(h, Ask("hello")).status.ok());
+  v1::ChatCompletionRequest bad = Ask("hello");
+  bad.set_max_tokens(-1);
+  grpc::ClientContext context;
+  v1::ChatCompletion answer;
+  EXPECT_FALSE(h.chat->CreateChatCompletion(&context, bad, &answer).ok());
+
+  const auto method = [](const std::string& name) {
+    return "{grpc_method=\"inferd.v1.ChatService/" + name + "\"";
+  };
+  const std::string stream = method("StreamChatCompletion");
+  const std::string unary = method("CreateChatCompletion");
+  EXPECT_EQ(h.Metric("grpc_server_call_started_total" + stream + "}"), 1);
+  EXPECT_EQ(h.Metric("grpc_server_call_started_total" + unary + "}"), 1);
+  // The call's end is counted after its client has heard of it.
+  const std::string ok = stream + ",grpc_status=\"OK\"}";
+  const std::string refused = unary + ",grpc_status=\"INVALID_ARGUMENT\"}";
+  for (const std::string& labels : {ok, refused}) {
+    ASSERT_TRUE(h.WaitForMetric("grpc_server_call_duration_seconds_count" + labels, 1));
+  }
+  const std::string sent = "grpc_server_call_sent_total_compressed_message_size_bytes_sum";
+  const std::string received = "grpc_server_call_rcvd_total_compressed_message_size_bytes_sum";
+  EXPECT_GT(h.Metric(sent + ok), 0);
+  EXPECT_EQ(h.Metric(sent + refused), 0);
+  EXPECT_EQ(h.Metric(received + ok), Ask("hello").ByteSizeLong());
+  EXPECT_EQ(h.Metric(received + refused), bad.ByteSizeLong());
+}
+
 TEST(MetricsTest, ReloadsAreReported) {
   Harness h;
   const double at_start = h.Metric("inferd_config_last_reload_success_timestamp_seconds");
