@@ -187,6 +187,7 @@ int Main(int argc, char** argv) {
 
   TcpGroupOptions tcp;
   tcp.comm = options;
+  tcp.key = "a key for a benchmark";
   tcp.addresses.resize(static_cast<size_t>(world));
   std::vector<int> listeners;
   for (std::string& address : tcp.addresses) listeners.push_back(ListenAnywhere(address));

@@ -1,62 +1,15 @@
 #include "comm/segment_fabric.h"
 
-#include <linux/futex.h>
-#include <sched.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <climits>
 #include <cstring>
-#include <ctime>
 #include <string>
 #include <utility>
 
 namespace inferd {
 namespace {
 
-// A peer that is computing the same layer comes within microseconds: spin. One that
-// shares our core needs it: yield. Then sleep, and look after the peer now and then.
-constexpr int kSpins = 400;
-constexpr int kYields = 16;
+// How often a sleeper looks after the peer it waits for.
 constexpr int64_t kSliceNs = 2'000'000;
-
-void CpuPause() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  __asm__ volatile("yield");
-#endif
-}
-
-bool Reached(const WaitWord& word, uint32_t target) {
-  // By difference: the numbers may wrap.
-  return static_cast<int32_t>(word.value.load(std::memory_order_acquire) - target) >= 0;
-}
-
-uint32_t* FutexAddress(WaitWord& word) { return reinterpret_cast<uint32_t*>(&word.value); }
-
-void WakeAll(WaitWord& word) {
-  syscall(SYS_futex, FutexAddress(word), FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
-}
-
-// Sequentially consistent on both sides: either the raiser sees the waiter, or the
-// waiter sees the new value before it sleeps.
-void Raise(WaitWord& word, uint32_t value) {
-  word.value.store(value, std::memory_order_seq_cst);
-  if (word.waiters.load(std::memory_order_seq_cst) != 0) WakeAll(word);
-}
-
-void SleepOn(WaitWord& word, uint32_t target) {
-  word.waiters.fetch_add(1, std::memory_order_seq_cst);
-  const uint32_t seen = word.value.load(std::memory_order_seq_cst);
-  if (static_cast<int32_t>(seen - target) < 0) {
-    const timespec slice{0, kSliceNs};
-    syscall(SYS_futex, FutexAddress(word), FUTEX_WAIT, seen, &slice, nullptr, 0);
-  }
-  word.waiters.fetch_sub(1, std::memory_order_seq_cst);
-}
 
 void Copy(std::byte* to, std::span<const std::byte> from) {
   if (!from.empty()) std::memcpy(to, from.data(), from.size());
@@ -65,8 +18,6 @@ void Copy(std::byte* to, std::span<const std::byte> from) {
 std::string RankName(int rank) { return "rank " + std::to_string(rank); }
 
 }  // namespace
-
-SegmentMapping::~SegmentMapping() { munmap(base_, bytes_); }
 
 SegmentFabric::SegmentFabric(std::shared_ptr<const SegmentMapping> mapping, int rank,
                              int world_size, size_t chunk_bytes, IsAlive is_alive,
@@ -204,16 +155,9 @@ Status SegmentFabric::Recv(const CallHeader& header, std::span<std::byte> data, 
 }
 
 Status SegmentFabric::Await(WaitWord& word, uint32_t target, int peer) {
-  for (int i = 0; i < kSpins; ++i) {
-    if (Reached(word, target)) return OkStatus();
-    CpuPause();
-  }
-  for (int i = 0; i < kYields; ++i) {
-    if (Reached(word, target)) return OkStatus();
-    sched_yield();
-  }
+  if (SpinFor(word, target)) return OkStatus();
   for (;;) {
-    SleepOn(word, target);
+    SleepOn(word, target, kSliceNs);
     if (Reached(word, target)) return OkStatus();
     if (Status status = CheckPeer(word, target, peer); !status.ok()) return status;
   }

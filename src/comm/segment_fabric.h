@@ -6,25 +6,11 @@
 #include <memory>
 
 #include "comm/fabric.h"
+#include "comm/segment.h"
 #include "comm/segment_layout.h"
 #include "inferd/base/clock.h"
 
 namespace inferd {
-
-// One mapping of a segment. Shared by the threads of a group, or one per process.
-class SegmentMapping {
- public:
-  // Takes what mmap gave.
-  SegmentMapping(void* base, size_t bytes) : base_(static_cast<std::byte*>(base)), bytes_(bytes) {}
-  SegmentMapping(const SegmentMapping&) = delete;
-  SegmentMapping& operator=(const SegmentMapping&) = delete;
-  ~SegmentMapping();
-  std::byte* base() const { return base_; }
-
- private:
-  std::byte* const base_;
-  const size_t bytes_;
-};
 
 // Ranks that share memory, threads or processes alike. A rank copies its piece into its
 // slot, raises `posted`, and waits until the others did; then it reads their slots in

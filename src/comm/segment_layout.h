@@ -12,17 +12,12 @@
 #include <cstdint>
 
 #include "comm/fabric.h"
+#include "comm/wait_word.h"
 
 namespace inferd {
 
 inline constexpr uint64_t kSegmentMagic = 0x3130'6d6d'6f63'6669;  // "ifcomm01"
 inline constexpr size_t kMessagePieceBytes = 64 << 10;
-
-// A number that goes up and can be waited for.
-struct alignas(64) WaitWord {
-  std::atomic<uint32_t> value;
-  std::atomic<uint32_t> waiters;  // how many sleep, or did when they died
-};
 
 struct alignas(64) SegmentHead {
   uint64_t magic;
@@ -45,7 +40,6 @@ struct ChannelWords {
 struct alignas(64) SlotHead {
   CallHeader call;
 };
-static_assert(std::atomic<uint32_t>::is_always_lock_free);
 
 // Addresses within a mapped segment.
 class SegmentLayout {

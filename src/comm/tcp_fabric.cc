@@ -3,7 +3,6 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -25,15 +24,6 @@ Status Lost(int rank) {
 }
 
 }  // namespace
-
-Socket& Socket::operator=(Socket&& other) noexcept {
-  std::swap(fd_, other.fd_);
-  return *this;
-}
-
-Socket::~Socket() {
-  if (fd_ >= 0) close(fd_);
-}
 
 TcpFabric::TcpFabric(std::vector<Socket> sockets, int rank, size_t chunk_bytes, const Clock& clock)
     : sockets_(std::move(sockets)),

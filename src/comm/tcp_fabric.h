@@ -5,26 +5,11 @@
 #include <vector>
 
 #include "comm/fabric.h"
+#include "comm/socket.h"
 #include "inferd/base/clock.h"
 #include "inferd/comm/communicator.h"
 
 namespace inferd {
-
-// A socket, closed with its owner.
-class Socket {
- public:
-  Socket() = default;
-  explicit Socket(int fd) : fd_(fd) {}
-  Socket(Socket&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }
-  Socket& operator=(Socket&& other) noexcept;
-  Socket(const Socket&) = delete;
-  Socket& operator=(const Socket&) = delete;
-  ~Socket();
-  int fd() const { return fd_; }
-
- private:
-  int fd_ = -1;
-};
 
 // Ranks with a connection to each other. Every piece is one frame: the header and the
 // bytes. Both directions of all connections move at once, so no order of sends and

@@ -75,7 +75,7 @@ inline Group TcpGroup(int world_size, const CommOptions& options, const Clock& c
     tcp.rank = rank;
     for (const Listener& listener : listeners) tcp.addresses.push_back(listener.address);
     tcp.listen_fd = listeners[static_cast<size_t>(rank)].fd;
-    tcp.key = {1, 2};
+    tcp.key = "a key of sixteen bytes or more";
     SystemEntropy entropy;
     auto joined = ConnectTcpGroup(tcp, entropy, clock);
     INFERD_CHECK(joined.ok());

@@ -17,7 +17,7 @@ Status Rank0Meets(const std::function<void(TcpGroupOptions&)>& change) {
     options.rank = rank;
     options.addresses = {listeners[0].address, listeners[1].address};
     options.listen_fd = listeners[static_cast<size_t>(rank)].fd;
-    options.key = {3, 4};
+    options.key = "a key of sixteen bytes or more";
     options.epoch = 7;
     if (rank == 1) change(options);
     SystemEntropy entropy;
@@ -29,7 +29,7 @@ Status Rank0Meets(const std::function<void(TcpGroupOptions&)>& change) {
 
 TEST(TcpGroupTest, RefusesOtherKeysEpochsAndShapes) {
   EXPECT_TRUE(Rank0Meets([](TcpGroupOptions&) {}).ok());
-  const Status key = Rank0Meets([](TcpGroupOptions& options) { options.key.k1 = 5; });
+  const Status key = Rank0Meets([](TcpGroupOptions& options) { options.key.back() = '!'; });
   EXPECT_EQ(key.code(), StatusCode::kDeadlineExceeded);
   EXPECT_NE(key.message().find("wrong key"), std::string::npos) << key.ToString();
   const Status epoch = Rank0Meets([](TcpGroupOptions& options) { options.epoch = 6; });
@@ -60,6 +60,7 @@ TEST(TcpGroupTest, ASilentStrangerAndOneWhoTalksRubbishKeepNobodyOut) {
     options.rank = rank;
     options.addresses = {listeners[0].address, listeners[1].address};
     options.listen_fd = listeners[static_cast<size_t>(rank)].fd;
+    options.key = "a key of sixteen bytes or more";
     SystemEntropy entropy;
     auto group = ConnectTcpGroup(options, entropy, clock);
     ASSERT_TRUE(group.ok()) << group.status().ToString();

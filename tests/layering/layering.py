@@ -27,7 +27,7 @@ OWNED_LIBRARIES = {
     "google/": {"server", "openai", "trace", "app", "proto"},
     "yaml-cpp/": {"config", "auth"},
     "boost/": set(),
-    "openssl/": {"net", "auth"},
+    "openssl/": {"net", "auth", "comm"},
     "CLI/": {"app"},
     "hwy/": {"kernels", "backends"},
     "httplib": {"server", "app"},

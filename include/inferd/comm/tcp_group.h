@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "inferd/base/hash.h"
+#include "inferd/base/clock.h"
 #include "inferd/base/random.h"
 #include "inferd/comm/communicator.h"
 
@@ -20,9 +20,9 @@ struct TcpGroupOptions {
   std::vector<std::string> addresses;
   // A socket that already listens on this rank's address (it stays the caller's), or -1.
   int listen_fd = -1;
-  // Ranks prove to each other that they have this key; then the connection is trusted:
-  // what follows is neither encrypted nor signed.
-  HashKey key;
+  // Ranks prove to each other that they have this key, of at least 16 bytes; then the
+  // connection is trusted: what follows is neither encrypted nor signed.
+  std::string key;
   // Number of this attempt to form the group; ranks of another epoch are refused.
   uint64_t epoch = 0;
 };

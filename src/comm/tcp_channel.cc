@@ -1,0 +1,123 @@
+#include "inferd/comm/tcp_channel.h"
+
+#include <utility>
+
+#include "comm/framed_channel.h"
+#include "comm/handshake.h"
+#include "comm/rendezvous.h"
+#include "comm/socket_link.h"
+#include "inferd/comm/communicator.h"
+
+namespace inferd {
+namespace {
+
+Status CheckOptions(const TcpChannelOptions& options, bool is_rank) {
+  HostChannelOptions channel = options.channel;
+  if (is_rank && channel.epoch == kEpochOfEngine) channel.epoch = 1;
+  INFERD_RETURN_IF_ERROR(CheckHostChannelOptions(channel));
+  INFERD_RETURN_IF_ERROR(CheckLinkKey(options.key));
+  if (options.num_ranks < 1 || options.num_ranks > kMaxRanks) {
+    return InvalidArgumentError("the number of ranks must be in 1.." + std::to_string(kMaxRanks));
+  }
+  return OkStatus();
+}
+
+Hello HelloOf(const TcpChannelOptions& options, HelloRole role, int rank) {
+  Hello hello;
+  hello.role = role;
+  hello.epoch = options.channel.epoch;
+  hello.rank = static_cast<uint32_t>(rank);
+  hello.world_size = static_cast<uint32_t>(options.num_ranks);
+  hello.size = static_cast<uint64_t>(options.channel.max_message_bytes);
+  return hello;
+}
+
+// What both ends ask of the other; empty when all is well.
+std::string JudgeShape(const Hello& mine, const Hello& theirs, HelloRole role) {
+  if (theirs.role != role) return "a connection was refused that is for something else";
+  const bool any = mine.epoch == kEpochOfEngine || theirs.epoch == kEpochOfEngine;
+  if (theirs.epoch != mine.epoch && !any) {
+    return "a rank of epoch " + std::to_string(theirs.epoch) + " was refused, this is " +
+           std::to_string(mine.epoch);
+  }
+  if (theirs.world_size != mine.world_size || theirs.size != mine.size) {
+    return "a rank with another number of ranks or longest message was refused";
+  }
+  return "";
+}
+
+std::unique_ptr<HostChannel> ChannelOver(Handshake& done, HostChannelOptions options,
+                                         const Clock& clock) {
+  if (options.epoch == kEpochOfEngine) options.epoch = done.theirs().epoch;
+  return std::make_unique<FramedChannel>(std::make_unique<SocketLink>(done.TakeSocket(), clock),
+                                         options, FrameKeys{done.SendKey(), done.ReceiveKey()},
+                                         clock);
+}
+
+}  // namespace
+
+StatusOr<std::vector<std::unique_ptr<HostChannel>>> AcceptTcpChannels(
+    const TcpChannelOptions& options, int listen_fd, EntropySource& entropy, const Clock& clock) {
+  INFERD_RETURN_IF_ERROR(CheckOptions(options, /*is_rank=*/false));
+  const int64_t deadline_us = clock.NowUs() + options.timeout_us;
+  Socket listener;
+  if (listen_fd < 0) {
+    INFERD_ASSIGN_OR_RETURN(listener, ListenOn(options.address));
+    listen_fd = listener.fd();
+  }
+  const Hello mine = HelloOf(options, HelloRole::kEngine, 0);
+  std::vector<std::unique_ptr<HostChannel>> channels(static_cast<size_t>(options.num_ranks));
+  const Handshake::Judge judge = [&](const Hello& theirs) {
+    if (std::string why = JudgeShape(mine, theirs, HelloRole::kEngineRank); !why.empty()) {
+      return why;
+    }
+    if (theirs.rank >= channels.size()) {
+      return "a rank was refused that says it is " + std::to_string(theirs.rank);
+    }
+    if (channels[theirs.rank] != nullptr) {
+      return "a second rank " + std::to_string(theirs.rank) + " was refused";
+    }
+    return std::string();
+  };
+  Receptionist receptionist(listen_fd, mine, options.key, judge, entropy, clock);
+  size_t missing = channels.size();
+  while (missing > 0) {
+    if (auto done = receptionist.Next()) {
+      auto& channel = channels[done->theirs().rank];
+      // Two of one rank may have been let in at once; the first stays.
+      if (channel != nullptr) continue;
+      channel = ChannelOver(*done, options.channel, clock);
+      --missing;
+    } else if (clock.NowUs() >= deadline_us) {
+      break;
+    }
+  }
+  if (missing == 0) return channels;
+  std::string names;
+  for (size_t r = 0; r < channels.size(); ++r) {
+    if (channels[r] == nullptr) names += (names.empty() ? "rank " : ", ") + std::to_string(r);
+  }
+  const std::string& refusal = receptionist.refusal();
+  return Status(StatusCode::kDeadlineExceeded,
+                names + " did not come in time" + (refusal.empty() ? "" : "; " + refusal));
+}
+
+StatusOr<std::unique_ptr<HostChannel>> ConnectTcpChannel(const TcpChannelOptions& options, int rank,
+                                                         EntropySource& entropy,
+                                                         const Clock& clock) {
+  INFERD_RETURN_IF_ERROR(CheckOptions(options, /*is_rank=*/true));
+  if (rank < 0 || rank >= options.num_ranks) {
+    return InvalidArgumentError("rank " + std::to_string(rank) + " is not below " +
+                                std::to_string(options.num_ranks));
+  }
+  const Hello mine = HelloOf(options, HelloRole::kEngineRank, rank);
+  const Handshake::Judge judge = [&](const Hello& theirs) {
+    return JudgeShape(mine, theirs, HelloRole::kEngine);
+  };
+  INFERD_ASSIGN_OR_RETURN(const auto done,
+                          ConnectAndShake(options.address, mine, options.key, judge, entropy, clock,
+                                          clock.NowUs() + options.timeout_us));
+  return ChannelOver(*done, options.channel, clock);
+}
+
+}  // namespace inferd
