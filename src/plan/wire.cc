@@ -73,7 +73,7 @@ void PutEntry(ByteWriter& out, const StepEntry& entry) {
   out.Put(entry.num_new_blocks);
   out.Put(entry.sample);
   out.Put(entry.input_on_device);
-  out.Put(entry.reserved);
+  out.Put(entry.input_token);
 }
 
 StepEntry TakeEntry(ByteReader& in) {
@@ -85,8 +85,8 @@ StepEntry TakeEntry(ByteReader& in) {
   entry.num_new_blocks = in.Take<uint16_t>();
   entry.sample = in.Take<uint8_t>();
   entry.input_on_device = in.Take<uint8_t>();
-  entry.reserved = in.Take<int32_t>();
-  in.Require(IsFlag(entry.sample) && IsFlag(entry.input_on_device) && entry.reserved == 0);
+  entry.input_token = in.Take<TokenId>();
+  in.Require(IsFlag(entry.sample) && IsFlag(entry.input_on_device));
   return entry;
 }
 

@@ -84,6 +84,7 @@ BatchPlan AnyPlan(Draw& draw) {
     e.num_new_blocks = static_cast<uint16_t>(count);
     e.sample = static_cast<uint8_t>(draw.Below(2));
     e.input_on_device = static_cast<uint8_t>(draw.Below(2));
+    e.input_token = draw.Number<TokenId>();
   }
   return plan;
 }
@@ -281,7 +282,6 @@ TEST(WireTest, CountsAndIndicesOutOfRangeAreRefused) {
   EXPECT_TRUE(refused([](BatchPlan& p) { p.entries[0].first_new_block = -1; }));
   EXPECT_TRUE(refused([](BatchPlan& p) { p.entries[0].sample = 2; }));
   EXPECT_TRUE(refused([](BatchPlan& p) { p.entries[0].input_on_device = 2; }));
-  EXPECT_TRUE(refused([](BatchPlan& p) { p.entries[0].reserved = 1; }));
   // A count that no memory would hold: `released` is the first, after magic and step.
   Bytes bytes = PlanBytes(plan);
   const uint64_t huge = ~uint64_t{0} / 4;
