@@ -173,20 +173,21 @@ inline float FastDivide(float x, float y) { return x / y; }
 inline float Rsqrt(float x) { return 1.0F / std::sqrt(x); }
 
 template <class Params>
-int Launch(void (*kernel)(Params), const LaunchShape& shape, Stream /*stream*/,
+int Launch(void (*kernel)(Params), const LaunchShape& shape, Stream stream,
            const std::type_identity_t<Params>& params) {
   struct Call {
     void (*kernel)(Params);
-    const Params* params;
+    Params params;
   };
-  const Call call{kernel, &params};
-  return emulator::RunGrid(
-      shape,
+  static_assert(std::is_trivially_copyable_v<Call>);
+  const Call call{kernel, params};
+  return emulator::RunOrQueueGrid(
+      stream, shape,
       [](const void* opaque) {
         const Call& c = *static_cast<const Call*>(opaque);
-        c.kernel(*c.params);
+        c.kernel(c.params);
       },
-      &call);
+      &call, sizeof(call));
 }
 
 }  // namespace inferd::cuda

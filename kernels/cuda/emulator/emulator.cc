@@ -421,4 +421,19 @@ int RunGrid(const LaunchShape& shape, void (*invoke)(const void* call), const vo
   return Current().RunGrid(shape, invoke, call);
 }
 
+namespace {
+LaunchSink& Sink() {
+  thread_local LaunchSink sink = nullptr;
+  return sink;
+}
+}  // namespace
+
+void SetLaunchSink(LaunchSink sink) { Sink() = sink; }
+
+int RunOrQueueGrid(Stream stream, const LaunchShape& shape, void (*invoke)(const void* call),
+                   const void* call, size_t bytes) {
+  if (stream == nullptr || Sink() == nullptr) return RunGrid(shape, invoke, call);
+  return Sink()(stream, shape, invoke, call, bytes);
+}
+
 }  // namespace inferd::cuda::emulator

@@ -92,4 +92,12 @@ void AsyncWait(unsigned pending);
 
 int RunGrid(const LaunchShape& shape, void (*invoke)(const void* call), const void* call);
 
+// Takes launches on streams, to run them later with RunGrid: the `bytes` of `call` are
+// to be copied. Without a sink, and without a stream, a launch runs at once.
+using LaunchSink = int (*)(Stream stream, const LaunchShape& shape,
+                           void (*invoke)(const void* call), const void* call, size_t bytes);
+void SetLaunchSink(LaunchSink sink);  // of this thread
+int RunOrQueueGrid(Stream stream, const LaunchShape& shape, void (*invoke)(const void* call),
+                   const void* call, size_t bytes);
+
 }  // namespace inferd::cuda::emulator

@@ -1,0 +1,231 @@
+// out[m, n] = sum_g xs[m, g] ws[n, g] sum_{k in g} xq[m, k] (q[n, k] - z[n, g]) (+ bias)
+// for 4-bit weights in groups.
+//
+//   codes  tiles of 16 outputs x 128 inputs, see PlaceInt4
+//   ws, z  [groups, padded outputs]
+//   xq     int8 [rows, padded inputs], xs [rows, groups]
+//   grid   (outputs / (16 kRowTiles), rows / (8 kBatchTiles)), 8 warps a block
+//
+// A warp takes every eighth block of 128 inputs; four int8 instructions cover it.
+// Within a group and block sums are integers; they are scaled where either ends.
+// Blocks, then warps, are added in one order. Bound: bytes of the codes.
+#include "cuda/linear.h"
+#include "cuda/mma.h"
+#include "cuda/stream_load.h"
+
+namespace inferd::cuda {
+namespace {
+
+constexpr int kWarps = 8;
+constexpr int kSteps = kInt4BlockInputs / 32;
+constexpr int kTileWords = kInt4TileBytes / 4;
+
+struct Int4Params {
+  const int8_t* x;
+  const float* x_scales;
+  const uint32_t* codes;
+  const float* weight_scales;
+  const uint8_t* zeros;
+  const float* bias;
+  float* out;
+  int32_t rows;
+  int32_t outputs;
+  int32_t padded_outputs;
+  int32_t blocks;  // of 128 inputs
+  int32_t groups;
+  int32_t group_steps;  // of 32 inputs
+};
+
+SIMT_DEVICE int32_t AtMost(int32_t value, int32_t limit) { return value < limit ? value : limit; }
+
+// Four 4-bit codes, a byte each, minus a zero point of at most 15, a byte each: as
+// four int8. The high bit keeps a borrow from the next byte.
+SIMT_DEVICE uint32_t SubtractZero(uint32_t codes, uint32_t zeros) {
+  return ((codes | 0x80808080U) - zeros) ^ 0x80808080U;
+}
+
+template <int kRowTiles, int kBatchTiles>
+SIMT_KERNEL(kWarps * 32)
+Int4Kernel(Int4Params p) {
+  constexpr int kValues = kRowTiles * kBatchTiles * 4;
+  constexpr int kDepth = 4 / kRowTiles;
+  SIMT_DYNAMIC_SHARED(shared);
+  float* const partial = reinterpret_cast<float*>(shared);  // [kWarps][kValues][32]
+
+  const auto lane = static_cast<int32_t>(Lane());
+  const auto warp = static_cast<int32_t>(Warp());
+  const int32_t g = lane / 4;
+  const int32_t t = lane % 4;
+  const int32_t first_tile = static_cast<int32_t>(BlockX()) * kRowTiles;
+  const int32_t first_output = first_tile * 16;
+  const int32_t first_row = static_cast<int32_t>(BlockY()) * 8 * kBatchTiles;
+  const int32_t last_tile = p.padded_outputs / 16 - 1;
+  const int64_t x_stride = static_cast<int64_t>(p.blocks) * kInt4BlockInputs;
+
+  const uint32_t* codes[kRowTiles];
+  SIMT_UNROLL
+  for (int r = 0; r < kRowTiles; ++r) {
+    codes[r] = p.codes +
+               static_cast<int64_t>(AtMost(first_tile + r, last_tile)) * p.blocks * kTileWords +
+               lane * 8;
+  }
+  Words ring[kDepth][kRowTiles][2];
+  SIMT_UNROLL
+  for (int d = 0; d < kDepth; ++d) {
+    const int32_t block = warp + kWarps * d;
+    if (block < p.blocks) {
+      SIMT_UNROLL
+      for (int r = 0; r < kRowTiles; ++r) {
+        ring[d][r][0] = LoadWeightWords(codes[r] + block * kTileWords);
+        ring[d][r][1] = LoadWeightWords(codes[r] + block * kTileWords + 4);
+      }
+    }
+  }
+  WaitForPredecessor();
+
+  float totals[kRowTiles][kBatchTiles][4];
+  int32_t sums[kRowTiles][kBatchTiles][4];
+  SIMT_UNROLL
+  for (int r = 0; r < kRowTiles; ++r) {
+    SIMT_UNROLL
+    for (int j = 0; j < kBatchTiles; ++j) {
+      SIMT_UNROLL
+      for (int c = 0; c < 4; ++c) {
+        totals[r][j][c] = 0;
+        sums[r][j][c] = 0;
+      }
+    }
+  }
+  for (int32_t start = warp; start < p.blocks; start += kWarps * kDepth) {
+    SIMT_UNROLL
+    for (int d = 0; d < kDepth; ++d) {
+      const int32_t block = start + kWarps * d;
+      if (block < p.blocks) {
+        SIMT_UNROLL
+        for (int s = 0; s < kSteps; ++s) {
+          const int32_t step = block * kSteps + s;
+          // Past the last input there is no group; x is zero there.
+          const int32_t group = AtMost(step / p.group_steps, p.groups - 1);
+          const int64_t of_group = static_cast<int64_t>(group) * p.padded_outputs;
+          uint32_t a[kRowTiles][4];
+          SIMT_UNROLL
+          for (int r = 0; r < kRowTiles; ++r) {
+            const int32_t output = AtMost(first_tile + r, last_tile) * 16 + g;
+            SIMT_UNROLL
+            for (int half = 0; half < 2; ++half) {
+              const uint32_t zero = p.zeros[of_group + output + 8 * half] * 0x01010101U;
+              const uint32_t word = ring[d][r][half].v[s];
+              a[r][half] = SubtractZero(word & 0x0F0F0F0FU, zero);
+              a[r][half + 2] = SubtractZero(word >> 4 & 0x0F0F0F0FU, zero);
+            }
+          }
+          SIMT_UNROLL
+          for (int j = 0; j < kBatchTiles; ++j) {
+            const int32_t row = AtMost(first_row + 8 * j + g, p.rows - 1);
+            const Vec<uint32_t, 2> x = LoadVec<uint32_t, 2>(
+                reinterpret_cast<const uint32_t*>(p.x + row * x_stride + step * 32 + 8 * t));
+            const uint32_t b[2] = {x.v[0], x.v[1]};
+            SIMT_UNROLL
+            for (int r = 0; r < kRowTiles; ++r) MmaInt8(sums[r][j], a[r], b);
+          }
+          if (s == kSteps - 1 || (step + 1) % p.group_steps == 0) {
+            SIMT_UNROLL
+            for (int j = 0; j < kBatchTiles; ++j) {
+              float x_scale[2];
+              SIMT_UNROLL
+              for (int c = 0; c < 2; ++c) {
+                const int32_t row = AtMost(first_row + 8 * j + 2 * t + c, p.rows - 1);
+                x_scale[c] = p.x_scales[static_cast<int64_t>(row) * p.groups + group];
+              }
+              SIMT_UNROLL
+              for (int r = 0; r < kRowTiles; ++r) {
+                const int32_t output = AtMost(first_tile + r, last_tile) * 16 + g;
+                SIMT_UNROLL
+                for (int c = 0; c < 4; ++c) {
+                  const float scale = p.weight_scales[of_group + output + (c >= 2 ? 8 : 0)];
+                  totals[r][j][c] += static_cast<float>(sums[r][j][c]) * (x_scale[c % 2] * scale);
+                  sums[r][j][c] = 0;
+                }
+              }
+            }
+          }
+        }
+        const int32_t next = block + kWarps * kDepth;
+        if (next < p.blocks) {
+          SIMT_UNROLL
+          for (int r = 0; r < kRowTiles; ++r) {
+            ring[d][r][0] = LoadWeightWords(codes[r] + next * kTileWords);
+            ring[d][r][1] = LoadWeightWords(codes[r] + next * kTileWords + 4);
+          }
+        }
+      }
+    }
+  }
+  ReleaseSuccessor();
+
+  SIMT_UNROLL
+  for (int r = 0; r < kRowTiles; ++r) {
+    SIMT_UNROLL
+    for (int j = 0; j < kBatchTiles; ++j) {
+      SIMT_UNROLL
+      for (int c = 0; c < 4; ++c) {
+        partial[(warp * kValues + (r * kBatchTiles + j) * 4 + c) * 32 + lane] = totals[r][j][c];
+      }
+    }
+  }
+  SyncThreads();
+  for (int32_t i = static_cast<int32_t>(ThreadX()); i < kValues * 32; i += kWarps * 32) {
+    float sum = partial[i];
+    SIMT_UNROLL
+    for (int w = 1; w < kWarps; ++w) sum += partial[w * kValues * 32 + i];
+    const int32_t value = i / 32;
+    const int32_t c = value % 4;
+    const int32_t j = value / 4 % kBatchTiles;
+    const int32_t r = value / 4 / kBatchTiles;
+    const int32_t output = first_output + 16 * r + (c >= 2 ? 8 : 0) + i % 32 / 4;
+    const int32_t row = first_row + 8 * j + i % 4 * 2 + c % 2;
+    if (output < p.outputs && row < p.rows) {
+      if (p.bias != nullptr) sum += p.bias[output];
+      p.out[static_cast<int64_t>(row) * p.outputs + output] = sum;
+    }
+  }
+}
+
+template <int kRowTiles, int kBatchTiles>
+int LaunchInt4(const Int4Params& p, Stream stream) {
+  LaunchShape shape;
+  shape.grid = {static_cast<unsigned>(RoundUp(p.outputs, 16 * kRowTiles) / (16 * kRowTiles)),
+                static_cast<unsigned>(RoundUp(p.rows, 8 * kBatchTiles) / (8 * kBatchTiles))};
+  shape.block = {kWarps * 32};
+  shape.shared_bytes = size_t{kWarps} * kRowTiles * kBatchTiles * 4 * 32 * sizeof(float);
+  shape.early = true;
+  return Launch(Int4Kernel<kRowTiles, kBatchTiles>, shape, stream, p);
+}
+
+}  // namespace
+
+int LinearInt4(LinearInt4Params p, Stream stream) {
+  if (p.rows <= 0 || p.outputs <= 0) return 0;
+  if (p.group <= 0 || p.group % 32 != 0 || p.inputs % p.group != 0) return kBadArguments;
+  const Int4Params params = {
+      static_cast<const int8_t*>(p.x),
+      p.x_scales,
+      static_cast<const uint32_t*>(p.weights),
+      p.weight_scales,
+      p.zeros,
+      p.bias,
+      p.out,
+      p.rows,
+      p.outputs,
+      static_cast<int32_t>(RoundUp(p.outputs, kInt4TileOutputs)),
+      static_cast<int32_t>(RoundUp(p.inputs, kInt4BlockInputs) / kInt4BlockInputs),
+      p.inputs / p.group,
+      p.group / 32,
+  };
+  if (p.rows <= 8) return LaunchInt4<1, 1>(params, stream);
+  if (p.rows <= 16) return LaunchInt4<1, 2>(params, stream);
+  if (p.rows <= 32) return LaunchInt4<1, 4>(params, stream);
+  return LaunchInt4<1, 8>(params, stream);
+}
+
+}  // namespace inferd::cuda

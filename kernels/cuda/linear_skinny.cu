@@ -1,0 +1,207 @@
+// out[m, n] = sum_k x[m, k] w[n, k] (+ bias[n]) for few rows m: bf16, or int8 with
+// scales.
+//
+//   w    [outputs, row] of 16-byte vectors, row padded to 64 bytes with zeros
+//   x    [terms][rows, row], the same; terms > 1 for bf16 only
+//   grid (outputs / (16 kRowTiles), rows / (8 kBatchTiles)), 8 warps a block
+//
+// Weights are the 16-row side of mma.sync, rows of x its 8 columns. A warp takes
+// every eighth 64-byte block of its outputs' rows and reads it straight into
+// registers: lane (g, t) reads 16 bytes of output g, which serve two instructions.
+// That permutes the inputs within a block, in w and in x alike, so sums are the same.
+// The warps' sums are added in warp order. Which inputs a warp takes, and in which
+// order, does not depend on the template's arguments: nor do the results.
+//
+// Bound: bytes of w. The first kDepth blocks are requested before the predecessor
+// is waited for.
+#include "cuda/linear.h"
+#include "cuda/mma.h"
+#include "cuda/stream_load.h"
+
+namespace inferd::cuda {
+namespace {
+
+constexpr int kWarps = 8;
+constexpr int kBlockWords = kRowAlignBytes / 4;  // 16
+
+struct SkinnyParams {
+  const uint32_t* x;
+  const uint32_t* weights;
+  const float* x_scales;       // int8
+  const float* weight_scales;  // int8
+  const float* bias;
+  float* out;
+  int32_t rows;
+  int32_t outputs;
+  int32_t row_words;
+  int32_t terms;
+};
+
+SIMT_DEVICE void Multiply(float (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  Mma16<Bf16>(sums, a, b);
+}
+SIMT_DEVICE void Multiply(int32_t (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  MmaInt8(sums, a, b);
+}
+
+SIMT_DEVICE int32_t AtMost(int32_t value, int32_t limit) { return value < limit ? value : limit; }
+
+// Sum is float for bf16 and int32_t for int8.
+template <class Sum, int kRowTiles, int kBatchTiles>
+SIMT_KERNEL(kWarps * 32)
+SkinnyKernel(SkinnyParams p) {
+  constexpr int kDepth = 4 / kRowTiles;  // blocks on their way at a time
+  constexpr int kValues = kRowTiles * kBatchTiles * 4;
+  SIMT_DYNAMIC_SHARED(shared);
+  Sum* const partial = reinterpret_cast<Sum*>(shared);  // [kWarps][kValues][32]
+
+  const auto lane = static_cast<int32_t>(Lane());
+  const auto warp = static_cast<int32_t>(Warp());
+  const int32_t g = lane / 4;
+  const int32_t t = lane % 4;
+  const int32_t first_output = static_cast<int32_t>(BlockX()) * 16 * kRowTiles;
+  const int32_t first_row = static_cast<int32_t>(BlockY()) * 8 * kBatchTiles;
+  const int32_t blocks = p.row_words / kBlockWords;
+
+  // Outputs and rows past the end repeat the last one; their sums go nowhere.
+  const uint32_t* weights[kRowTiles][2];
+  SIMT_UNROLL
+  for (int r = 0; r < kRowTiles; ++r) {
+    SIMT_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      const int32_t output = AtMost(first_output + 16 * r + 8 * half + g, p.outputs - 1);
+      weights[r][half] = p.weights + static_cast<int64_t>(output) * p.row_words + 4 * t;
+    }
+  }
+
+  Words ring[kDepth][kRowTiles][2];
+  SIMT_UNROLL
+  for (int d = 0; d < kDepth; ++d) {
+    const int32_t block = warp + kWarps * d;
+    if (block < blocks) {
+      SIMT_UNROLL
+      for (int r = 0; r < kRowTiles; ++r) {
+        ring[d][r][0] = LoadWeightWords(weights[r][0] + block * kBlockWords);
+        ring[d][r][1] = LoadWeightWords(weights[r][1] + block * kBlockWords);
+      }
+    }
+  }
+  WaitForPredecessor();
+
+  Sum sums[kRowTiles][kBatchTiles][4];
+  SIMT_UNROLL
+  for (int r = 0; r < kRowTiles; ++r) {
+    SIMT_UNROLL
+    for (int j = 0; j < kBatchTiles; ++j) {
+      SIMT_UNROLL
+      for (int c = 0; c < 4; ++c) sums[r][j][c] = 0;
+    }
+  }
+  for (int32_t start = warp; start < blocks; start += kWarps * kDepth) {
+    SIMT_UNROLL
+    for (int d = 0; d < kDepth; ++d) {
+      const int32_t block = start + kWarps * d;
+      if (block < blocks) {  // the same for the whole warp
+        SIMT_UNROLL
+        for (int j = 0; j < kBatchTiles; ++j) {
+          const int32_t row = AtMost(first_row + 8 * j + g, p.rows - 1);
+          for (int term = 0; term < p.terms; ++term) {
+            const Words x = LoadVec<uint32_t, 4>(
+                p.x + (static_cast<int64_t>(term) * p.rows + row) * p.row_words +
+                block * kBlockWords + 4 * t);
+            SIMT_UNROLL
+            for (int r = 0; r < kRowTiles; ++r) {
+              const Words& w0 = ring[d][r][0];
+              const Words& w1 = ring[d][r][1];
+              SIMT_UNROLL
+              for (int s = 0; s < 4; s += 2) {
+                const uint32_t a[4] = {w0.v[s], w1.v[s], w0.v[s + 1], w1.v[s + 1]};
+                const uint32_t b[2] = {x.v[s], x.v[s + 1]};
+                Multiply(sums[r][j], a, b);
+              }
+            }
+          }
+        }
+        const int32_t next = block + kWarps * kDepth;
+        if (next < blocks) {
+          SIMT_UNROLL
+          for (int r = 0; r < kRowTiles; ++r) {
+            ring[d][r][0] = LoadWeightWords(weights[r][0] + next * kBlockWords);
+            ring[d][r][1] = LoadWeightWords(weights[r][1] + next * kBlockWords);
+          }
+        }
+      }
+    }
+  }
+  ReleaseSuccessor();
+
+  SIMT_UNROLL
+  for (int r = 0; r < kRowTiles; ++r) {
+    SIMT_UNROLL
+    for (int j = 0; j < kBatchTiles; ++j) {
+      SIMT_UNROLL
+      for (int c = 0; c < 4; ++c) {
+        partial[(warp * kValues + (r * kBatchTiles + j) * 4 + c) * 32 + lane] = sums[r][j][c];
+      }
+    }
+  }
+  SyncThreads();
+  for (int32_t i = static_cast<int32_t>(ThreadX()); i < kValues * 32; i += kWarps * 32) {
+    Sum sum = partial[i];
+    SIMT_UNROLL
+    for (int w = 1; w < kWarps; ++w) sum += partial[w * kValues * 32 + i];
+    const int32_t value = i / 32;
+    const int32_t c = value % 4;
+    const int32_t j = value / 4 % kBatchTiles;
+    const int32_t r = value / 4 / kBatchTiles;
+    const int32_t output = first_output + 16 * r + (c >= 2 ? 8 : 0) + i % 32 / 4;
+    const int32_t row = first_row + 8 * j + i % 4 * 2 + c % 2;
+    if (output < p.outputs && row < p.rows) {
+      float result = static_cast<float>(sum);
+      if constexpr (!std::is_same_v<Sum, float>) {
+        result *= p.x_scales[row] * p.weight_scales[output];
+      }
+      if (p.bias != nullptr) result += p.bias[output];
+      p.out[static_cast<int64_t>(row) * p.outputs + output] = result;
+    }
+  }
+}
+
+template <class Sum, int kRowTiles, int kBatchTiles>
+int LaunchSkinny(const SkinnyParams& p, Stream stream) {
+  LaunchShape shape;
+  shape.grid = {static_cast<unsigned>(RoundUp(p.outputs, 16 * kRowTiles) / (16 * kRowTiles)),
+                static_cast<unsigned>(RoundUp(p.rows, 8 * kBatchTiles) / (8 * kBatchTiles))};
+  shape.block = {kWarps * 32};
+  shape.shared_bytes = size_t{kWarps} * kRowTiles * kBatchTiles * 4 * 32 * sizeof(Sum);
+  shape.early = true;
+  return Launch(SkinnyKernel<Sum, kRowTiles, kBatchTiles>, shape, stream, p);
+}
+
+template <class Sum>
+int Skinny(const SkinnyParams& p, Stream stream) {
+  if (p.rows <= 0 || p.outputs <= 0) return 0;
+  if (p.row_words <= 0 || p.row_words % kBlockWords != 0) return kBadArguments;
+  if (p.rows <= 8) return LaunchSkinny<Sum, 1, 1>(p, stream);
+  if (p.rows <= 16) return LaunchSkinny<Sum, 1, 2>(p, stream);
+  if (p.rows <= 32) return LaunchSkinny<Sum, 2, 4>(p, stream);
+  return LaunchSkinny<Sum, 2, 8>(p, stream);
+}
+
+}  // namespace
+
+int LinearBf16(LinearBf16Params p, Stream stream) {
+  return Skinny<float>(
+      {static_cast<const uint32_t*>(p.x), static_cast<const uint32_t*>(p.weights), nullptr, nullptr,
+       p.bias, p.out, p.rows, p.outputs, p.row_bytes / 4, p.terms},
+      stream);
+}
+
+int LinearInt8(LinearInt8Params p, Stream stream) {
+  return Skinny<int32_t>(
+      {static_cast<const uint32_t*>(p.x), static_cast<const uint32_t*>(p.weights), p.x_scales,
+       p.weight_scales, p.bias, p.out, p.rows, p.outputs, p.row_bytes / 4, 1},
+      stream);
+}
+
+}  // namespace inferd::cuda

@@ -1,0 +1,23 @@
+// Loads of weights: read once by the whole grid and written by no kernel, so they
+// pass the level-1 cache and may be issued before the predecessor has ended.
+#pragma once
+
+#include "cuda/vec.h"
+
+namespace inferd::cuda {
+
+using Words = Vec<uint32_t, 4>;
+
+#ifdef __CUDACC__
+SIMT_DEVICE Words LoadWeightWords(const uint32_t* from) {
+  Words words;
+  asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(words.v[0]), "=r"(words.v[1]), "=r"(words.v[2]), "=r"(words.v[3])
+               : "l"(from));
+  return words;
+}
+#else
+inline Words LoadWeightWords(const uint32_t* from) { return LoadVec<uint32_t, 4>(from); }
+#endif
+
+}  // namespace inferd::cuda

@@ -1,0 +1,263 @@
+#include "backends/cuda/device.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace inferd {
+namespace {
+
+// The oldest GPUs the library has code for.
+constexpr int kLeastCapability = 80;
+constexpr size_t kPieceBytes = size_t{64} << 20;
+
+std::string ErrorText(int code) {
+  const auto error = static_cast<cudaError_t>(code);
+  return std::string(cudaGetErrorName(error)) + ": " + cudaGetErrorString(error);
+}
+
+Status StartError(int code, const char* what) {
+  return UnavailableError(std::string("cuda: ") + what + ": " + ErrorText(code));
+}
+
+}  // namespace
+
+// ---- pinned memory and marks ----
+
+StatusOr<PinnedBuffer> PinnedBuffer::Create(size_t bytes) {
+  PinnedBuffer buffer;
+  if (bytes == 0) return buffer;
+  void* data = nullptr;
+  if (const cudaError_t code = cudaHostAlloc(&data, bytes, cudaHostAllocDefault);
+      code != cudaSuccess) {
+    return ResourceExhaustedError("cuda: " + std::to_string(bytes) +
+                                  " bytes of pinned memory: " + ErrorText(code));
+  }
+  buffer.data_ = static_cast<std::byte*>(data);
+  buffer.size_ = bytes;
+  return buffer;
+}
+
+PinnedBuffer& PinnedBuffer::operator=(PinnedBuffer&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+PinnedBuffer::~PinnedBuffer() {
+  if (data_ != nullptr) (void)cudaFreeHost(data_);
+}
+
+StatusOr<StreamMark> StreamMark::Create() {
+  StreamMark mark;
+  if (const cudaError_t code = cudaEventCreateWithFlags(&mark.event_, cudaEventDisableTiming);
+      code != cudaSuccess) {
+    mark.event_ = nullptr;
+    return StartError(code, "an event");
+  }
+  return mark;
+}
+
+StreamMark::~StreamMark() {
+  if (event_ != nullptr) (void)cudaEventDestroy(event_);
+}
+
+// ---- the device ----
+
+StatusOr<std::unique_ptr<Device>> Device::Open(int ordinal) {
+  std::unique_ptr<Device> device(new Device);
+  INFERD_RETURN_IF_ERROR(device->Start(ordinal));
+  return device;
+}
+
+Status Device::Start(int ordinal) {
+  int count = 0;
+  if (const cudaError_t code = cudaGetDeviceCount(&count); code != cudaSuccess) {
+    if (code == cudaErrorInsufficientDriver) {
+      return UnavailableError("cuda: the driver is too old for CUDA 13");
+    }
+    if (code == cudaErrorNoDevice) return UnavailableError("cuda: no GPU on this machine");
+    return StartError(code, "counting GPUs");
+  }
+  if (ordinal < 0 || ordinal >= count) {
+    return UnavailableError("cuda: no GPU " + std::to_string(ordinal) + ", there are " +
+                            std::to_string(count));
+  }
+  ordinal_ = ordinal;
+  cudaDeviceProp properties;
+  if (const cudaError_t code = cudaGetDeviceProperties(&properties, ordinal); code != cudaSuccess) {
+    return StartError(code, "the GPU's properties");
+  }
+  name_ = properties.name;
+  multiprocessors_ = properties.multiProcessorCount;
+  compute_capability_ = properties.major * 10 + properties.minor;
+  if (compute_capability_ < kLeastCapability) {
+    return UnavailableError("cuda: " + name_ + " has compute capability " +
+                            std::to_string(properties.major) + "." +
+                            std::to_string(properties.minor) + ", 8.0 is the least");
+  }
+  if (const cudaError_t code = cudaSetDevice(ordinal); code != cudaSuccess) {
+    return StartError(code, "opening the GPU");
+  }
+  if (const cudaError_t code = cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking);
+      code != cudaSuccess) {
+    stream_ = nullptr;
+    return StartError(code, "a stream");
+  }
+  for (Slot& slot : slots_) {
+    INFERD_ASSIGN_OR_RETURN(slot.memory, PinnedBuffer::Create(kSlotBytes));
+    INFERD_ASSIGN_OR_RETURN(slot.done, StreamMark::Create());
+  }
+  return OkStatus();
+}
+
+Device::~Device() {
+  if (stream_ != nullptr) {
+    (void)cudaStreamSynchronize(stream_);
+    (void)cudaStreamDestroy(stream_);
+  }
+  for (const Piece& piece : pieces_) (void)cudaFree(piece.data);
+}
+
+// ---- memory ----
+
+Status Device::AddPiece(size_t bytes) {
+  void* data = nullptr;
+  if (const cudaError_t code = cudaMalloc(&data, bytes); code != cudaSuccess) {
+    return ResourceExhaustedError("cuda: " + std::to_string(bytes >> 20) +
+                                  " MiB of GPU memory: " + ErrorText(code));
+  }
+  pieces_.push_back({static_cast<std::byte*>(data), ArenaMap(bytes)});
+  return OkStatus();
+}
+
+Status Device::Reserve(size_t bytes) {
+  if (reserved_ || !pieces_.empty()) {
+    return FailedPreconditionError("cuda: memory is reserved once, before it is used");
+  }
+  INFERD_RETURN_IF_ERROR(AddPiece(bytes));
+  reserved_ = true;
+  return OkStatus();
+}
+
+void* Device::Allocate(size_t bytes, size_t alignment) {
+  if (alignment > ArenaMap::kUnit) return nullptr;
+  for (Piece& piece : pieces_) {
+    if (const auto offset = piece.map.Take(bytes)) return piece.data + *offset;
+  }
+  if (reserved_ || !AddPiece(std::max(bytes + ArenaMap::kUnit, kPieceBytes)).ok()) return nullptr;
+  const auto offset = pieces_.back().map.Take(bytes);
+  return offset ? pieces_.back().data + *offset : nullptr;
+}
+
+void Device::Free(void* pointer, size_t /*bytes*/) {
+  if (pointer == nullptr) return;
+  auto* data = static_cast<std::byte*>(pointer);
+  for (Piece& piece : pieces_) {
+    if (data >= piece.data && data < piece.data + piece.map.bytes()) {
+      piece.map.Give(static_cast<size_t>(data - piece.data));
+      return;
+    }
+  }
+  INFERD_CHECK(false);
+}
+
+size_t Device::allocated_bytes() const {
+  size_t bytes = 0;
+  for (const Piece& piece : pieces_) bytes += piece.map.taken();
+  return bytes;
+}
+
+size_t Device::arena_bytes() const {
+  size_t bytes = 0;
+  for (const Piece& piece : pieces_) bytes += piece.map.bytes();
+  return bytes;
+}
+
+Status Device::CheckIntegrity() const {
+  for (const Piece& piece : pieces_) INFERD_RETURN_IF_ERROR(piece.map.CheckIntegrity());
+  return OkStatus();
+}
+
+Device::MemoryInfo Device::ReadMemory() const {
+  size_t free_bytes = 0;
+  size_t total_bytes = 0;
+  if (cudaMemGetInfo(&free_bytes, &total_bytes) != cudaSuccess) return {};
+  return {static_cast<int64_t>(free_bytes), static_cast<int64_t>(total_bytes)};
+}
+
+// ---- work ----
+
+bool Device::Check(int code, const char* what) {
+  if (code != cudaSuccess && error_.ok()) {
+    error_ = InternalError(std::string("cuda: ") + what + ": " + ErrorText(code));
+  }
+  return error_.ok();
+}
+
+void Device::Fail(const Status& error) {
+  if (error_.ok()) error_ = error;
+}
+
+Device::Slot& Device::NextSlot() {
+  Slot& slot = slots_[next_slot_];
+  next_slot_ = (next_slot_ + 1) % slots_.size();
+  if (slot.used) WaitFor(slot.done);
+  slot.used = true;
+  return slot;
+}
+
+void Device::CopyMade(void* data, size_t bytes, size_t unit,
+                      const std::function<void(std::byte*, size_t, size_t)>& write) {
+  INFERD_CHECK(unit > 0 && unit <= kSlotBytes);
+  const size_t piece = kSlotBytes / unit * unit;
+  for (size_t first = 0; first < bytes && ok(); first += piece) {
+    const size_t count = std::min(piece, bytes - first);
+    Slot& slot = NextSlot();
+    write(slot.memory.data(), first, count);
+    Copy(static_cast<std::byte*>(data) + first, slot.memory.data(), count, cudaMemcpyHostToDevice);
+    Mark(slot.done);
+  }
+}
+
+void Device::CopyIn(void* data, const void* host, size_t bytes) {
+  CopyMade(data, bytes, 1, [&](std::byte* to, size_t first, size_t count) {
+    std::memcpy(to, static_cast<const std::byte*>(host) + first, count);
+  });
+}
+
+Status Device::CopyOut(void* host, const void* data, size_t bytes) {
+  for (size_t first = 0; first < bytes && ok(); first += kSlotBytes) {
+    const size_t count = std::min(kSlotBytes, bytes - first);
+    Slot& slot = NextSlot();
+    Copy(slot.memory.data(), static_cast<const std::byte*>(data) + first, count,
+         cudaMemcpyDeviceToHost);
+    INFERD_RETURN_IF_ERROR(Wait());
+    std::memcpy(static_cast<std::byte*>(host) + first, slot.memory.data(), count);
+    slot.used = false;
+  }
+  return Wait();
+}
+
+void Device::Fill(void* data, uint8_t value, size_t bytes) {
+  if (bytes > 0 && ok()) Check(cudaMemsetAsync(data, value, bytes, stream_), "setting memory");
+}
+
+void Device::Copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
+  if (bytes > 0 && ok()) Check(cudaMemcpyAsync(to, from, bytes, kind, stream_), "a copy");
+}
+
+void Device::Mark(const StreamMark& mark) {
+  if (ok()) Check(cudaEventRecord(mark.event(), stream_), "an event");
+}
+
+void Device::WaitFor(const StreamMark& mark) {
+  if (ok()) Check(cudaEventSynchronize(mark.event()), "waiting for the GPU");
+}
+
+Status Device::Wait() {
+  if (ok()) Check(cudaStreamSynchronize(stream_), "waiting for the GPU");
+  return error_;
+}
+
+}  // namespace inferd

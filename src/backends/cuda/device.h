@@ -1,0 +1,142 @@
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backends/cuda/arena_map.h"
+#include "inferd/base/status.h"
+#include "inferd/tensor/tensor.h"
+
+namespace inferd {
+
+// Host memory that copies may read and write while the host goes on.
+class PinnedBuffer {
+ public:
+  PinnedBuffer() = default;
+  static StatusOr<PinnedBuffer> Create(size_t bytes);
+  PinnedBuffer(PinnedBuffer&& other) noexcept { *this = std::move(other); }
+  PinnedBuffer& operator=(PinnedBuffer&& other) noexcept;
+  PinnedBuffer(const PinnedBuffer&) = delete;
+  PinnedBuffer& operator=(const PinnedBuffer&) = delete;
+  ~PinnedBuffer();
+
+  std::byte* data() const { return data_; }
+  size_t size() const { return size_; }
+
+ private:
+  std::byte* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+// A place in the stream that the host can wait for.
+class StreamMark {
+ public:
+  StreamMark() = default;
+  static StatusOr<StreamMark> Create();
+  StreamMark(StreamMark&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
+  StreamMark& operator=(StreamMark&& other) noexcept {
+    std::swap(event_, other.event_);
+    return *this;
+  }
+  StreamMark(const StreamMark&) = delete;
+  StreamMark& operator=(const StreamMark&) = delete;
+  ~StreamMark();
+  cudaEvent_t event() const { return event_; }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
+// One GPU as one rank uses it: one stream, one arena of device memory, and the first
+// error, which stays: after it nothing is launched any more and every Wait answers it.
+// The rank's thread.
+class Device final : public Allocator {
+ public:
+  // UNAVAILABLE in one line when the GPU is not there, is too old or has too old a
+  // driver.
+  static StatusOr<std::unique_ptr<Device>> Open(int ordinal);
+  ~Device() override;
+
+  const std::string& name() const { return name_; }
+  int ordinal() const { return ordinal_; }
+  int multiprocessors() const { return multiprocessors_; }
+  int compute_capability() const { return compute_capability_; }  // 90 for 9.0
+  cudaStream_t stream() const { return stream_; }
+
+  // ---- memory ----
+  // Takes `bytes` in one piece, the only one: from now on what does not fit is
+  // refused. Without, memory is taken in pieces as it is needed.
+  Status Reserve(size_t bytes);
+  void* Allocate(size_t bytes, size_t alignment) override;
+  void Free(void* pointer, size_t bytes) override;
+  size_t allocated_bytes() const;  // by users
+  size_t arena_bytes() const;      // from the driver
+  Status CheckIntegrity() const;
+  // Free and all bytes of the GPU.
+  struct MemoryInfo {
+    int64_t free_bytes = 0;
+    int64_t total_bytes = 0;
+  };
+  MemoryInfo ReadMemory() const;
+
+  // ---- work ----
+  // Takes a result of the runtime or of a launch: the first bad one is kept.
+  // Whether all is well still.
+  bool Check(int code, const char* what);
+  bool ok() const { return error_.ok(); }
+  // For errors that are not the runtime's.
+  void Fail(const Status& error);
+  // Pageable memory to the device, through the two pinned slots; `host` is the caller's
+  // again on return.
+  void CopyIn(void* data, const void* host, size_t bytes);
+  // The same, of bytes that `write` makes: write(to, first, count) gives bytes [first,
+  // first + count) of all. Pieces are multiples of `unit`, of which a slot holds one.
+  void CopyMade(void* data, size_t bytes, size_t unit,
+                const std::function<void(std::byte* to, size_t first, size_t count)>& write);
+  Status CopyOut(void* host, const void* data, size_t bytes);
+  void Fill(void* data, uint8_t value, size_t bytes);
+  // Pinned memory either way, enqueued.
+  void Copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind);
+  void Mark(const StreamMark& mark);
+  void WaitFor(const StreamMark& mark);
+  // For all that was enqueued; the first error ever.
+  Status Wait();
+
+  static constexpr size_t kSlotBytes = size_t{8} << 20;
+
+ private:
+  struct Piece {
+    std::byte* data = nullptr;
+    ArenaMap map;
+  };
+  struct Slot {
+    PinnedBuffer memory;
+    StreamMark done;
+    bool used = false;
+  };
+
+  Device() = default;
+  Status Start(int ordinal);
+  Status AddPiece(size_t bytes);
+  Slot& NextSlot();
+
+  int ordinal_ = 0;
+  int multiprocessors_ = 0;
+  int compute_capability_ = 0;
+  std::string name_;
+  cudaStream_t stream_ = nullptr;
+  bool reserved_ = false;
+  std::vector<Piece> pieces_;
+  std::array<Slot, 2> slots_;
+  size_t next_slot_ = 0;
+  Status error_;
+};
+
+}  // namespace inferd

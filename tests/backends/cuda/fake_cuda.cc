@@ -1,0 +1,367 @@
+#include "backends/cuda/fake_cuda.h"
+
+#include <cuda_runtime_api.h>
+#include <sys/mman.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "backends/cuda/fake_stream.h"
+#include "cuda/emulator/emulator.h"
+#include "inferd/base/check.h"
+
+namespace inferd::testing {
+namespace {
+
+using Work = std::function<cudaError_t()>;
+
+struct FakeGraph {
+  std::vector<Work> work;
+};
+
+struct FakeStream {
+  std::deque<Work> queue;
+  int64_t done = 0;    // entries of the queue that ran, ever
+  int64_t queued = 0;  // that were put there
+  FakeGraph* capture = nullptr;
+};
+
+struct FakeEvent {
+  FakeStream* stream = nullptr;
+  int64_t position = 0;  // recorded behind that many entries
+};
+
+struct State {
+  FakeCudaCounts counts;
+  int64_t total_bytes = int64_t{1} << 30;
+  int64_t calls_to_failure = 0;
+  cudaError_t failure = cudaSuccess;
+  cudaError_t sticky = cudaSuccess;
+  int devices = 1;
+  bool old_driver = false;
+  std::map<char*, size_t> device;  // mapped size
+  std::map<char*, size_t> pinned;
+  int depth = 0;  // of work being run
+};
+
+State& Fake() {
+  static State state;
+  return state;
+}
+
+constexpr size_t kPage = 4096;
+size_t Pages(size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
+
+// Counts a call; what it has to answer if not success.
+cudaError_t Enter() {
+  State& s = Fake();
+  ++s.counts.calls;
+  if (s.calls_to_failure > 0 && --s.calls_to_failure == 0) s.sticky = s.failure;
+  return s.sticky;
+}
+
+bool Contains(const std::map<char*, size_t>& ranges, const void* data, size_t bytes) {
+  auto* at = static_cast<char*>(const_cast<void*>(data));
+  auto it = ranges.upper_bound(at);
+  if (it == ranges.begin()) return false;
+  --it;
+  return at + bytes <= it->first + it->second;
+}
+
+// Device memory can be reached while one of these lives.
+class OnDevice {
+ public:
+  OnDevice() {
+    if (Fake().depth++ == 0) Protect(PROT_READ | PROT_WRITE);
+  }
+  ~OnDevice() {
+    if (--Fake().depth == 0) Protect(PROT_NONE);
+  }
+  OnDevice(const OnDevice&) = delete;
+  OnDevice& operator=(const OnDevice&) = delete;
+
+ private:
+  static void Protect(int how) {
+    for (const auto& [data, bytes] : Fake().device) {
+      INFERD_CHECK(mprotect(data, bytes, how) == 0);
+    }
+  }
+};
+
+// Runs the stream's work up to its `position`-th entry.
+void RunTo(FakeStream* stream, int64_t position) {
+  if (stream->done >= position) return;
+  const OnDevice device;
+  while (stream->done < position) {
+    const Work work = std::move(stream->queue.front());
+    stream->queue.pop_front();
+    ++stream->done;
+    if (Fake().sticky != cudaSuccess) continue;
+    if (const cudaError_t error = work(); error != cudaSuccess) Fake().sticky = error;
+  }
+}
+
+FakeStream* StreamOf(cudaStream_t stream) { return reinterpret_cast<FakeStream*>(stream); }
+FakeEvent* EventOf(cudaEvent_t event) { return reinterpret_cast<FakeEvent*>(event); }
+
+cudaError_t Put(cudaStream_t stream, Work work) {
+  FakeStream* s = StreamOf(stream);
+  INFERD_CHECK(s != nullptr);  // the backend uses no default stream
+  if (s->capture != nullptr) {
+    s->capture->work.push_back(std::move(work));
+  } else {
+    s->queue.push_back(std::move(work));
+    ++s->queued;
+  }
+  return cudaSuccess;
+}
+
+// Launches of kernels come here from the emulator's face of simt.h.
+int LaunchOnStream(cuda::Stream stream, const cuda::LaunchShape& shape,
+                   void (*invoke)(const void* call), const void* call, size_t bytes) {
+  if (const cudaError_t error = Enter(); error != cudaSuccess) return error;
+  ++Fake().counts.launches;
+  std::vector<char> copy(static_cast<const char*>(call), static_cast<const char*>(call) + bytes);
+  return Put(stream, [=, copy = std::move(copy)] {
+    ++Fake().counts.kernels;
+    const int code = cuda::emulator::RunGrid(shape, invoke, copy.data());
+    if (code != 0) {
+      std::fprintf(stderr, "fake cuda: %s\n", cuda::emulator::LastError().c_str());
+    }
+    return static_cast<cudaError_t>(code);
+  });
+}
+
+}  // namespace
+
+FakeCudaCounts FakeCuda() { return Fake().counts; }
+
+void ResetFakeCuda(int64_t total_bytes) {
+  INFERD_CHECK(Fake().device.empty() && Fake().pinned.empty());
+  Fake() = State();
+  Fake().total_bytes = total_bytes;
+  cuda::emulator::SetLaunchSink(&LaunchOnStream);
+}
+
+void FailFakeCuda(int64_t calls, int error) {
+  Fake().calls_to_failure = calls;
+  Fake().failure = static_cast<cudaError_t>(error);
+  if (calls == 0) Fake().sticky = cudaSuccess;
+}
+
+void SetFakeDevices(int count, bool old_driver) {
+  Fake().devices = count;
+  Fake().old_driver = old_driver;
+}
+
+int PutFakeWork(cudaStream_t stream, std::function<int()> work) {
+  if (const cudaError_t error = Enter(); error != cudaSuccess) return error;
+  return Put(stream, [work = std::move(work)] { return static_cast<cudaError_t>(work()); });
+}
+
+void CountFakeProduct() { ++Fake().counts.library_products; }
+
+bool IsFakeDeviceMemory(const void* data, size_t bytes) {
+  return Contains(Fake().device, data, bytes);
+}
+
+}  // namespace inferd::testing
+
+using namespace inferd::testing;  // NOLINT: the C functions below are in no namespace
+
+#define ENTER() \
+  if (const cudaError_t entered = Enter(); entered != cudaSuccess) return entered
+
+extern "C" {
+
+cudaError_t cudaGetDeviceCount(int* count) {
+  *count = Fake().devices;
+  if (Fake().old_driver) return cudaErrorInsufficientDriver;
+  return Fake().devices > 0 ? cudaSuccess : cudaErrorNoDevice;
+}
+cudaError_t cudaSetDevice(int device) {
+  ENTER();
+  return device < Fake().devices ? cudaSuccess : cudaErrorInvalidDevice;
+}
+cudaError_t cudaDriverGetVersion(int* version) {
+  *version = 13000;
+  return cudaSuccess;
+}
+cudaError_t cudaRuntimeGetVersion(int* version) {
+  *version = 13000;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int /*device*/) {
+  ENTER();
+  std::memset(static_cast<void*>(properties), 0, sizeof(*properties));
+  std::strcpy(properties->name, "emulated");
+  properties->major = 9;
+  properties->minor = 0;
+  properties->multiProcessorCount = 2;
+  properties->totalGlobalMem = static_cast<size_t>(Fake().total_bytes);
+  return cudaSuccess;
+}
+cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes) {
+  ENTER();
+  *total_bytes = static_cast<size_t>(Fake().total_bytes);
+  *free_bytes = static_cast<size_t>(Fake().total_bytes - Fake().counts.device_bytes);
+  return cudaSuccess;
+}
+const char* cudaGetErrorString(cudaError_t error) {
+  return error == cudaErrorMemoryAllocation ? "out of memory" : "a fake error";
+}
+const char* cudaGetErrorName(cudaError_t /*error*/) { return "cudaErrorFake"; }
+cudaError_t cudaGetLastError() { return Fake().sticky; }
+
+cudaError_t cudaMalloc(void** data, size_t bytes) {
+  ENTER();
+  State& s = Fake();
+  *data = nullptr;
+  if (s.counts.device_bytes + static_cast<int64_t>(bytes) > s.total_bytes) {
+    return cudaErrorMemoryAllocation;
+  }
+  // A page that is never reachable on either side.
+  const size_t size = Pages(bytes);
+  void* mapped = mmap(nullptr, size + 2 * kPage, PROT_NONE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mapped == MAP_FAILED) return cudaErrorMemoryAllocation;
+  *data = static_cast<char*>(mapped) + kPage;
+  s.device[static_cast<char*>(*data)] = size;
+  s.counts.device_bytes += static_cast<int64_t>(size);
+  ++s.counts.device_allocations;
+  return cudaSuccess;
+}
+cudaError_t cudaFree(void* data) {
+  State& s = Fake();
+  const auto it = s.device.find(static_cast<char*>(data));
+  if (it == s.device.end()) return cudaErrorInvalidValue;
+  INFERD_CHECK(munmap(it->first - kPage, it->second + 2 * kPage) == 0);
+  s.counts.device_bytes -= static_cast<int64_t>(it->second);
+  s.device.erase(it);
+  return cudaSuccess;
+}
+cudaError_t cudaHostAlloc(void** data, size_t bytes, unsigned /*flags*/) {
+  ENTER();
+  *data = std::aligned_alloc(kPage, Pages(bytes));
+  if (*data == nullptr) return cudaErrorMemoryAllocation;
+  std::memset(*data, 0xff, Pages(bytes));
+  Fake().pinned[static_cast<char*>(*data)] = bytes;
+  ++Fake().counts.host_allocations;
+  return cudaSuccess;
+}
+cudaError_t cudaFreeHost(void* data) {
+  if (Fake().pinned.erase(static_cast<char*>(data)) == 0) return cudaErrorInvalidValue;
+  std::free(data);
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned /*flags*/) {
+  ENTER();
+  *stream = reinterpret_cast<cudaStream_t>(new FakeStream);
+  return cudaSuccess;
+}
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  FakeStream* s = StreamOf(stream);
+  RunTo(s, s->queued);
+  delete s;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  ENTER();
+  if (StreamOf(stream)->capture != nullptr) return cudaErrorStreamCaptureUnsupported;
+  RunTo(StreamOf(stream), StreamOf(stream)->queued);
+  return Fake().sticky;
+}
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream) {
+  ENTER();
+  const State& s = Fake();
+  const bool to_device = kind != cudaMemcpyDeviceToHost;
+  const bool from_device = kind != cudaMemcpyHostToDevice;
+  if (!Contains(to_device ? s.device : s.pinned, to, bytes) ||
+      !Contains(from_device ? s.device : s.pinned, from, bytes)) {
+    return cudaErrorInvalidValue;
+  }
+  return Put(stream, [=] {
+    std::memmove(to, from, bytes);
+    return cudaSuccess;
+  });
+}
+cudaError_t cudaMemsetAsync(void* data, int value, size_t bytes, cudaStream_t stream) {
+  ENTER();
+  if (!Contains(Fake().device, data, bytes)) return cudaErrorInvalidValue;
+  return Put(stream, [=] {
+    std::memset(data, value, bytes);
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned /*flags*/) {
+  ENTER();
+  *event = reinterpret_cast<cudaEvent_t>(new FakeEvent);
+  return cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete EventOf(event);
+  return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  ENTER();
+  if (StreamOf(stream)->capture != nullptr) return cudaErrorStreamCaptureUnsupported;
+  *EventOf(event) = {StreamOf(stream), StreamOf(stream)->queued};
+  return cudaSuccess;
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  ENTER();
+  const FakeEvent& e = *EventOf(event);
+  if (e.stream != nullptr) RunTo(e.stream, e.position);
+  return Fake().sticky;
+}
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t /*start*/, cudaEvent_t /*end*/) {
+  ENTER();
+  *milliseconds = 1.0F;
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode /*mode*/) {
+  ENTER();
+  if (StreamOf(stream)->capture != nullptr) return cudaErrorIllegalState;
+  StreamOf(stream)->capture = new FakeGraph;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  *graph = reinterpret_cast<cudaGraph_t>(std::exchange(StreamOf(stream)->capture, nullptr));
+  ENTER();
+  return *graph != nullptr ? cudaSuccess : cudaErrorIllegalState;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph,
+                                 unsigned long long /*flags*/) {
+  ENTER();
+  *exec = reinterpret_cast<cudaGraphExec_t>(new FakeGraph(*reinterpret_cast<FakeGraph*>(graph)));
+  ++Fake().counts.graphs;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete reinterpret_cast<FakeGraph*>(graph);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
+  delete reinterpret_cast<FakeGraph*>(exec);
+  --Fake().counts.graphs;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
+  ENTER();
+  ++Fake().counts.graph_launches;
+  for (const Work& work : reinterpret_cast<FakeGraph*>(exec)->work) {
+    (void)Put(stream, work);
+  }
+  return cudaSuccess;
+}
+
+}  // extern "C"

@@ -1,0 +1,41 @@
+// A CUDA runtime of the tests' own: the functions of cuda_runtime_api.h that the
+// backend calls, on the CPU, with kernels run by the emulator. Linked instead of the
+// real one, so that the backend's own sources run in every test machine.
+//
+// It is as unhelpful as a device may be:
+//   - work is done as late as it can be: when the host waits for it;
+//   - device memory cannot be touched by the host: outside of work it is unmapped;
+//   - an asynchronous copy takes pinned memory only;
+//   - a launch cannot be told from a failed one before the host waits;
+//   - what failed once fails for ever.
+// One thread.
+#pragma once
+
+#include <cstdint>
+
+namespace inferd::testing {
+
+struct FakeCudaCounts {
+  int64_t calls = 0;  // of all functions
+  int64_t device_allocations = 0;
+  int64_t host_allocations = 0;
+  int64_t device_bytes = 0;  // allocated now
+  int64_t kernels = 0;       // run, those of graphs included
+  int64_t launches = 0;      // kernels launched one by one
+  int64_t graph_launches = 0;
+  int64_t graphs = 0;            // instantiated now
+  int64_t library_products = 0;  // run by the stand-in of the matrix library
+};
+FakeCudaCounts FakeCuda();
+
+// Everything as at the start, with `total_bytes` of device memory. Nothing may be
+// allocated.
+void ResetFakeCuda(int64_t total_bytes = int64_t{1} << 30);
+
+// From the `calls`-th call of any function from now on every call fails with
+// `error`. 0: never.
+void FailFakeCuda(int64_t calls, int error);
+// How many devices there are, and whether the driver is new enough.
+void SetFakeDevices(int count, bool old_driver = false);
+
+}  // namespace inferd::testing

@@ -1,0 +1,16 @@
+// What the stand-ins of CUDA's libraries need of the fake runtime.
+#pragma once
+
+#include <driver_types.h>
+
+#include <cstddef>
+#include <functional>
+
+namespace inferd::testing {
+
+// Work of a library on a stream; it may touch device memory. Answers 0 or an error.
+int PutFakeWork(cudaStream_t stream, std::function<int()> work);
+void CountFakeProduct();
+bool IsFakeDeviceMemory(const void* data, size_t bytes);
+
+}  // namespace inferd::testing
