@@ -42,11 +42,15 @@ ServerOptions MakeServerOptions(const ServerConfig& config) {
   options.max_concurrent_streams = config.server.max_concurrent_streams;
   options.max_stream_buffer_bytes = config.server.max_stream_buffer_bytes;
   options.write_stall_timeout_ms = config.server.write_stall_timeout_ms;
+  options.sse_keepalive_ms = config.server.sse_keepalive_ms;
   options.max_connection_age_ms = config.server.max_connection_age_ms;
   options.keepalive_time_ms = config.server.keepalive_time_ms;
   options.keepalive_timeout_ms = config.server.keepalive_timeout_ms;
   options.admin_address = config.admin.address;
   options.client_certificates = !config.server.tls_client_ca.empty();
+  options.guard_browsers = config.server.api_keys_file.empty() && !options.client_certificates &&
+                           !config.server.insecure_no_auth;
+  options.allowed_hosts = config.server.allowed_hosts;
   options.reflection = config.server.reflection;
   options.http = config.server.http;
   options.ui = config.ui.enabled;

@@ -29,6 +29,11 @@ constexpr std::array kKeys{
     ConfigKey{"server.insecure_no_auth", "insecure-no-auth", kBoolean,
               FIELD(server.insecure_no_auth), 0, 0, "",
               "Allow addresses other machines can reach, without any authentication."},
+    ConfigKey{"server.allowed_hosts", "", kStringList, FIELD(server.allowed_hosts), 0, 256, "",
+              "Names by which browsers may reach a daemon that asks for no key, besides addresses "
+              "and localhost, and sites whose pages may ask it; `*`: any. Without keys, client "
+              "certificates or `server.insecure_no_auth`, other HTTP/1.1 requests with a Host or "
+              "Origin are refused with 403."},
     ConfigKey{"server.http", "", kBoolean, FIELD(server.http), 0, 0, "",
               "Serve HTTP/1.1 on the main port too: the OpenAI API, /metrics, health."},
     ConfigKey{"server.api_keys_file", "api-keys-file", kString, FIELD(server.api_keys_file), 0,
@@ -72,6 +77,9 @@ constexpr std::array kKeys{
               64 * kMiB, "", "Text waiting for a slow client; past it the request is cancelled."},
     ConfigKey{"server.write_stall_timeout", "", kDuration, FIELD(server.write_stall_timeout_ms),
               100, kDayMs, "", "A client that takes nothing for this long is cut off."},
+    ConfigKey{"server.sse_keepalive", "", kDuration, FIELD(server.sse_keepalive_ms), 0, kHourMs, "",
+              "Silence on a stream of server-sent events before a comment goes out, so that "
+              "proxies do not take it for dead. 0: none does."},
     ConfigKey{"server.max_connection_age", "", kDuration, FIELD(server.max_connection_age_ms), 0,
               7 * kDayMs, "",
               "Connections are asked to reconnect after this long, so that load balancers can "

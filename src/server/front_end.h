@@ -12,6 +12,7 @@
 #include "server/authorizer.h"
 #include "server/event_router.h"
 #include "server/metrics.h"
+#include "server/stream_watch.h"
 #include "server/worker_pool.h"
 
 namespace inferd {
@@ -64,6 +65,7 @@ class FrontEnd {
   Accounting& accounting() { return accounting_; }
   Metrics& metrics() { return metrics_; }
   EventRouter& router() { return router_; }
+  StreamWatch& streams() { return streams_; }
   WorkerPool& tokenizers() { return tokenizers_; }
   spdlog::logger& logger() { return *logger_; }
   const std::shared_ptr<spdlog::logger>& shared_logger() const { return logger_; }
@@ -86,6 +88,7 @@ class FrontEnd {
   Authorizer authorizer_;
   Accounting accounting_;
   Metrics metrics_;
+  StreamWatch streams_;
   EventRouter router_;
   WorkerPool tokenizers_;  // last: its jobs use everything above
 };

@@ -48,20 +48,20 @@ grpc::ServerUnaryReactor* StartUnary(FrontEnd& front, RpcMethod method,
 }
 
 template <typename Chunk, typename Request>
-grpc::ServerWriteReactor<Chunk>* StartStream(FrontEnd& front, StallWatch& watch, RpcMethod method,
+grpc::ServerWriteReactor<Chunk>* StartStream(FrontEnd& front, RpcMethod method,
                                              grpc::CallbackServerContext* context,
                                              const Request& message) {
   GenerationCall::Arrival arrival = ReadArrival(front, method, *context);
   Admitted admitted = Admit(front, arrival, Protocol::kGrpc, /*streaming=*/true, message);
-  auto reactor = std::make_shared<StreamReactor<Chunk>>(front, watch, context, arrival.caller,
-                                                        admitted.answer);
+  auto reactor =
+      std::make_shared<StreamReactor<Chunk>>(front, context, arrival.caller, admitted.answer);
   Launch(front, std::move(arrival), std::move(admitted), reactor);
   return reactor.get();
 }
 
 class ChatServiceImpl final : public v1::ChatService::CallbackService {
  public:
-  ChatServiceImpl(FrontEnd& front, StallWatch& watch) : front_(front), watch_(watch) {}
+  explicit ChatServiceImpl(FrontEnd& front) : front_(front) {}
 
   grpc::ServerUnaryReactor* CreateChatCompletion(grpc::CallbackServerContext* context,
                                                  const v1::ChatCompletionRequest* request,
@@ -70,18 +70,17 @@ class ChatServiceImpl final : public v1::ChatService::CallbackService {
   }
   grpc::ServerWriteReactor<v1::ChatCompletionChunk>* StreamChatCompletion(
       grpc::CallbackServerContext* context, const v1::ChatCompletionRequest* request) override {
-    return StartStream<v1::ChatCompletionChunk>(front_, watch_, RpcMethod::kStreamChatCompletion,
-                                                context, *request);
+    return StartStream<v1::ChatCompletionChunk>(front_, RpcMethod::kStreamChatCompletion, context,
+                                                *request);
   }
 
  private:
   FrontEnd& front_;
-  StallWatch& watch_;
 };
 
 class CompletionServiceImpl final : public v1::CompletionService::CallbackService {
  public:
-  CompletionServiceImpl(FrontEnd& front, StallWatch& watch) : front_(front), watch_(watch) {}
+  explicit CompletionServiceImpl(FrontEnd& front) : front_(front) {}
 
   grpc::ServerUnaryReactor* CreateCompletion(grpc::CallbackServerContext* context,
                                              const v1::CompletionRequest* request,
@@ -90,22 +89,21 @@ class CompletionServiceImpl final : public v1::CompletionService::CallbackServic
   }
   grpc::ServerWriteReactor<v1::CompletionChunk>* StreamCompletion(
       grpc::CallbackServerContext* context, const v1::CompletionRequest* request) override {
-    return StartStream<v1::CompletionChunk>(front_, watch_, RpcMethod::kStreamCompletion, context,
+    return StartStream<v1::CompletionChunk>(front_, RpcMethod::kStreamCompletion, context,
                                             *request);
   }
 
  private:
   FrontEnd& front_;
-  StallWatch& watch_;
 };
 
 }  // namespace
 
-std::unique_ptr<grpc::Service> MakeChatService(FrontEnd& front, StallWatch& watch) {
-  return std::make_unique<ChatServiceImpl>(front, watch);
+std::unique_ptr<grpc::Service> MakeChatService(FrontEnd& front) {
+  return std::make_unique<ChatServiceImpl>(front);
 }
-std::unique_ptr<grpc::Service> MakeCompletionService(FrontEnd& front, StallWatch& watch) {
-  return std::make_unique<CompletionServiceImpl>(front, watch);
+std::unique_ptr<grpc::Service> MakeCompletionService(FrontEnd& front) {
+  return std::make_unique<CompletionServiceImpl>(front);
 }
 
 }  // namespace inferd

@@ -7,12 +7,11 @@
 #include <memory>
 
 #include "server/front_end.h"
-#include "server/stall_watch.h"
 
 namespace inferd {
 
 // Both must outlive the gRPC server that the service is registered with.
-std::unique_ptr<grpc::Service> MakeChatService(FrontEnd& front, StallWatch& watch);
-std::unique_ptr<grpc::Service> MakeCompletionService(FrontEnd& front, StallWatch& watch);
+std::unique_ptr<grpc::Service> MakeChatService(FrontEnd& front);
+std::unique_ptr<grpc::Service> MakeCompletionService(FrontEnd& front);
 
 }  // namespace inferd

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "nlohmann/json.hpp"
+#include "server/browser_guard.h"
 #include "server/errors.h"
 #include "server/http_context.h"
 #include "server/http_generation.h"
@@ -53,8 +54,14 @@ void HttpApi::Handle(HttpRequest&& request, const std::shared_ptr<HttpExchange>&
   CallerInfo caller = ReadCaller(match ? match->method : RpcMethod::kHttpOther, request, front_);
   HttpHeaders headers = AnswerHeaders(caller, front_);
   Status refused;
+  if (front_.options().guard_browsers) {
+    refused = CheckBrowser(request.Header("host"), request.Header("origin"),
+                           front_.options().allowed_hosts);
+  }
   // Whoever may not use anything is not told what there is.
-  if (!side_port && !(match && IsOpen(match->route, front_.options()))) refused = caller.access;
+  if (refused.ok() && !side_port && !(match && IsOpen(match->route, front_.options()))) {
+    refused = caller.access;
+  }
   if (!refused.ok()) {
     front_.metrics().RpcEnded(caller.method, refused);
     exchange->Respond(ErrorResponse(refused, std::move(headers)));

@@ -21,13 +21,13 @@ void AddMillis(const char* name, int64_t us, HttpHeaders* headers) {
   headers->emplace_back(name, buffer.data());
 }
 
-std::string Lower(std::string_view text) {
+}  // namespace
+
+std::string AsciiLower(std::string_view text) {
   std::string out(text);
   for (char& c : out) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
   return out;
 }
-
-}  // namespace
 
 CallerInfo ReadCaller(RpcMethod method, const HttpRequest& request, FrontEnd& front) {
   CallerInfo caller;
@@ -63,12 +63,12 @@ StatusOr<int64_t> DeadlineUs(const HttpRequest& request, int64_t arrival_us,
 }
 
 Status CheckMediaType(const HttpRequest& request) {
-  const std::string type = Lower(request.Header("content-type"));
+  const std::string type = AsciiLower(request.Header("content-type"));
   const std::string_view essence = std::string_view(type).substr(0, type.find_first_of("; \t"));
   if (essence != "application/json") {
     return UnsupportedMediaTypeError("the content type must be application/json");
   }
-  const std::string encoding = Lower(request.Header("content-encoding"));
+  const std::string encoding = AsciiLower(request.Header("content-encoding"));
   if (!encoding.empty() && encoding != "identity") {
     return UnsupportedMediaTypeError("compressed bodies are not accepted");
   }

@@ -34,4 +34,7 @@ void AddSummary(const CallSummary& summary, HttpHeaders* headers);
 // retry makes sense.
 HttpResponse ErrorResponse(const Status& status, HttpHeaders headers);
 
+// ASCII letters in lower case, the rest as it is.
+std::string AsciiLower(std::string_view text);
+
 }  // namespace inferd

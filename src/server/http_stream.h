@@ -12,31 +12,41 @@
 #include "server/http_context.h"
 #include "server/pending_output.h"
 #include "server/sse_chunks.h"
+#include "server/stream_watch.h"
 
 namespace inferd {
 
 // One generation over HTTP as server-sent events. One Write is out at a time; what
 // comes meanwhile merges. Nothing is sent before the first text, so that an early end
-// still has its own HTTP status; later errors are an event. Held by its call and by
-// the exchange's events, until the answer is complete or the client is gone.
+// still has its own HTTP status; later errors are an event. Unless that takes so long
+// that what is between takes the connection for dead: then a comment goes out, which
+// clients ignore, and again whenever as long nothing did. Held by its call and by the
+// exchange's events, until the answer is complete or the client is gone.
 // Thread-safe; the exchange is never called with the lock held.
 template <typename Chunk>
-class HttpStream final : public ClientStream, public HttpExchangeEvents {
+class HttpStream final : public ClientStream,
+                         public HttpExchangeEvents,
+                         public StreamWatch::Stream,
+                         public std::enable_shared_from_this<HttpStream<Chunk>> {
  public:
   HttpStream(FrontEnd& front, std::shared_ptr<HttpExchange> exchange, CallerInfo caller,
              AnswerContext answer)
       : front_(front),
         caller_(std::move(caller)),
         exchange_(std::move(exchange)),
-        chunks_(std::move(answer)) {
+        chunks_(std::move(answer)),
+        last_write_us_(front_.clock().NowUs()) {
     front_.metrics().HttpStreamOpened();
   }
   ~HttpStream() override { front_.metrics().HttpStreamClosed(); }
 
   // Before the call starts and before it is told of disconnects.
   void Launch(std::shared_ptr<GenerationCall> call) {
-    std::lock_guard lock(mutex_);
-    call_ = std::move(call);
+    {
+      std::lock_guard lock(mutex_);
+      call_ = std::move(call);
+    }
+    if (front_.options().sse_keepalive_ms > 0) front_.streams().Add(this->weak_from_this());
   }
 
   // --- ClientStream
@@ -70,6 +80,17 @@ class HttpStream final : public ClientStream, public HttpExchangeEvents {
       summary_ = summary;
       call = std::move(call_);
       if (DropsPendingOutput(status)) pending_.Clear();
+    }
+    Pump();
+  }
+
+  // --- StreamWatch::Stream
+  void CheckTime(int64_t now_us) override {
+    {
+      std::lock_guard lock(mutex_);
+      if (ended_ || writing_ || now_us - last_write_us_ < front_.options().sse_keepalive_ms * 1000)
+        return;
+      silent_ = true;
     }
     Pump();
   }
@@ -141,6 +162,7 @@ class HttpStream final : public ClientStream, public HttpExchangeEvents {
       step.bytes += chunks_.Events(std::move(items), usage_);
     }
     const bool begun = answered_ || !step.bytes.empty() || status_.ok();
+    if (std::exchange(silent_, false) && step.bytes.empty() && !ended_) step.bytes = ":\n\n";
     if (ended_ && begun && !closed_) {
       closed_ = true;
       step.bytes += chunks_.Closing(status_, usage_);
@@ -150,6 +172,7 @@ class HttpStream final : public ClientStream, public HttpExchangeEvents {
       step.first = !std::exchange(answered_, true);
       step.exchange = exchange_;
       writing_ = true;
+      last_write_us_ = front_.clock().NowUs();
     } else if (ended_) {
       step.kind = answered_ ? Step::Kind::kFinish : Step::Kind::kRefuse;
       step.complete = status_.code() != StatusCode::kCancelled;
@@ -178,6 +201,8 @@ class HttpStream final : public ClientStream, public HttpExchangeEvents {
   CallUsage usage_;
   CallSummary summary_;
   Status status_;
+  int64_t last_write_us_;
+  bool silent_ = false;  // for so long that something must be said
   bool writing_ = false;
   bool answered_ = false;  // a Write was made
   bool closed_ = false;    // what comes last was put into a Write

@@ -24,7 +24,6 @@
 #include "server/load_sampler.h"
 #include "server/ports.h"
 #include "server/reflection_service.h"
-#include "server/stall_watch.h"
 #include "server/unknown_service.h"
 
 namespace inferd {
@@ -164,7 +163,6 @@ class ServerImpl final : public Server {
   FrontEnd front_;
   HttpApi api_{front_};
   Ports ports_;
-  StallWatch stall_watch_;
   LoadSampler load_;
   HealthService health_;
   UnknownService unknown_{front_};
@@ -214,8 +212,8 @@ Status ServerImpl::StartGrpc() {
     builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS,
                                milliseconds(options.limits.max_deadline_ms));
   }
-  services_.push_back(MakeChatService(front_, stall_watch_));
-  services_.push_back(MakeCompletionService(front_, stall_watch_));
+  services_.push_back(MakeChatService(front_));
+  services_.push_back(MakeCompletionService(front_));
   services_.push_back(MakeModelService(front_));
   services_.push_back(MakeTokenizerService(front_));
   services_.push_back(MakeServerService(front_, load_));
@@ -250,7 +248,7 @@ void ServerImpl::AcceptHttp2(int fd) {
   acceptor_->HandleNewConnection(&connection);
 }
 
-// Slow duties: stalled writes, the engine's health, load samples.
+// Slow duties: silent streams, the engine's health, load samples.
 void ServerImpl::RunTicker() {
   std::unique_lock lock(mutex_);
   while (!stop_.wait_for(lock, kTick, [this] { return stop_ticker_; })) {
@@ -262,7 +260,7 @@ void ServerImpl::RunTicker() {
     }
     health_.SetServing(front_.serving());
     lock.unlock();
-    stall_watch_.CheckAll(now_us);
+    front_.streams().CheckAll(now_us);
     lock.lock();
   }
 }

@@ -13,7 +13,7 @@
 #include "server/pending_output.h"
 #include "server/responses.h"
 #include "server/rpc_context.h"
-#include "server/stall_watch.h"
+#include "server/stream_watch.h"
 
 namespace inferd {
 
@@ -24,21 +24,17 @@ namespace inferd {
 template <typename Chunk>
 class StreamReactor final : public grpc::ServerWriteReactor<Chunk>,
                             public ClientStream,
-                            public StallWatch::Stream {
+                            public StreamWatch::Stream {
  public:
-  StreamReactor(FrontEnd& front, StallWatch& watch, grpc::CallbackServerContext* context,
-                CallerInfo caller, AnswerContext answer)
-      : front_(front),
-        watch_(watch),
-        context_(context),
-        caller_(std::move(caller)),
-        answer_(std::move(answer)) {}
+  StreamReactor(FrontEnd& front, grpc::CallbackServerContext* context, CallerInfo caller,
+                AnswerContext answer)
+      : front_(front), context_(context), caller_(std::move(caller)), answer_(std::move(answer)) {}
 
   // Before the call starts. gRPC's share of the ownership lasts until OnDone.
   void Launch(std::shared_ptr<StreamReactor> self, std::shared_ptr<GenerationCall> call) {
     self_ = std::move(self);
     call_ = std::move(call);
-    watch_.Add(this);
+    front_.streams().Add(self_);
     front_.metrics().StreamOpened();
   }
 
@@ -71,11 +67,11 @@ class StreamReactor final : public grpc::ServerWriteReactor<Chunk>,
     Pump();
   }
 
-  // --- StallWatch::Stream
-  void CheckStall(int64_t now_us) override {
+  // --- StreamWatch::Stream
+  void CheckTime(int64_t now_us) override {
     std::lock_guard lock(mutex_);
     const int64_t limit_us = front_.options().write_stall_timeout_ms * 1000;
-    if (writing_ && !stalled_ && now_us - write_started_us_ > limit_us) {
+    if (writing_ && !stalled_ && !done_ && now_us - write_started_us_ > limit_us) {
       stalled_ = true;
       context_->TryCancel();  // OnCancel and OnWriteDone(false) follow
     }
@@ -93,8 +89,11 @@ class StreamReactor final : public grpc::ServerWriteReactor<Chunk>,
   }
   void OnCancel() override { call_->Cancel(); }
   void OnDone() override {
-    watch_.Remove(this);
     front_.metrics().StreamClosed();
+    {
+      std::lock_guard lock(mutex_);
+      done_ = true;
+    }
     call_.reset();
     const std::shared_ptr<StreamReactor> last = std::move(self_);
   }
@@ -132,7 +131,6 @@ class StreamReactor final : public grpc::ServerWriteReactor<Chunk>,
   }
 
   FrontEnd& front_;
-  StallWatch& watch_;
   grpc::CallbackServerContext* const context_;  // valid until OnDone
   const CallerInfo caller_;
   std::shared_ptr<StreamReactor> self_;
@@ -153,6 +151,7 @@ class StreamReactor final : public grpc::ServerWriteReactor<Chunk>,
   bool stalled_ = false;
   bool ended_ = false;
   bool finished_ = false;
+  bool done_ = false;  // context_ is gone
 };
 
 }  // namespace inferd

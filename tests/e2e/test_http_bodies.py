@@ -22,7 +22,7 @@ class Connection:
         self.socket.close()
 
     def send(self, body, path="/v1/chat/completions", headers=(), length=None):
-        head = [f"POST {path} HTTP/1.1", "host: x", "content-type: application/json",
+        head = [f"POST {path} HTTP/1.1", "host: localhost", "content-type: application/json",
                 f"content-length: {len(body) if length is None else length}", *headers]
         self.socket.sendall("\r\n".join(head).encode() + b"\r\n\r\n" + body)
 
@@ -102,7 +102,7 @@ def test_bodies_that_are_too_large(shared_daemon):
             assert connection.file.read(1) == b""
     # Chunked without an end.
     with Connection(shared_daemon) as connection:
-        connection.socket.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        connection.socket.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
                                   b"transfer-encoding: chunked\r\n\r\n")
         chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
         try:
@@ -135,10 +135,10 @@ def test_large_but_legal(shared_daemon):
 
 def test_pipelined_requests(shared_daemon):
     with Connection(shared_daemon) as connection:
-        head = (b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        head = (b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
                 b"content-length: %d\r\n\r\n" % len(GOOD)) + GOOD
-        probe = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
-        connection.socket.sendall(head + probe + head + b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n")
+        probe = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
+        connection.socket.sendall(head + probe + head + b"GET /nothing HTTP/1.1\r\nhost: localhost\r\n\r\n")
         assert [connection.read()[0] for _ in range(4)] == [200, 200, 200, 404]
 
 

@@ -116,6 +116,33 @@ TEST_F(HttpApiTest, RoutesAreExact) {
               HasSubstr(R"(inferd_requests_total{code="NOT_FOUND",method="http/other"})"));
 }
 
+TEST(HttpApiBrowserTest, WithoutKeysOnlyTheServersOwnNamesAreServed) {
+  ServerOptions options = HttpOptions();
+  options.guard_browsers = true;
+  SystemClock clock;
+  SystemEntropy entropy;
+  FrontEnd front(options, clock, entropy, nullptr);
+  HttpApi api(front);
+  const auto status = [&](bool side_port, const std::string& path, HttpHeaders headers) {
+    HttpRequest request;
+    request.method = "GET";
+    request.path = path;
+    request.headers = std::move(headers);
+    auto exchange = std::make_shared<FakeExchange>();
+    (side_port ? api.SideHandler() : api.MainHandler())(std::move(request), exchange);
+    EXPECT_TRUE(exchange->WaitForEnd());
+    return exchange->response().status;
+  };
+  const HttpHeaders own = {{"host", "127.0.0.1:1"}, {"origin", "http://127.0.0.1:1"}};
+  for (const bool side_port : {false, true}) {
+    for (const char* path : {"/version", "/metrics", "/healthz"}) {
+      EXPECT_EQ(status(side_port, path, own), 200) << path;
+      EXPECT_EQ(status(side_port, path, {{"host", "evil.example"}}), 403) << path;
+      EXPECT_EQ(status(side_port, path, {{"host", "[::1]"}, {"origin", "http://evil"}}), 403);
+    }
+  }
+}
+
 TEST_F(HttpApiTest, TheSidePortHasNoApi) {
   const auto side = [this](const std::string& method, const std::string& path) {
     return Send(method, path, kHello, {}, true, /*side_port=*/true);
@@ -142,6 +169,50 @@ TEST_F(HttpApiTest, ChatAnswer) {
   EXPECT_EQ(body["choices"][0]["message"]["content"], "answer");
   EXPECT_EQ(body["choices"][0]["finish_reason"], "length");
   EXPECT_EQ(body["usage"]["completion_tokens"], 6);
+  EXPECT_FALSE(exchange->wrong());
+}
+
+TEST_F(HttpApiTest, ASilentStreamIsKeptAlive) {
+  const auto exchange = Send("POST", "/v1/chat/completions", kHelloStream, {}, /*eager=*/false);
+  const auto request = engine_.WaitForRequest();
+  ASSERT_TRUE(request);
+  const auto check_in = [this](int64_t ms) {
+    front_.streams().CheckAll(clock_.NowUs() + ms * 1000);
+  };
+  check_in(14'000);
+  EXPECT_EQ(exchange->stream(), "");
+  EXPECT_FALSE(exchange->head());
+  check_in(15'000);
+  EXPECT_EQ(exchange->stream(), ":\n\n");
+  check_in(60'000);  // the client has not taken the first
+  EXPECT_EQ(exchange->writes().size(), 1U);
+  exchange->FinishWrite(true);
+  check_in(14'000);
+  EXPECT_EQ(exchange->writes().size(), 1U);
+  check_in(15'000);
+  EXPECT_EQ(exchange->writes().size(), 2U);
+  exchange->BeEager();
+  front_.router().Post(TextEvents(request->id, "answer", FinishReason::kLength));
+  ASSERT_TRUE(exchange->WaitForEnd());
+  EXPECT_THAT(exchange->stream(), testing::EndsWith("data: [DONE]\n\n"));
+  check_in(60'000);
+  EXPECT_THAT(exchange->stream(), testing::EndsWith("data: [DONE]\n\n"));
+  EXPECT_FALSE(exchange->wrong());
+}
+
+TEST_F(HttpApiTest, AnErrorAfterAKeptAliveStreamIsAnEvent) {
+  const auto exchange = Send("POST", "/v1/chat/completions", kHelloStream);
+  const auto request = engine_.WaitForRequest();
+  ASSERT_TRUE(request);
+  front_.streams().CheckAll(clock_.NowUs() + 60'000'000);
+  EXPECT_EQ(exchange->stream(), ":\n\n");
+  TokenEvent ended;
+  ended.request = request->id;
+  ended.finish = FinishReason::kQueueTimeout;
+  front_.router().Post({ended});
+  ASSERT_TRUE(exchange->WaitForEnd());
+  EXPECT_THAT(exchange->stream(), HasSubstr("queue_timeout"));
+  EXPECT_THAT(exchange->stream(), testing::Not(HasSubstr("[DONE]")));
   EXPECT_FALSE(exchange->wrong());
 }
 

@@ -15,6 +15,7 @@ struct ServerConfig {
     std::string host = "127.0.0.1";
     int32_t port = 50051;  // 0: any free one
     bool insecure_no_auth = false;
+    std::vector<std::string> allowed_hosts;
     bool http = true;
     std::string api_keys_file;
     std::string tls_certificate;
@@ -32,6 +33,7 @@ struct ServerConfig {
     int32_t max_concurrent_streams = 128;
     int64_t max_stream_buffer_bytes = 256 << 10;
     int64_t write_stall_timeout_ms = 30'000;
+    int64_t sse_keepalive_ms = 15'000;
     int64_t max_connection_age_ms = 0;  // 0: off
     int64_t keepalive_time_ms = 60'000;
     int64_t keepalive_timeout_ms = 20'000;

@@ -43,6 +43,7 @@ struct ServerOptions {
   int32_t max_concurrent_streams = 128;        // per connection
   int64_t max_stream_buffer_bytes = 256 << 10;
   int64_t write_stall_timeout_ms = 30'000;
+  int64_t sse_keepalive_ms = 15'000;  // silence before a comment goes out; 0: none does
   int64_t max_connection_age_ms = 0;  // 0: off
   int64_t keepalive_time_ms = 60'000;
   int64_t keepalive_timeout_ms = 20'000;
@@ -51,6 +52,10 @@ struct ServerOptions {
   // (the listener asks for one), or everybody may do everything.
   std::shared_ptr<const KeyRing> api_keys;
   bool client_certificates = false;
+  // Answer over HTTP/1.1 only who names an address, localhost or one of `allowed_hosts`,
+  // and no page of another site: for servers that ask for no key.
+  bool guard_browsers = false;
+  std::vector<std::string> allowed_hosts;
   std::shared_ptr<TlsServerContext> tls;  // of the main port; null: plain
   std::string admin_address;              // "unix:/path" or a loopback "host:port"; empty: none
   AdminActions admin;
