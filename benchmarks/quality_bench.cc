@@ -64,8 +64,10 @@ class Reader {
     INFERD_RETURN_IF_ERROR(PlanMemory(config, checkpoint, ops, request, &notes).status());
     const StepLimits limits{kMostRows, kMostRows, reader->max_len_};
     INFERD_ASSIGN_OR_RETURN(reader->model_, LoadModel(config, std::move(checkpoint), limits, ops));
-    INFERD_ASSIGN_OR_RETURN(reader->workspace_, Workspace::Create(config, limits, ops.allocator()));
-    const int64_t scratch = ops.ScratchBytes(kMostRows, 1, MaxFeatures(config), config.vocab_size);
+    INFERD_ASSIGN_OR_RETURN(reader->workspace_,
+                            Workspace::Create(WholeModel(config), limits, ops.allocator()));
+    const int64_t scratch =
+        ops.ScratchBytes(kMostRows, 1, MaxFeatures(WholeModel(config)), config.vocab_size);
     INFERD_ASSIGN_OR_RETURN(reader->scratch_,
                             Buffer::Create(ops.allocator(), static_cast<size_t>(scratch)));
     ops.SetScratch(TensorView(reader->scratch_.data(), DType::kU8, {scratch}));
@@ -95,7 +97,8 @@ class Reader {
       std::vector<int32_t> sampled(part.size());
       std::iota(sampled.begin(), sampled.end(), 0);
       ops_.PlanStep(SoloStep(part, position, kBlockSize, std::move(sampled)).inputs(), plan_.get());
-      const TensorView logits = model_->Forward(ops_, *plan_, kv_, workspace_);
+      INFERD_ASSIGN_OR_RETURN(const TensorView logits,
+                              model_->Forward(ops_, *plan_, kv_, workspace_));
       INFERD_RETURN_IF_ERROR(ops_.Finish());
       for (int32_t i = 0; i < count; ++i) {
         each(position + i, logits.As<const float>() + int64_t{i} * config_.vocab_size);

@@ -1,14 +1,18 @@
 #include "model/linear_source.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "model/quantization_decode.h"
 #include "model/quantization_tensors.h"
+#include "model/tensor_slice.h"
 
 namespace inferd::model {
 namespace {
 
 constexpr uint8_t kLargestZero = 15;
+// 4-bit values in a stored word.
+constexpr int64_t kPacked = 8;
 
 WeightFormat FormatOf(DType dtype) {
   switch (dtype) {
@@ -39,63 +43,96 @@ std::string_view WeightFormatName(WeightFormat format) {
   return "";
 }
 
-StatusOr<SourcedLinear> LinearSource::Load(const std::string& name) {
+StatusOr<SourcedLinear> LinearSource::Load(const std::string& name, const LinearBlock& block) {
   switch (StoredAs(config_, checkpoint_, name)) {
     case QuantMethod::kAwq:
-      return LoadInt4(name, /*awq=*/true);
+      return LoadInt4(name, block, /*awq=*/true);
     case QuantMethod::kGptq:
-      return LoadInt4(name, /*awq=*/false);
+      return LoadInt4(name, block, /*awq=*/false);
     case QuantMethod::kInt8:
-      return LoadInt8(name);
+      return LoadInt8(name, block);
     case QuantMethod::kNone:
       break;
   }
-  return LoadFloat(name);
+  return LoadFloat(name, block);
 }
 
-StatusOr<SourcedLinear> LinearSource::LoadFloat(const std::string& name) const {
+StatusOr<SourcedLinear> LinearSource::LoadFloat(const std::string& name, const LinearBlock& block) {
   SourcedLinear linear;
-  INFERD_ASSIGN_OR_RETURN(linear.raw.data, checkpoint_.View(name + ".weight"));
-  linear.raw.format = FormatOf(linear.raw.data.dtype);
+  INFERD_ASSIGN_OR_RETURN(const TensorView whole, checkpoint_.View(name + ".weight"));
+  INFERD_ASSIGN_OR_RETURN(TensorSlice slice,
+                          SliceMatrix(whole, block.out_begin, block.out_count, block.in_begin,
+                                      block.in_count, allocator_));
+  linear.raw.data = slice.view;
+  linear.data = std::move(slice.owned);
+  linear.raw.format = FormatOf(whole.dtype);
   return linear;
 }
 
-StatusOr<SourcedLinear> LinearSource::LoadInt8(const std::string& name) {
+StatusOr<SourcedLinear> LinearSource::LoadInt8(const std::string& name, const LinearBlock& block) {
   SourcedLinear linear;
   linear.raw.format = WeightFormat::kInt8;
-  INFERD_ASSIGN_OR_RETURN(linear.raw.data, checkpoint_.IntegerView(name + ".weight"));
-  INFERD_RETURN_IF_ERROR(LoadScales(name + ".weight_scale", &linear));
-  linear.raw.scales = TensorView(linear.scales.data(), DType::kF32, {linear.raw.data.dim(0)});
+  INFERD_ASSIGN_OR_RETURN(const TensorView whole, checkpoint_.IntegerView(name + ".weight"));
+  INFERD_ASSIGN_OR_RETURN(TensorSlice slice,
+                          SliceMatrix(whole, block.out_begin, block.out_count, block.in_begin,
+                                      block.in_count, allocator_));
+  linear.raw.data = slice.view;
+  linear.data = std::move(slice.owned);
+  const std::string scale_name = name + ".weight_scale";
+  INFERD_ASSIGN_OR_RETURN(const TensorView scales, checkpoint_.View(scale_name));
+  // [out, 1] is in order already, as if one group of all outputs.
+  TensorView stored = scales.Rows(block.out_begin, block.out_count);
+  stored.shape = {1, block.out_count};
+  INFERD_RETURN_IF_ERROR(TakeScales(scale_name, stored, &linear));
+  linear.raw.scales = TensorView(linear.scales.data(), DType::kF32, {block.out_count});
   return linear;
 }
 
-StatusOr<SourcedLinear> LinearSource::LoadInt4(const std::string& name, bool awq) {
+StatusOr<SourcedLinear> LinearSource::LoadInt4(const std::string& name, const LinearBlock& block,
+                                               bool awq) {
   INFERD_ASSIGN_OR_RETURN(const TensorView qweight, checkpoint_.IntegerView(name + ".qweight"));
   INFERD_ASSIGN_OR_RETURN(const TensorView qzeros, checkpoint_.IntegerView(name + ".qzeros"));
-  const int64_t in = awq ? qweight.dim(0) : qweight.dim(0) * 8;
-  const int64_t out = awq ? qweight.dim(1) * 8 : qweight.dim(1);
-  const int64_t groups = qzeros.dim(0);
+  INFERD_ASSIGN_OR_RETURN(const TensorView scales, checkpoint_.View(name + ".scales"));
+  const int64_t whole_in = awq ? qweight.dim(0) : qweight.dim(0) * kPacked;
+  const int64_t whole_group = whole_in / qzeros.dim(0);
+  const int64_t group = GroupOfBlock(block, whole_group);
+  INFERD_CHECK(group > 0 && block.out_begin % kPacked == 0);
+  const int64_t out = block.out_count;
+  const int64_t in = block.in_count;
+  const int64_t groups = in / group;
+  const int64_t first_group = block.in_begin / whole_group;
 
   SourcedLinear linear;
   linear.raw.format = WeightFormat::kInt4;
-  linear.raw.group_size = static_cast<int32_t>(in / groups);
+  linear.raw.group_size = static_cast<int32_t>(group);
   INFERD_ASSIGN_OR_RETURN(linear.data,
                           Buffer::Create(allocator_, static_cast<size_t>(out * in / 2)));
   linear.raw.data = TensorView(linear.data.data(), DType::kU8, {out, in / 2});
   auto* codes = linear.raw.data.As<uint8_t>();
   if (awq) {
-    UnpackAwqCodes(qweight, codes);
+    INFERD_ASSIGN_OR_RETURN(const TensorSlice words,
+                            SliceMatrix(qweight, block.in_begin, in, block.out_begin / kPacked,
+                                        out / kPacked, allocator_));
+    UnpackAwqCodes(words.view, codes);
   } else {
-    UnpackGptqCodes(qweight, codes);
+    INFERD_ASSIGN_OR_RETURN(const TensorSlice words,
+                            SliceMatrix(qweight, block.in_begin / kPacked, in / kPacked,
+                                        block.out_begin, out, allocator_));
+    UnpackGptqCodes(words.view, codes);
   }
-  INFERD_RETURN_IF_ERROR(LoadScales(name + ".scales", &linear));
+  INFERD_ASSIGN_OR_RETURN(const TensorSlice stored, SliceMatrix(scales, first_group, groups,
+                                                                block.out_begin, out, allocator_));
+  INFERD_RETURN_IF_ERROR(TakeScales(name + ".scales", stored.view, &linear));
   linear.raw.scales = TensorView(linear.scales.data(), DType::kF32, {out, groups});
 
   INFERD_ASSIGN_OR_RETURN(linear.zeros,
                           Buffer::Create(allocator_, static_cast<size_t>(out * groups)));
   linear.raw.zeros = TensorView(linear.zeros.data(), DType::kU8, {out, groups});
   auto* zeros = linear.raw.zeros.As<uint8_t>();
-  UnpackZeros(qzeros, awq ? NibbleOrder::kAwq : NibbleOrder::kPlain, zeros);
+  INFERD_ASSIGN_OR_RETURN(const TensorSlice points,
+                          SliceMatrix(qzeros, first_group, groups, block.out_begin / kPacked,
+                                      out / kPacked, allocator_));
+  UnpackZeros(points.view, awq ? NibbleOrder::kAwq : NibbleOrder::kPlain, zeros);
   if (!awq && config_.zeros_minus_one) {
     // Readers of this format disagree on what 15 stored means: 16, or 0.
     uint8_t largest = 0;
@@ -108,14 +145,11 @@ StatusOr<SourcedLinear> LinearSource::LoadInt4(const std::string& name, bool awq
   return linear;
 }
 
-// The scales of `linear`, each output's beside one another.
-Status LinearSource::LoadScales(const std::string& name, SourcedLinear* linear) {
-  INFERD_ASSIGN_OR_RETURN(const TensorView scales, checkpoint_.View(name));
-  const auto bytes = static_cast<size_t>(scales.NumElements()) * sizeof(float);
+// Scales [groups, out], each output's beside one another.
+Status LinearSource::TakeScales(const std::string& name, const TensorView& stored,
+                                SourcedLinear* linear) {
+  const auto bytes = static_cast<size_t>(stored.NumElements()) * sizeof(float);
   INFERD_ASSIGN_OR_RETURN(linear->scales, Buffer::Create(allocator_, bytes));
-  TensorView stored = scales;
-  // [out, 1] is in order already, as if one group of all outputs.
-  if (linear->raw.format == WeightFormat::kInt8) stored.shape = {1, scales.dim(0)};
   if (!TransposeScales(stored, reinterpret_cast<float*>(linear->scales.data()))) {
     return FailedPreconditionError("tensor \"" + name + "\": holds a scale that is not finite");
   }

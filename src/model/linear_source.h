@@ -8,6 +8,7 @@
 #include "inferd/model/model_config.h"
 #include "inferd/ops/weights.h"
 #include "inferd/tensor/tensor.h"
+#include "model/shard_rules.h"
 
 namespace inferd::model {
 
@@ -28,15 +29,16 @@ class LinearSource {
   LinearSource(const QuantizationConfig& config, const Checkpoint& checkpoint)
       : config_(config), checkpoint_(checkpoint) {}
 
-  // The layer `name`, without the ".weight". FAILED_PRECONDITION when it holds
-  // values its scheme does not allow, naming the tensor.
-  StatusOr<SourcedLinear> Load(const std::string& name);
+  // A block of the layer `name`, without the ".weight": only that is read. The block is
+  // one that CheckBlock passed. FAILED_PRECONDITION when it holds values its scheme does
+  // not allow, naming the tensor.
+  StatusOr<SourcedLinear> Load(const std::string& name, const LinearBlock& block);
 
  private:
-  StatusOr<SourcedLinear> LoadFloat(const std::string& name) const;
-  StatusOr<SourcedLinear> LoadInt8(const std::string& name);
-  StatusOr<SourcedLinear> LoadInt4(const std::string& name, bool awq);
-  Status LoadScales(const std::string& name, SourcedLinear* linear);
+  StatusOr<SourcedLinear> LoadFloat(const std::string& name, const LinearBlock& block);
+  StatusOr<SourcedLinear> LoadInt8(const std::string& name, const LinearBlock& block);
+  StatusOr<SourcedLinear> LoadInt4(const std::string& name, const LinearBlock& block, bool awq);
+  Status TakeScales(const std::string& name, const TensorView& stored, SourcedLinear* linear);
 
   const QuantizationConfig config_;
   const Checkpoint& checkpoint_;

@@ -8,21 +8,28 @@
 //
 // Mistral is the same; Qwen2 has biases on q, k and v; Qwen3 normalises each q
 // and k head before rope. Q, K, V and Gate, Up are one matrix each.
+//
+// A rank has the layers of its stage, and of each its share of the heads and of the inner
+// features; TensorParallel says where the ranks of a stage put their parts together.
 #include "model/llama.h"
 
 #include <cmath>
+#include <initializer_list>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "model/packed_cache.h"
 #include "model/rope_table.h"
+#include "model/shard_rules.h"
 #include "model/tensor_list.h"
+#include "model/tensor_parallel.h"
 #include "model/weight_source.h"
 
 namespace inferd::model {
 namespace {
 
+// The sizes are the rank's.
 struct LayerWeights {
   VectorWeight attention_norm;  // [hidden]
   LinearWeight qkv;             // [(hq + 2 hk) * d, hidden]
@@ -35,9 +42,9 @@ struct LayerWeights {
 };
 
 struct Weights {
-  EmbeddingTable embedding;  // [vocab, hidden]
+  EmbeddingTable embedding;  // [vocab, hidden]; on the first stage
   std::vector<LayerWeights> layers;
-  VectorWeight final_norm;  // [hidden]
+  VectorWeight final_norm;  // [hidden]; on the last stage, and so the head
   LinearWeight head;        // [vocab, hidden]
   RopeTable rope;
 };
@@ -51,53 +58,62 @@ struct LoadedWeights {
 
 class Llama final : public Model {
  public:
-  Llama(ModelConfig config, Checkpoint checkpoint, LoadedWeights loaded)
-      : config_(std::move(config)),
+  Llama(ModelShard shard, const RankLinks& links, Checkpoint checkpoint, LoadedWeights loaded)
+      : shard_(std::move(shard)),
+        parallel_(shard_, links),
         checkpoint_(std::move(checkpoint)),
         file_(std::move(loaded.file)),
         weights_(std::move(loaded.weights)),
         saver_(std::move(loaded.saver)) {}
 
-  const ModelConfig& config() const override { return config_; }
-  TensorView Forward(Ops& ops, const StepPlan& plan, std::span<const KvLayerView> kv,
-                     const Workspace& workspace) const override;
+  const ModelShard& shard() const override { return shard_; }
+  StatusOr<TensorView> Forward(Ops& ops, const StepPlan& plan, std::span<const KvLayerView> kv,
+                               const Workspace& workspace) override;
 
  private:
-  ModelConfig config_;
+  const ModelShard shard_;
+  TensorParallel parallel_;
   Checkpoint checkpoint_;  // the embedding may point into it
   PackedFile file_;        // weights_ may point into it
   Weights weights_;
   std::unique_ptr<PackedSaver> saver_;  // reads weights_
 };
 
-TensorView Llama::Forward(Ops& ops, const StepPlan& plan, std::span<const KvLayerView> kv,
-                          const Workspace& workspace) const {
+StatusOr<TensorView> Llama::Forward(Ops& ops, const StepPlan& plan, std::span<const KvLayerView> kv,
+                                    const Workspace& workspace) {
   INFERD_CHECK(kv.size() == weights_.layers.size());
-  const float eps = config_.rms_norm_eps;
-  const int32_t heads = config_.num_heads;
-  const int32_t kv_heads = config_.num_kv_heads;
-  const int32_t head_dim = config_.head_dim;
+  const ModelConfig& config = shard_.local;
+  const bool last_stage = shard_.place.last_stage();
+  const float eps = config.rms_norm_eps;
+  const int32_t heads = config.num_heads;
+  const int32_t kv_heads = config.num_kv_heads;
+  const int32_t head_dim = config.head_dim;
   const float scale = 1.0F / std::sqrt(static_cast<float>(head_dim));
   const int64_t samples = plan.num_sample_rows();
   int64_t rows = plan.num_tokens();
 
   TensorView x = workspace.Residual(rows);
   TensorView normed = workspace.Normed(rows);
-  ops.Embed(plan, weights_.embedding, x);
+  if (shard_.place.first_stage()) {
+    INFERD_RETURN_IF_ERROR(parallel_.Embed(ops, plan, weights_.embedding, x));
+  } else {
+    INFERD_RETURN_IF_ERROR(parallel_.ReceiveHidden(x));
+  }
   ops.RmsNorm(x, weights_.layers.front().attention_norm, eps, normed);
   for (size_t i = 0; i < weights_.layers.size(); ++i) {
     const LayerWeights& layer = weights_.layers[i];
-    const bool last = i + 1 == weights_.layers.size();
+    const bool ends_stage = i + 1 == weights_.layers.size();
+    const bool last = last_stage && ends_stage;
 
     const TensorView qkv = workspace.Qkv(rows);
-    ops.Linear(normed, layer.qkv, qkv);
-    if (config_.qk_norm) {
+    INFERD_RETURN_IF_ERROR(parallel_.FromHidden(ops, normed, layer.qkv, qkv, workspace));
+    if (config.qk_norm) {
       ops.HeadRmsNorm(qkv, 0, heads, head_dim, layer.q_norm, eps);
       ops.HeadRmsNorm(qkv, heads, kv_heads, head_dim, layer.k_norm, eps);
     }
     ops.RopeAppendKv(plan, weights_.rope, qkv, heads, kv[i]);
     // Past the last keys and values only the sample rows matter.
-    if (last && samples == 0) return {};
+    if (last && samples == 0) return TensorView();
     TensorView attended = workspace.Attended(rows);
     ops.Attention(plan, qkv, heads, kv[i], scale, attended);
     if (last) {
@@ -108,74 +124,115 @@ TensorView Llama::Forward(Ops& ops, const StepPlan& plan, std::span<const KvLaye
       x = workspace.SampledRes(rows);
       normed = workspace.Normed(rows);
     }
-    const TensorView projected = workspace.Projected(rows);
-    ops.Linear(attended, layer.output, projected);
-    ops.AddRmsNorm(x, projected, layer.mlp_norm, eps, normed);
+    INFERD_RETURN_IF_ERROR(parallel_.AddToHidden(ops, attended, layer.output, x, &layer.mlp_norm,
+                                                 eps, normed, workspace));
 
     const TensorView gate_up = workspace.GateUp(rows);
     const TensorView activated = workspace.Activated(rows);
-    ops.Linear(normed, layer.gate_up, gate_up);
+    INFERD_RETURN_IF_ERROR(parallel_.FromHidden(ops, normed, layer.gate_up, gate_up, workspace));
     ops.SiluMul(gate_up, activated);
-    ops.Linear(activated, layer.down, projected);
-    const VectorWeight& next_norm =
-        last ? weights_.final_norm : weights_.layers[i + 1].attention_norm;
-    ops.AddRmsNorm(x, projected, next_norm, eps, normed);
+    const VectorWeight* next_norm = last         ? &weights_.final_norm
+                                    : ends_stage ? nullptr  // the next stage's
+                                                 : &weights_.layers[i + 1].attention_norm;
+    INFERD_RETURN_IF_ERROR(
+        parallel_.AddToHidden(ops, activated, layer.down, x, next_norm, eps, normed, workspace));
   }
-  const TensorView logits = workspace.Logits(samples);
-  ops.Linear(normed, weights_.head, logits);
-  return logits;
+  if (last_stage) return parallel_.Logits(ops, normed, weights_.head, workspace);
+  INFERD_RETURN_IF_ERROR(parallel_.SendHidden(x));
+  return TensorView();
 }
 
 // ---- loading ----
 
-StatusOr<LayerWeights> LoadLayer(const ModelConfig& config, const std::string& prefix,
+// The parts of a joined layer, all of the same inputs.
+struct NamedRole {
+  std::string_view name;
+  LinearRole role;
+  int64_t out;
+};
+
+StatusOr<LinearWeight> LoadLinear(const ModelShard& shard, const std::string& prefix,
+                                  std::initializer_list<NamedRole> parts, int64_t in, bool bias,
+                                  WeightSource& source) {
+  std::vector<LinearPart> blocks;
+  for (const NamedRole& part : parts) {
+    blocks.push_back({part.name, BlockOf(shard, part.role, part.out, in)});
+  }
+  return source.Linear(prefix, blocks, bias);
+}
+
+StatusOr<LayerWeights> LoadLayer(const ModelShard& shard, const std::string& prefix,
                                  WeightSource& source) {
+  const ModelConfig& config = shard.whole;
+  const int64_t hidden = config.hidden_size;
+  const int64_t q = int64_t{config.num_heads} * config.head_dim;
+  const int64_t kv = int64_t{config.num_kv_heads} * config.head_dim;
+  const int64_t ffn = config.intermediate_size;
+  const auto linear = [&](std::initializer_list<NamedRole> parts, int64_t in, bool bias) {
+    return LoadLinear(shard, prefix, parts, in, bias, source);
+  };
   LayerWeights layer;
   INFERD_ASSIGN_OR_RETURN(layer.attention_norm, source.Vector(prefix + "input_layernorm.weight"));
-  INFERD_ASSIGN_OR_RETURN(
-      layer.qkv, source.Linear(prefix, {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"},
-                               config.qkv_bias));
+  INFERD_ASSIGN_OR_RETURN(layer.qkv, linear({{"self_attn.q_proj", LinearRole::kQuery, q},
+                                             {"self_attn.k_proj", LinearRole::kKeyValue, kv},
+                                             {"self_attn.v_proj", LinearRole::kKeyValue, kv}},
+                                            hidden, config.qkv_bias));
   if (config.qk_norm) {
     INFERD_ASSIGN_OR_RETURN(layer.q_norm, source.Vector(prefix + "self_attn.q_norm.weight"));
     INFERD_ASSIGN_OR_RETURN(layer.k_norm, source.Vector(prefix + "self_attn.k_norm.weight"));
   }
-  INFERD_ASSIGN_OR_RETURN(layer.output,
-                          source.Linear(prefix, {"self_attn.o_proj"}, config.output_bias));
+  INFERD_ASSIGN_OR_RETURN(layer.output, linear({{"self_attn.o_proj", LinearRole::kOutput, hidden}},
+                                               q, config.output_bias));
   INFERD_ASSIGN_OR_RETURN(layer.mlp_norm,
                           source.Vector(prefix + "post_attention_layernorm.weight"));
-  INFERD_ASSIGN_OR_RETURN(layer.gate_up,
-                          source.Linear(prefix, {"mlp.gate_proj", "mlp.up_proj"}, /*bias=*/false));
-  INFERD_ASSIGN_OR_RETURN(layer.down, source.Linear(prefix, {"mlp.down_proj"}, /*bias=*/false));
+  INFERD_ASSIGN_OR_RETURN(layer.gate_up, linear({{"mlp.gate_proj", LinearRole::kGateUp, ffn},
+                                                 {"mlp.up_proj", LinearRole::kGateUp, ffn}},
+                                                hidden, /*bias=*/false));
+  INFERD_ASSIGN_OR_RETURN(
+      layer.down, linear({{"mlp.down_proj", LinearRole::kDown, hidden}}, ffn, /*bias=*/false));
   return layer;
 }
 
 // All that is packed.
-StatusOr<Weights> LoadPacked(const ModelConfig& config, WeightSource& source) {
+StatusOr<Weights> LoadPacked(const ModelShard& shard, WeightSource& source) {
+  const ModelConfig& config = shard.whole;
   Weights weights;
-  weights.layers.reserve(static_cast<size_t>(config.num_layers));
-  for (int32_t i = 0; i < config.num_layers; ++i) {
+  weights.layers.reserve(static_cast<size_t>(shard.local.num_layers));
+  for (int32_t i = 0; i < shard.local.num_layers; ++i) {
     INFERD_ASSIGN_OR_RETURN(weights.layers.emplace_back(),
-                            LoadLayer(config, LayerPrefix(i), source));
+                            LoadLayer(shard, LayerPrefix(shard.first_layer + i), source));
     // The packed copy is what counts now; the peak stays near one copy.
     source.ReleasePages();
   }
+  if (!shard.place.last_stage()) return weights;
   INFERD_ASSIGN_OR_RETURN(weights.final_norm, source.Vector(std::string(kFinalNorm)));
   const std::string_view head = config.tie_word_embeddings ? "model.embed_tokens" : "lm_head";
-  INFERD_ASSIGN_OR_RETURN(weights.head, source.Linear("", {head}, /*bias=*/false));
+  INFERD_ASSIGN_OR_RETURN(weights.head,
+                          LoadLinear(shard, "", {{head, LinearRole::kHead, config.vocab_size}},
+                                     config.hidden_size, /*bias=*/false, source));
   return weights;
 }
 
-StatusOr<LoadedWeights> LoadKeptOrPack(const ModelConfig& config, const Checkpoint& checkpoint,
+// Tells the packed weights of one shard from those of another.
+std::string ShardName(const ModelShard& shard) {
+  if (shard.place.shape == ParallelShape()) return {};
+  return ", rank " + std::to_string(shard.place.tp_rank) + " of " + ShapeText(shard.place.shape) +
+         ", layers " + std::to_string(shard.first_layer) + "+" +
+         std::to_string(shard.local.num_layers);
+}
+
+StatusOr<LoadedWeights> LoadKeptOrPack(const ModelShard& shard, const Checkpoint& checkpoint,
                                        const PackedCacheOptions& options, Ops& ops) {
   LoadedWeights loaded;
   std::optional<PackedCache> cache;
   const std::string layout = ops.PackedLayout();
   if (!options.directory.empty() && !layout.empty()) {
-    INFERD_ASSIGN_OR_RETURN(cache, PackedCache::Create(options, checkpoint, layout));
+    INFERD_ASSIGN_OR_RETURN(cache,
+                            PackedCache::Create(options, checkpoint, layout + ShardName(shard)));
     loaded.file = cache->Open();
     if (loaded.file.open()) {
       KeptSource kept(loaded.file, ops);
-      StatusOr<Weights> weights = LoadPacked(config, kept);
+      StatusOr<Weights> weights = LoadPacked(shard, kept);
       if (weights.ok()) {
         loaded.weights = std::move(*weights);
         return loaded;
@@ -184,33 +241,47 @@ StatusOr<LoadedWeights> LoadKeptOrPack(const ModelConfig& config, const Checkpoi
       loaded.file = PackedFile();
     }
   }
-  PackingSource packing(config.quantization, checkpoint, ops);
+  PackingSource packing(shard.whole.quantization, checkpoint, ops);
   if (!cache) {
-    INFERD_ASSIGN_OR_RETURN(loaded.weights, LoadPacked(config, packing));
+    INFERD_ASSIGN_OR_RETURN(loaded.weights, LoadPacked(shard, packing));
     return loaded;
   }
   PackedWriter writer;
   NotingSource noting(packing, writer);
-  INFERD_ASSIGN_OR_RETURN(loaded.weights, LoadPacked(config, noting));
+  INFERD_ASSIGN_OR_RETURN(loaded.weights, LoadPacked(shard, noting));
   loaded.saver = cache->Save(std::move(writer));
   return loaded;
 }
 
+// The rank's part of the table: its rows of the vocabulary where the backend wants it so.
+StatusOr<EmbeddingTable> LoadEmbedding(const ModelShard& shard, const Checkpoint& checkpoint,
+                                       Ops& ops) {
+  INFERD_ASSIGN_OR_RETURN(const TensorView whole, checkpoint.View(kEmbedding));
+  if (!ops.SplitsEmbedding() || shard.place.shape.tp() == 1) return ops.PackEmbedding(whole);
+  const LinearBlock block = BlockOf(shard, LinearRole::kHead, whole.dim(0), whole.dim(1));
+  INFERD_ASSIGN_OR_RETURN(EmbeddingTable part,
+                          ops.PackEmbedding(whole.Rows(block.out_begin, block.out_count)));
+  part.first_row = block.out_begin;
+  part.vocab_size = whole.dim(0);
+  return part;
+}
+
 }  // namespace
 
-StatusOr<std::unique_ptr<Model>> LoadLlama(const ModelConfig& config, Checkpoint checkpoint,
-                                           const StepLimits& limits,
+StatusOr<std::unique_ptr<Model>> LoadLlama(const ModelShard& shard, const RankLinks& links,
+                                           Checkpoint checkpoint, const StepLimits& limits,
                                            const PackedCacheOptions& cache, Ops& ops) {
-  INFERD_ASSIGN_OR_RETURN(LoadedWeights loaded, LoadKeptOrPack(config, checkpoint, cache, ops));
+  INFERD_ASSIGN_OR_RETURN(LoadedWeights loaded, LoadKeptOrPack(shard, checkpoint, cache, ops));
   Weights& weights = loaded.weights;
-  INFERD_ASSIGN_OR_RETURN(const TensorView embedding, checkpoint.View(kEmbedding));
-  INFERD_ASSIGN_OR_RETURN(weights.embedding, ops.PackEmbedding(embedding));
-  INFERD_ASSIGN_OR_RETURN(weights.rope, MakeRopeTable(config, limits.max_positions, ops));
+  if (shard.place.first_stage()) {
+    INFERD_ASSIGN_OR_RETURN(weights.embedding, LoadEmbedding(shard, checkpoint, ops));
+  }
+  INFERD_ASSIGN_OR_RETURN(weights.rope, MakeRopeTable(shard.whole, limits.max_positions, ops));
   const bool borrowed = weights.embedding.owned.size() == 0;
   checkpoint.UnmapExcept(borrowed ? weights.embedding.view.data : nullptr);
   checkpoint.ReleasePages();
   return std::unique_ptr<Model>(
-      std::make_unique<Llama>(config, std::move(checkpoint), std::move(loaded)));
+      std::make_unique<Llama>(shard, links, std::move(checkpoint), std::move(loaded)));
 }
 
 }  // namespace inferd::model

@@ -7,8 +7,8 @@
 namespace inferd::model {
 
 // Llama, Mistral, Qwen2 and Qwen3: see llama.cc.
-StatusOr<std::unique_ptr<Model>> LoadLlama(const ModelConfig& config, Checkpoint checkpoint,
-                                           const StepLimits& limits,
+StatusOr<std::unique_ptr<Model>> LoadLlama(const ModelShard& shard, const RankLinks& links,
+                                           Checkpoint checkpoint, const StepLimits& limits,
                                            const PackedCacheOptions& cache, Ops& ops);
 
 }  // namespace inferd::model

@@ -30,10 +30,29 @@ Status CheckRequest(const ModelConfig& config, const MemoryRequest& r) {
   return OkStatus();
 }
 
-// Bytes of the packed weights at the checkpoint's precision; vectors and scales
+// Of `bytes` of a linear layer's tensor those in the rank's block.
+int64_t ShareOf(const ModelShard& shard, const model::ExpectedTensor& e, int64_t bytes) {
+  if (e.in == 0) return bytes;
+  const model::LinearBlock block = model::BlockOf(shard, e.linear, e.out, e.in);
+  const int64_t rows = bytes * block.out_count / e.out;
+  // A scale per output is not split with the inputs.
+  const bool per_output = e.role == model::TensorRole::kScales && e.shape.back() == 1;
+  return per_output ? rows : rows * block.in_count / e.in;
+}
+
+// Whether the rank's stage has the tensor.
+bool IsOnStage(const ModelShard& shard, const model::ExpectedTensor& e) {
+  if (e.layer >= 0) {
+    return e.layer >= shard.first_layer && e.layer < shard.first_layer + shard.local.num_layers;
+  }
+  return e.name == model::kEmbedding ? shard.place.first_stage() : shard.place.last_stage();
+}
+
+// Bytes of the rank's packed weights at the checkpoint's precision; vectors and scales
 // as f32, zero points a byte each.
-int64_t WeightBytes(const ModelConfig& config, const Checkpoint& checkpoint, int64_t* mapped) {
+int64_t WeightBytes(const ModelShard& shard, const Checkpoint& checkpoint, int64_t* mapped) {
   constexpr int64_t kZerosPerWord = 8;
+  const ModelConfig& config = shard.whole;
   const auto expected = model::ExpectedTensors(config, checkpoint);
   INFERD_CHECK(expected.ok());  // CheckTensors came first
   int64_t bytes = 0;
@@ -41,23 +60,30 @@ int64_t WeightBytes(const ModelConfig& config, const Checkpoint& checkpoint, int
     const StatusOr<TensorView> view =
         e.integer.empty() ? checkpoint.View(e.name) : checkpoint.IntegerView(e.name);
     INFERD_CHECK(view.ok());
+    if (e.name == model::kEmbedding && config.tie_word_embeddings && shard.place.last_stage()) {
+      // Packed once more as the head.
+      const model::LinearBlock head =
+          model::BlockOf(shard, model::LinearRole::kHead, config.vocab_size, config.hidden_size);
+      bytes += view->NumBytes() / config.vocab_size * head.out_count;
+    }
+    if (!IsOnStage(shard, e)) continue;
     switch (e.role) {
       case model::TensorRole::kMatrix:
         if (e.name == model::kEmbedding) {
           *mapped = view->NumBytes();
-          if (!config.tie_word_embeddings) break;  // else packed once more as the head
+          break;
         }
-        bytes += view->NumBytes();
+        bytes += ShareOf(shard, e, view->NumBytes());
         break;
       case model::TensorRole::kCodes:
-        bytes += view->NumBytes();
+        bytes += ShareOf(shard, e, view->NumBytes());
         break;
       case model::TensorRole::kVector:
       case model::TensorRole::kScales:
-        bytes += view->NumElements() * DTypeSize(DType::kF32);
+        bytes += ShareOf(shard, e, view->NumElements() * DTypeSize(DType::kF32));
         break;
       case model::TensorRole::kZeros:
-        bytes += view->NumElements() * kZerosPerWord;
+        bytes += ShareOf(shard, e, view->NumElements() * kZerosPerWord);
         break;
       case model::TensorRole::kGroupIndex:
         break;
@@ -73,17 +99,25 @@ std::string MiB(int64_t bytes) { return std::to_string((bytes + (1 << 20) - 1) >
 StatusOr<MemoryPlan> PlanMemory(const ModelConfig& config, const Checkpoint& checkpoint,
                                 const Ops& ops, const MemoryRequest& request,
                                 std::vector<std::string>* notes) {
+  return PlanMemory(WholeModel(config), checkpoint, ops, request, notes);
+}
+
+StatusOr<MemoryPlan> PlanMemory(const ModelShard& shard, const Checkpoint& checkpoint,
+                                const Ops& ops, const MemoryRequest& request,
+                                std::vector<std::string>* notes) {
+  const ModelConfig& config = shard.whole;
   INFERD_RETURN_IF_ERROR(CheckRequest(config, request));
   INFERD_RETURN_IF_ERROR(model::CheckTensors(config, checkpoint, notes));
+  INFERD_RETURN_IF_ERROR(model::CheckShard(shard, checkpoint));
 
   MemoryPlan plan;
   plan.max_model_len = request.max_model_len > 0 ? request.max_model_len : config.max_context;
-  plan.weight_bytes = WeightBytes(config, checkpoint, &plan.mapped_bytes);
+  plan.weight_bytes = WeightBytes(shard, checkpoint, &plan.mapped_bytes);
   plan.rope_bytes = int64_t{plan.max_model_len} * config.head_dim * DTypeSize(DType::kF32);
   const StepLimits limits{request.max_batched_tokens, request.max_running, plan.max_model_len};
-  plan.workspace_bytes = Workspace::Bytes(config, limits);
+  plan.workspace_bytes = Workspace::Bytes(shard, limits);
   plan.scratch_bytes = ops.ScratchBytes(request.max_batched_tokens, request.max_running,
-                                        MaxFeatures(config), config.vocab_size);
+                                        MaxFeatures(shard), config.vocab_size);
   const int64_t fixed =
       plan.weight_bytes + plan.rope_bytes + plan.workspace_bytes + plan.scratch_bytes;
   if (request.available_bytes > 0 && fixed > request.available_bytes) {
@@ -91,9 +125,9 @@ StatusOr<MemoryPlan> PlanMemory(const ModelConfig& config, const Checkpoint& che
                                   MiB(request.available_bytes) + " are available");
   }
 
-  const KvLayerSpec spec{config.num_kv_heads, config.head_dim, request.block_size,
+  const KvLayerSpec spec{shard.local.num_kv_heads, config.head_dim, request.block_size,
                          request.kv_dtype};
-  plan.kv_bytes_per_block = ops.KvBytesPerBlock(spec) * config.num_layers;
+  plan.kv_bytes_per_block = ops.KvBytesPerBlock(spec) * shard.local.num_layers;
   const int64_t per_sequence =
       (int64_t{plan.max_model_len} + request.block_size - 1) / request.block_size;
   const int64_t everyone = 1 + per_sequence * request.max_running;

@@ -123,20 +123,30 @@ StatusOr<std::vector<ExpectedTensor>> ExpectedTensors(const ModelConfig& c,
   std::vector<ExpectedTensor> all;
   Status status;
   std::string prefix;
+  int32_t in_layer = -1;
   const auto vector = [&](std::string_view name, int64_t size) {
     all.push_back({prefix + std::string(name), {size}, TensorRole::kVector});
+    all.back().layer = in_layer;
   };
-  const auto linear = [&](std::string_view name, int64_t out, int64_t in) {
+  const auto linear = [&](std::string_view name, LinearRole role, int64_t out, int64_t in) {
     if (!status.ok()) return;
+    const size_t first = all.size();
     status = AddLinear(c.quantization, checkpoint, prefix + std::string(name), out, in, &all);
+    for (size_t i = first; i < all.size(); ++i) {
+      all[i].layer = in_layer;
+      all[i].linear = role;
+      all[i].out = out;
+      all[i].in = in;
+    }
   };
   all.push_back({std::string(kEmbedding), {c.vocab_size, hidden}, TensorRole::kMatrix});
   for (int32_t layer = 0; layer < c.num_layers && status.ok(); ++layer) {
     prefix = LayerPrefix(layer);
+    in_layer = layer;
     vector("input_layernorm.weight", hidden);
-    linear("self_attn.q_proj", q, hidden);
-    linear("self_attn.k_proj", kv, hidden);
-    linear("self_attn.v_proj", kv, hidden);
+    linear("self_attn.q_proj", LinearRole::kQuery, q, hidden);
+    linear("self_attn.k_proj", LinearRole::kKeyValue, kv, hidden);
+    linear("self_attn.v_proj", LinearRole::kKeyValue, kv, hidden);
     if (c.qkv_bias) {
       vector("self_attn.q_proj.bias", q);
       vector("self_attn.k_proj.bias", kv);
@@ -146,18 +156,32 @@ StatusOr<std::vector<ExpectedTensor>> ExpectedTensors(const ModelConfig& c,
       vector("self_attn.q_norm.weight", c.head_dim);
       vector("self_attn.k_norm.weight", c.head_dim);
     }
-    linear("self_attn.o_proj", hidden, q);
+    linear("self_attn.o_proj", LinearRole::kOutput, hidden, q);
     if (c.output_bias) vector("self_attn.o_proj.bias", hidden);
     vector("post_attention_layernorm.weight", hidden);
-    linear("mlp.gate_proj", ffn, hidden);
-    linear("mlp.up_proj", ffn, hidden);
-    linear("mlp.down_proj", hidden, ffn);
+    linear("mlp.gate_proj", LinearRole::kGateUp, ffn, hidden);
+    linear("mlp.up_proj", LinearRole::kGateUp, ffn, hidden);
+    linear("mlp.down_proj", LinearRole::kDown, hidden, ffn);
   }
   prefix.clear();
+  in_layer = -1;
   vector(kFinalNorm, hidden);
-  if (!c.tie_word_embeddings) linear("lm_head", c.vocab_size, hidden);
+  if (!c.tie_word_embeddings) linear("lm_head", LinearRole::kHead, c.vocab_size, hidden);
   INFERD_RETURN_IF_ERROR(status);
   return all;
+}
+
+Status CheckShard(const ModelShard& shard, const Checkpoint& checkpoint) {
+  if (shard.place.shape.tp() == 1) return OkStatus();
+  INFERD_ASSIGN_OR_RETURN(const std::vector<ExpectedTensor> expected,
+                          ExpectedTensors(shard.whole, checkpoint));
+  for (const ExpectedTensor& e : expected) {
+    if (e.in == 0) continue;
+    const std::string_view name = std::string_view(e.name).substr(0, e.name.rfind('.'));
+    INFERD_RETURN_IF_ERROR(CheckBlock(shard.whole.quantization, checkpoint, name,
+                                      BlockOf(shard, e.linear, e.out, e.in), e.in));
+  }
+  return OkStatus();
 }
 
 Status CheckTensors(const ModelConfig& config, const Checkpoint& checkpoint,

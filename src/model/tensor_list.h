@@ -22,6 +22,10 @@ inline constexpr std::string_view kHead = "lm_head.weight";
 StatusOr<std::vector<ExpectedTensor>> ExpectedTensors(const ModelConfig& config,
                                                       const Checkpoint& checkpoint);
 
+// Refuses a shard at whose edges the checkpoint's layers cannot be cut. The tensors fit
+// the configuration (CheckTensors).
+Status CheckShard(const ModelShard& shard, const Checkpoint& checkpoint);
+
 // Compares the checkpoint with what the configuration needs: every tensor there,
 // with its shape and dtype, and matrices that are joined stored in one way.
 // Names the first few that are missing. Other tensors go into `notes`, except

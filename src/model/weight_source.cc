@@ -4,33 +4,33 @@
 
 namespace inferd::model {
 
-std::string JoinedName(const std::string& prefix, std::initializer_list<std::string_view> names) {
+std::string JoinedName(const std::string& prefix, std::span<const LinearPart> parts) {
   std::string joined = prefix;
-  for (const std::string_view name : names) {
+  for (const LinearPart& part : parts) {
     if (joined.size() > prefix.size()) joined += '+';
-    joined += name;
+    joined += part.name;
   }
   return joined;
 }
 
 StatusOr<LinearWeight> PackingSource::Linear(const std::string& prefix,
-                                             std::initializer_list<std::string_view> names,
-                                             bool bias) {
+                                             std::span<const LinearPart> parts, bool bias) {
   std::vector<SourcedLinear> sourced;  // owns what the parts point to
-  std::vector<RawLinear> parts;
+  std::vector<RawLinear> raw;
   std::vector<TensorView> biases;
-  for (const std::string_view name : names) {
-    const std::string full = prefix + std::string(name);
-    INFERD_ASSIGN_OR_RETURN(sourced.emplace_back(), linears_.Load(full));
-    parts.push_back(sourced.back().raw);
-    if (!ops_.Supports(parts.back().format)) {
+  for (const LinearPart& part : parts) {
+    const std::string full = prefix + std::string(part.name);
+    INFERD_ASSIGN_OR_RETURN(sourced.emplace_back(), linears_.Load(full, part.block));
+    raw.push_back(sourced.back().raw);
+    if (!ops_.Supports(raw.back().format)) {
       return UnimplementedError("the " + std::string(ops_.name()) + " backend does not take " +
-                                std::string(WeightFormatName(parts.back().format)) + " weights");
+                                std::string(WeightFormatName(raw.back().format)) + " weights");
     }
-    if (!bias) continue;
-    INFERD_ASSIGN_OR_RETURN(biases.emplace_back(), checkpoint_.View(full + ".bias"));
+    if (!bias || part.block.in_begin > 0) continue;
+    INFERD_ASSIGN_OR_RETURN(const TensorView whole, checkpoint_.View(full + ".bias"));
+    biases.push_back(whole.Rows(part.block.out_begin, part.block.out_count));
   }
-  return ops_.Pack(parts, biases);
+  return ops_.Pack(raw, biases);
 }
 
 StatusOr<VectorWeight> PackingSource::Vector(const std::string& name) {
@@ -39,10 +39,9 @@ StatusOr<VectorWeight> PackingSource::Vector(const std::string& name) {
 }
 
 StatusOr<LinearWeight> NotingSource::Linear(const std::string& prefix,
-                                            std::initializer_list<std::string_view> names,
-                                            bool bias) {
-  INFERD_ASSIGN_OR_RETURN(LinearWeight weight, source_.Linear(prefix, names, bias));
-  writer_.Add(JoinedName(prefix, names), weight);
+                                            std::span<const LinearPart> parts, bool bias) {
+  INFERD_ASSIGN_OR_RETURN(LinearWeight weight, source_.Linear(prefix, parts, bias));
+  writer_.Add(JoinedName(prefix, parts), weight);
   return weight;
 }
 
@@ -53,11 +52,14 @@ StatusOr<VectorWeight> NotingSource::Vector(const std::string& name) {
 }
 
 StatusOr<LinearWeight> KeptSource::Linear(const std::string& prefix,
-                                          std::initializer_list<std::string_view> names,
-                                          bool bias) {
-  const std::string name = JoinedName(prefix, names);
+                                          std::span<const LinearPart> parts, bool bias) {
+  const std::string name = JoinedName(prefix, parts);
   INFERD_ASSIGN_OR_RETURN(LinearWeight weight, file_.Linear(name));
-  if (!ops_.Accepts(weight) || (weight.bias.size() > 0) != bias) {
+  const bool has_bias = bias && parts.front().block.in_begin == 0;
+  int64_t outputs = 0;
+  for (const LinearPart& part : parts) outputs += part.block.out_count;
+  if (!ops_.Accepts(weight) || (weight.bias.size() > 0) != has_bias ||
+      weight.out_features != outputs || weight.in_features != parts.front().block.in_count) {
     return FailedPreconditionError("has unsound sizes for " + name);
   }
   return weight;

@@ -2,7 +2,7 @@
 // they were kept packed.
 #pragma once
 
-#include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -11,6 +11,7 @@
 #include "inferd/ops/ops.h"
 #include "model/linear_source.h"
 #include "model/packed_file.h"
+#include "model/shard_rules.h"
 
 namespace inferd::model {
 
@@ -18,10 +19,11 @@ namespace inferd::model {
 class WeightSource {
  public:
   virtual ~WeightSource() = default;
-  // The linear layer <prefix><name> of each name, joined, with <name>.bias if `bias`.
+  // The block of the linear layer <prefix><name> of each part, joined, with its part of
+  // <name>.bias if `bias`. Blocks of later inputs are summed with those of the first,
+  // which alone have the bias.
   virtual StatusOr<LinearWeight> Linear(const std::string& prefix,
-                                        std::initializer_list<std::string_view> names,
-                                        bool bias) = 0;
+                                        std::span<const LinearPart> parts, bool bias) = 0;
   virtual StatusOr<VectorWeight> Vector(const std::string& name) = 0;
   // What was given so far is all that is needed of the tensors read for it.
   virtual void ReleasePages() = 0;
@@ -33,8 +35,8 @@ class PackingSource final : public WeightSource {
   PackingSource(const QuantizationConfig& config, const Checkpoint& checkpoint, Ops& ops)
       : checkpoint_(checkpoint), linears_(config, checkpoint), ops_(ops) {}
 
-  StatusOr<LinearWeight> Linear(const std::string& prefix,
-                                std::initializer_list<std::string_view> names, bool bias) override;
+  StatusOr<LinearWeight> Linear(const std::string& prefix, std::span<const LinearPart> parts,
+                                bool bias) override;
   StatusOr<VectorWeight> Vector(const std::string& name) override;
   void ReleasePages() override { checkpoint_.ReleasePages(); }
 
@@ -49,8 +51,8 @@ class NotingSource final : public WeightSource {
  public:
   NotingSource(WeightSource& source, PackedWriter& writer) : source_(source), writer_(writer) {}
 
-  StatusOr<LinearWeight> Linear(const std::string& prefix,
-                                std::initializer_list<std::string_view> names, bool bias) override;
+  StatusOr<LinearWeight> Linear(const std::string& prefix, std::span<const LinearPart> parts,
+                                bool bias) override;
   StatusOr<VectorWeight> Vector(const std::string& name) override;
   void ReleasePages() override { source_.ReleasePages(); }
 
@@ -65,8 +67,8 @@ class KeptSource final : public WeightSource {
  public:
   KeptSource(const PackedFile& file, const Ops& ops) : file_(file), ops_(ops) {}
 
-  StatusOr<LinearWeight> Linear(const std::string& prefix,
-                                std::initializer_list<std::string_view> names, bool bias) override;
+  StatusOr<LinearWeight> Linear(const std::string& prefix, std::span<const LinearPart> parts,
+                                bool bias) override;
   StatusOr<VectorWeight> Vector(const std::string& name) override;
   void ReleasePages() override {}
 
@@ -76,6 +78,6 @@ class KeptSource final : public WeightSource {
 };
 
 // The name under which a joined layer is kept.
-std::string JoinedName(const std::string& prefix, std::initializer_list<std::string_view> names);
+std::string JoinedName(const std::string& prefix, std::span<const LinearPart> parts);
 
 }  // namespace inferd::model

@@ -9,13 +9,16 @@ constexpr int64_t kAlignment = 64;  // bytes
 
 }  // namespace
 
-int64_t MaxFeatures(const ModelConfig& config) {
+int64_t MaxFeatures(const ModelShard& shard) {
+  const ModelConfig& config = shard.local;
   const int64_t heads = int64_t{config.num_heads} + 2 * int64_t{config.num_kv_heads};
   return std::max({int64_t{config.hidden_size}, heads * config.head_dim,
                    2 * int64_t{config.intermediate_size}});
 }
 
-Workspace::Layout Workspace::Arrange(const ModelConfig& config, const StepLimits& limits) {
+Workspace::Layout Workspace::Arrange(const ModelShard& shard, const StepLimits& limits) {
+  const ModelConfig& config = shard.local;
+  const ParallelShape& shape = shard.place.shape;
   const int64_t rows = limits.max_tokens;
   const int64_t samples = std::min(limits.max_sample_rows, limits.max_tokens);
   const int64_t q = int64_t{config.num_heads} * config.head_dim;
@@ -41,19 +44,27 @@ Workspace::Layout Workspace::Arrange(const ModelConfig& config, const StepLimits
   layout.gate_up = place(rows, 2 * int64_t{config.intermediate_size});
   layout.activated = place(rows, config.intermediate_size);
   at = std::max(at, attention_end);
-  layout.logits = place(samples, config.vocab_size);
+  if (shape.tp_columns > 1) {
+    const int64_t share = config.hidden_size / shape.tp_columns;
+    layout.hidden_share = place(rows, share);
+    layout.hidden_parts = place(rows * shape.tp_columns, share);
+  }
+  if (shard.place.last_stage()) {
+    layout.logits = place(samples, config.vocab_size);
+    if (shape.tp() > 1) layout.logit_shares = place(samples * shape.tp(), shard.vocab_share);
+  }
   layout.bytes = at;
   return layout;
 }
 
-int64_t Workspace::Bytes(const ModelConfig& config, const StepLimits& limits) {
-  return Arrange(config, limits).bytes;
+int64_t Workspace::Bytes(const ModelShard& shard, const StepLimits& limits) {
+  return Arrange(shard, limits).bytes;
 }
 
-StatusOr<Workspace> Workspace::Create(const ModelConfig& config, const StepLimits& limits,
+StatusOr<Workspace> Workspace::Create(const ModelShard& shard, const StepLimits& limits,
                                       Allocator& allocator) {
   Workspace workspace;
-  workspace.layout_ = Arrange(config, limits);
+  workspace.layout_ = Arrange(shard, limits);
   INFERD_ASSIGN_OR_RETURN(
       workspace.memory_,
       Buffer::Create(allocator, static_cast<size_t>(workspace.layout_.bytes), kAlignment));
@@ -75,5 +86,8 @@ TensorView Workspace::Activated(int64_t rows) const { return View(layout_.activa
 TensorView Workspace::SampledIn(int64_t rows) const { return View(layout_.sampled_in, rows); }
 TensorView Workspace::SampledRes(int64_t rows) const { return View(layout_.sampled_res, rows); }
 TensorView Workspace::Logits(int64_t rows) const { return View(layout_.logits, rows); }
+TensorView Workspace::LogitShares(int64_t rows) const { return View(layout_.logit_shares, rows); }
+TensorView Workspace::HiddenShare(int64_t rows) const { return View(layout_.hidden_share, rows); }
+TensorView Workspace::HiddenParts(int64_t rows) const { return View(layout_.hidden_parts, rows); }
 
 }  // namespace inferd

@@ -10,6 +10,13 @@ void Ops::AddRmsNorm(TensorView x, TensorView y, const VectorWeight& weight, flo
   RmsNorm(x, weight, eps, out);
 }
 
+Status Ops::AllReduceAddRmsNorm(Communicator& group, TensorView x, TensorView y,
+                                const VectorWeight& weight, float eps, TensorView out) {
+  INFERD_RETURN_IF_ERROR(group.AllReduce(y));
+  AddRmsNorm(x, y, weight, eps, out);
+  return OkStatus();
+}
+
 void Ops::RopeAppendKv(const StepPlan& plan, const RopeTable& table, TensorView qkv,
                        int32_t num_q_heads, const KvLayerView& kv) {
   // Queries and keys lie side by side in a row, so one call rotates both.

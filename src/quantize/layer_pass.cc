@@ -31,8 +31,10 @@ StatusOr<std::unique_ptr<LayerPass>> LayerPass::Create(const ModelConfig& config
                                                        int32_t max_tokens, Ops& ops) {
   std::unique_ptr<LayerPass> pass(new LayerPass(config, checkpoint, ops));
   const StepLimits limits{max_tokens, 1, max_tokens};
-  INFERD_ASSIGN_OR_RETURN(pass->workspace_, Workspace::Create(config, limits, ops.allocator()));
-  const int64_t scratch = ops.ScratchBytes(max_tokens, 1, MaxFeatures(config), config.vocab_size);
+  INFERD_ASSIGN_OR_RETURN(pass->workspace_,
+                          Workspace::Create(WholeModel(config), limits, ops.allocator()));
+  const int64_t scratch =
+      ops.ScratchBytes(max_tokens, 1, MaxFeatures(WholeModel(config)), config.vocab_size);
   INFERD_ASSIGN_OR_RETURN(pass->scratch_,
                           Buffer::Create(ops.allocator(), static_cast<size_t>(scratch)));
   ops.SetScratch(TensorView(pass->scratch_.data(), DType::kU8, {scratch}));

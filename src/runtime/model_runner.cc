@@ -1,16 +1,20 @@
 #include "runtime/model_runner.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 namespace inferd::runtime {
 
 ModelRunner::ModelRunner(std::unique_ptr<Model> model, RankInfo info, const RankLinks& links,
-                         const RankLimits& limits, Ops& ops)
+                         const RankLimits& limits, const RunnerOptions& options, Ops& ops,
+                         const Clock& clock)
     : info_(std::move(info)),
       links_(links),
       limits_(limits),
+      options_(options),
       ops_(ops),
+      clock_(clock),
       model_(std::move(model)),
       sequences_(std::make_unique<SeqTable>(limits)),
       builder_(limits),
@@ -18,19 +22,21 @@ ModelRunner::ModelRunner(std::unique_ptr<Model> model, RankInfo info, const Rank
 
 StatusOr<std::unique_ptr<ModelRunner>> ModelRunner::Create(std::unique_ptr<Model> model,
                                                            RankInfo info, const RankLinks& links,
-                                                           const RankLimits& limits, DType kv_dtype,
-                                                           Ops& ops) {
+                                                           const RankLimits& limits,
+                                                           const RunnerOptions& options, Ops& ops,
+                                                           const Clock& clock) {
   std::unique_ptr<ModelRunner> runner(
-      new ModelRunner(std::move(model), std::move(info), links, limits, ops));
-  const ModelConfig& config = runner->model_->config();
+      new ModelRunner(std::move(model), std::move(info), links, limits, options, ops, clock));
+  const ModelShard& shard = runner->model_->shard();
+  const ModelConfig& config = shard.local;
   const StepLimits step{limits.max_batched_tokens, limits.max_running, limits.max_model_len};
-  INFERD_ASSIGN_OR_RETURN(runner->workspace_, Workspace::Create(config, step, ops.allocator()));
+  INFERD_ASSIGN_OR_RETURN(runner->workspace_, Workspace::Create(shard, step, ops.allocator()));
   const int64_t scratch_bytes = ops.ScratchBytes(limits.max_batched_tokens, limits.max_running,
-                                                 MaxFeatures(config), config.vocab_size);
+                                                 MaxFeatures(shard), config.vocab_size);
   INFERD_ASSIGN_OR_RETURN(runner->scratch_,
                           Buffer::Create(ops.allocator(), static_cast<size_t>(scratch_bytes)));
   ops.SetScratch(TensorView(runner->scratch_.data(), DType::kU8, {scratch_bytes}));
-  const KvLayerSpec spec{config.num_kv_heads, config.head_dim, limits.block_size, kv_dtype};
+  const KvLayerSpec spec{config.num_kv_heads, config.head_dim, limits.block_size, options.kv_dtype};
   INFERD_ASSIGN_OR_RETURN(runner->kv_,
                           KvStore::Create(spec, config.num_layers, limits.num_blocks, ops));
   runner->step_plan_ = ops.MakeStepPlan(limits.max_batched_tokens, limits.max_running,
@@ -57,11 +63,43 @@ Status ModelRunner::RunStep(const BatchPlan& plan, StepResult* result) {
   if (plan.entries.empty()) return OkStatus();
   kv_.Touch(plan.new_blocks);
   ops_.PlanStep(builder_.Build(plan, *sequences_), step_plan_.get());
-  const TensorView logits = model_->Forward(ops_, *step_plan_, kv_.layers(), workspace_);
+  INFERD_ASSIGN_OR_RETURN(const TensorView logits,
+                          model_->Forward(ops_, *step_plan_, kv_.layers(), workspace_));
+  if (!info_.place.last_stage()) return ops_.Finish();
   const std::span<const SampleRow> rows = builder_.sample_rows();
   if (!rows.empty()) ops_.Sample(logits, rows, std::span(drawn_).first(rows.size()));
   INFERD_RETURN_IF_ERROR(ops_.Finish());
-  return TakeSamples(result);
+  if (options_.compare_tokens && links_.tp != nullptr) INFERD_RETURN_IF_ERROR(CompareTokens());
+  INFERD_RETURN_IF_ERROR(TakeSamples(result));
+  if (!info_.place.answers()) {
+    result->outputs.clear();
+    result->top.clear();
+  }
+  return OkStatus();
+}
+
+Status ModelRunner::CompareTokens() {
+  const std::span<const SlotId> slots = builder_.sample_slots();
+  const auto ranks = static_cast<size_t>(links_.tp->world_size());
+  drawn_by_all_.resize(ranks * slots.size());
+  const auto of = [&](int rank) {
+    return std::span(drawn_by_all_).subspan(static_cast<size_t>(rank) * slots.size(), slots.size());
+  };
+  const int own = links_.tp->rank();
+  for (size_t i = 0; i < slots.size(); ++i) {
+    of(own)[i] = drawn_[i].corrupted ? TokenId{-1} : drawn_[i].token;
+  }
+  INFERD_RETURN_IF_ERROR(links_.tp->AllGather(std::as_bytes(of(own)),
+                                              std::as_writable_bytes(std::span(drawn_by_all_))));
+  for (int rank = 0; rank < static_cast<int>(ranks); ++rank) {
+    for (size_t i = 0; i < slots.size(); ++i) {
+      if (of(rank)[i] == of(0)[i]) continue;
+      return InternalError("the ranks drew different tokens for slot " + std::to_string(slots[i]) +
+                           ": rank 0 " + std::to_string(of(0)[i]) + ", rank " +
+                           std::to_string(rank) + " " + std::to_string(of(rank)[i]));
+    }
+  }
+  return OkStatus();
 }
 
 Status ModelRunner::TakeSamples(StepResult* result) {
@@ -114,7 +152,7 @@ Status ModelRunner::WarmUp() {
   const StepResult result = Run(plan);
   INFERD_RETURN_IF_ERROR(result.error);
   sequences_ = std::make_unique<SeqTable>(limits_);
-  if (result.outputs.front().corrupted) {
+  if (info_.place.answers() && result.outputs.front().corrupted) {
     return FailedPreconditionError("the model's logits are not finite: its weights are damaged");
   }
   return OkStatus();

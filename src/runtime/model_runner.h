@@ -14,14 +14,20 @@
 
 namespace inferd::runtime {
 
+struct RunnerOptions {
+  DType kv_dtype = DType::kBF16;
+  bool compare_tokens = false;  // RankOptions::compare_tokens
+};
+
 // A rank: takes plans, runs its part of the model, samples, answers.
 class ModelRunner final : public Rank {
  public:
-  // `ops` and the links outlive the runner.
+  // `ops`, `clock` and the links outlive the runner. The model has the links already.
   static StatusOr<std::unique_ptr<ModelRunner>> Create(std::unique_ptr<Model> model, RankInfo info,
                                                        const RankLinks& links,
-                                                       const RankLimits& limits, DType kv_dtype,
-                                                       Ops& ops);
+                                                       const RankLimits& limits,
+                                                       const RunnerOptions& options, Ops& ops,
+                                                       const Clock& clock);
 
   StepResult Run(const BatchPlan& plan) override;
   Status WarmUp() override;
@@ -29,14 +35,17 @@ class ModelRunner final : public Rank {
 
  private:
   ModelRunner(std::unique_ptr<Model> model, RankInfo info, const RankLinks& links,
-              const RankLimits& limits, Ops& ops);
+              const RankLimits& limits, const RunnerOptions& options, Ops& ops, const Clock& clock);
   Status RunStep(const BatchPlan& plan, StepResult* result);
   Status TakeSamples(StepResult* result);
+  Status CompareTokens();
 
   const RankInfo info_;
   const RankLinks links_;
   const RankLimits limits_;
+  const RunnerOptions options_;
   Ops& ops_;
+  const Clock& clock_;
   std::unique_ptr<Model> model_;
   Workspace workspace_;
   Buffer scratch_;
@@ -44,7 +53,8 @@ class ModelRunner final : public Rank {
   std::unique_ptr<StepPlan> step_plan_;
   std::unique_ptr<SeqTable> sequences_;
   StepBuilder builder_;
-  std::vector<SampleOutput> drawn_;  // [max_running], reused
+  std::vector<SampleOutput> drawn_;    // [max_running], reused
+  std::vector<TokenId> drawn_by_all_;  // [tp, rows], reused
 };
 
 }  // namespace inferd::runtime

@@ -1,6 +1,7 @@
 #include "inferd/runtime/rank.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "runtime/model_runner.h"
@@ -9,32 +10,83 @@
 namespace inferd {
 namespace {
 
+// A model directory, read as far as it takes to plan with it.
 struct Inspected {
-  RankInfo info;
+  ModelConfig config;
+  GenerationDefaults generation;
   Checkpoint checkpoint;
 };
 
-StatusOr<Inspected> Inspect(const RankOptions& options, const RankPlace& place, const Ops& ops,
-                            spdlog::logger* logger) {
-  RankInfo info;
-  info.place = place;
+StatusOr<Inspected> Inspect(const RankOptions& options) {
   if (options.max_in_flight < 1 || options.max_in_flight > 64) {
     return FailedPreconditionError("max_in_flight: must be in [1, 64]");
   }
-  INFERD_RETURN_IF_ERROR(CheckShape(place.shape));
-  if (place.shape.ranks() > 1) return UnimplementedError("groups of several ranks");
-  INFERD_ASSIGN_OR_RETURN(info.config, LoadModelConfig(options.model_dir));
-  INFERD_ASSIGN_OR_RETURN(info.generation,
-                          LoadGenerationDefaults(options.model_dir, info.config.vocab_size));
-  info.end_tokens = EndTokens(info.config, info.generation);
+  INFERD_ASSIGN_OR_RETURN(ModelConfig config, LoadModelConfig(options.model_dir));
+  INFERD_ASSIGN_OR_RETURN(GenerationDefaults generation,
+                          LoadGenerationDefaults(options.model_dir, config.vocab_size));
   INFERD_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(options.model_dir));
-  std::vector<std::string> notes = info.config.notes;
+  return Inspected{std::move(config), std::move(generation), std::move(checkpoint)};
+}
+
+// What the operator wants of a rank, its part of the memory being as large as any other's.
+MemoryRequest PartOf(const MemoryRequest& request, const ParallelShape& shape) {
+  MemoryRequest part = request;
+  part.available_bytes /= shape.ranks();
+  return part;
+}
+
+StatusOr<RankInfo> PlanRank(const Inspected& inspected, const RankPlace& place, const Ops& ops,
+                            const MemoryRequest& request, std::vector<std::string>* notes) {
+  RankInfo info;
+  info.place = place;
+  info.config = inspected.config;
+  info.generation = inspected.generation;
+  info.end_tokens = EndTokens(inspected.config, inspected.generation);
+  INFERD_ASSIGN_OR_RETURN(const ModelShard shard, ShardModel(inspected.config, place));
+  info.num_layers = shard.local.num_layers;
   INFERD_ASSIGN_OR_RETURN(info.memory,
-                          PlanMemory(info.config, checkpoint, ops, options.memory, &notes));
-  if (logger != nullptr) {
-    for (const std::string& note : notes) logger->warn("model: {}", note);
+                          PlanMemory(shard, inspected.checkpoint, ops, request, notes));
+  return info;
+}
+
+// All ranks, whose caches have a number of blocks that suits each of them.
+StatusOr<std::vector<RankInfo>> PlanRanks(const Inspected& inspected, const ParallelShape& shape,
+                                          const Ops& ops, MemoryRequest request,
+                                          std::vector<std::string>* notes) {
+  std::vector<RankInfo> ranks;
+  const auto plan = [&]() -> Status {
+    ranks.clear();
+    for (int r = 0; r < shape.ranks(); ++r) {
+      notes->clear();  // the same for every rank
+      INFERD_ASSIGN_OR_RETURN(ranks.emplace_back(), PlanRank(inspected, PlaceOf(shape, r), ops,
+                                                             PartOf(request, shape), notes));
+    }
+    return OkStatus();
+  };
+  // The operator's size is of all ranks' caches together.
+  const int64_t kv_bytes = request.num_blocks == 0 ? request.kv_bytes : 0;
+  if (kv_bytes > 0 && shape.ranks() > 1) request.num_blocks = 2;
+  INFERD_RETURN_IF_ERROR(plan());
+  if (shape.ranks() == 1) return ranks;
+  int32_t blocks = ranks.front().memory.num_blocks;
+  int64_t block_bytes = 0;
+  for (const RankInfo& rank : ranks) {
+    blocks = std::min(blocks, rank.memory.num_blocks);
+    block_bytes += rank.memory.kv_bytes_per_block;
   }
-  return Inspected{std::move(info), std::move(checkpoint)};
+  if (kv_bytes > 0) {
+    blocks = static_cast<int32_t>(std::clamp<int64_t>(kv_bytes / block_bytes, 1, int64_t{1} << 30));
+  }
+  request.num_blocks = blocks;
+  INFERD_RETURN_IF_ERROR(plan());
+  return ranks;
+}
+
+void LogNotes(const Inspected& inspected, const std::vector<std::string>& notes,
+              spdlog::logger* logger) {
+  if (logger == nullptr) return;
+  for (const std::string& note : inspected.config.notes) logger->warn("model: {}", note);
+  for (const std::string& note : notes) logger->warn("model: {}", note);
 }
 
 int64_t MiB(int64_t bytes) { return bytes >> 20; }
@@ -50,12 +102,12 @@ StatusOr<RankInfo> InspectModel(const RankOptions& options, const Ops& ops,
 StatusOr<std::vector<RankInfo>> PlanGroup(const RankOptions& options, const ParallelShape& shape,
                                           const Ops& ops,
                                           const std::shared_ptr<spdlog::logger>& logger) {
-  std::vector<RankInfo> ranks;
-  for (int r = 0; r < shape.ranks(); ++r) {
-    INFERD_ASSIGN_OR_RETURN(Inspected inspected,
-                            Inspect(options, PlaceOf(shape, r), ops, logger.get()));
-    ranks.push_back(std::move(inspected.info));
-  }
+  INFERD_RETURN_IF_ERROR(CheckShape(shape));
+  INFERD_ASSIGN_OR_RETURN(const Inspected inspected, Inspect(options));
+  std::vector<std::string> notes;
+  INFERD_ASSIGN_OR_RETURN(std::vector<RankInfo> ranks,
+                          PlanRanks(inspected, shape, ops, options.memory, &notes));
+  LogNotes(inspected, notes, logger.get());
   return ranks;
 }
 
@@ -63,8 +115,16 @@ StatusOr<std::unique_ptr<Rank>> LoadRank(const RankOptions& options, const RankP
                                          const RankLinks& links, Ops& ops, const Clock& clock,
                                          const std::shared_ptr<spdlog::logger>& logger) {
   const int64_t start_us = clock.NowUs();
-  INFERD_ASSIGN_OR_RETURN(Inspected inspected, Inspect(options, place, ops, logger.get()));
-  RankInfo& info = inspected.info;
+  const bool alone = place.shape.ranks() == 1;
+  if (!alone && options.memory.num_blocks == 0) {
+    return FailedPreconditionError("num_blocks: must be set for the ranks of a group");
+  }
+  INFERD_ASSIGN_OR_RETURN(Inspected inspected, Inspect(options));
+  std::vector<std::string> notes;
+  INFERD_ASSIGN_OR_RETURN(
+      RankInfo info, PlanRank(inspected, place, ops, PartOf(options.memory, place.shape), &notes));
+  if (alone) LogNotes(inspected, notes, logger.get());  // else PlanGroup did
+  INFERD_ASSIGN_OR_RETURN(const ModelShard shard, ShardModel(inspected.config, place));
   const MemoryRequest& request = options.memory;
   const runtime::RankLimits limits{
       .max_running = request.max_running,
@@ -77,19 +137,23 @@ StatusOr<std::unique_ptr<Rank>> LoadRank(const RankOptions& options, const RankP
   const StepLimits step{limits.max_batched_tokens, limits.max_running, limits.max_model_len};
   INFERD_ASSIGN_OR_RETURN(
       std::unique_ptr<Model> model,
-      LoadModel(info.config, std::move(inspected.checkpoint), step, ops, options.packed_cache));
+      LoadModel(shard, links, std::move(inspected.checkpoint), step, ops, options.packed_cache));
   info.load_us = clock.NowUs() - start_us;
   if (logger != nullptr) {
+    const std::string rank = alone ? ""
+                                   : ", rank " + std::to_string(place.world_rank()) + " (" +
+                                         ShapeText(place.shape) + ")";
     logger->info(
-        "model: {} on {}, {} layers, context {}, weights {} MiB, KV cache {} blocks of {} tokens "
+        "model: {} on {}{}, {} layers, context {}, weights {} MiB, KV cache {} blocks of {} tokens "
         "({} MiB, {}), loaded in {} ms",
-        info.config.architecture, ops.name(), info.config.num_layers, info.memory.max_model_len,
+        info.config.architecture, ops.name(), rank, info.num_layers, info.memory.max_model_len,
         MiB(info.memory.weight_bytes), info.memory.num_blocks, request.block_size,
         MiB(info.memory.kv_bytes), DTypeName(request.kv_dtype), info.load_us / 1000);
   }
-  INFERD_ASSIGN_OR_RETURN(std::unique_ptr<runtime::ModelRunner> runner,
-                          runtime::ModelRunner::Create(std::move(model), std::move(info), links,
-                                                       limits, request.kv_dtype, ops));
+  INFERD_ASSIGN_OR_RETURN(
+      std::unique_ptr<runtime::ModelRunner> runner,
+      runtime::ModelRunner::Create(std::move(model), std::move(info), links, limits,
+                                   {request.kv_dtype, options.compare_tokens}, ops, clock));
   return std::unique_ptr<Rank>(std::move(runner));
 }
 

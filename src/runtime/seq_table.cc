@@ -88,6 +88,7 @@ Status SeqTable::Enter(const BatchPlan& plan, const StepEntry& entry) {
   named = applies_;
 
   const int64_t end = int64_t{entry.start} + entry.count;
+  INFERD_RETURN_IF_ERROR(TakeInput(entry, end, sequence));
   const auto known = static_cast<int64_t>(sequence->history.size());
   if (entry.count < 1 || entry.start < 0 || end > known || end > limits_.max_model_len) {
     return Broken("runs positions it does not have", entry.slot);
@@ -117,6 +118,21 @@ Status SeqTable::Enter(const BatchPlan& plan, const StepEntry& entry) {
   }
   sequence->started = true;
   sequence->computed = static_cast<int32_t>(end);
+  return OkStatus();
+}
+
+Status SeqTable::TakeInput(const StepEntry& entry, int64_t end, RankSequence* sequence) {
+  if (entry.input_token < 0) return OkStatus();
+  if (entry.input_token >= limits_.vocab_size) {
+    return Broken("is given a token outside the vocabulary", entry.slot);
+  }
+  const auto known = static_cast<int64_t>(sequence->history.size());
+  if (end == known + 1 && end <= limits_.max_model_len) {
+    sequence->history.push_back(entry.input_token);  // drawn on another rank
+  } else if (end < 1 || end > known ||
+             sequence->history[static_cast<size_t>(end) - 1] != entry.input_token) {
+    return Broken("is given another token than it has", entry.slot);
+  }
   return OkStatus();
 }
 

@@ -62,6 +62,8 @@ class SeqTable {
   Status Release(SlotId slot);
   Status Admit(const BatchPlan& plan, const AdmittedSequence& admitted);
   Status Enter(const BatchPlan& plan, const StepEntry& entry);
+  // The token that the entry carries ends the range; it must be news, or agree.
+  Status TakeInput(const StepEntry& entry, int64_t end, RankSequence* sequence);
 
   const RankLimits limits_;
   std::vector<RankSequence> slots_;

@@ -73,6 +73,8 @@ std::vector<OpCase> AllCases(int32_t block_size) {
   }
   cases.push_back(GatherCase(1, 9));
   cases.push_back(GatherCase(10, 288));
+  cases.push_back(CopyColumnsCase(1, 9, 9, 9));
+  cases.push_back(CopyColumnsCase(7, 96, 33, 17));
 
   const std::vector<std::vector<SequenceShape>> steps = {
       {{1, 1}},

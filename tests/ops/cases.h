@@ -129,6 +129,7 @@ OpCase SiluMulCase(int64_t rows, int64_t n);
 OpCase RopeCase(int32_t rows, int32_t heads, int32_t head_dim, int32_t rotary_dim);
 OpCase EmbedCase(int32_t rows, int32_t vocab, int64_t n, DType dtype);
 OpCase GatherCase(int32_t rows, int64_t n);
+OpCase CopyColumnsCase(int32_t rows, int64_t from_columns, int64_t to_columns, int64_t columns);
 
 // Every case the conformance test runs on blocks of `block_size` tokens.
 std::vector<OpCase> AllCases(int32_t block_size);

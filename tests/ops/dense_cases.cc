@@ -157,4 +157,26 @@ OpCase GatherCase(int32_t rows, int64_t n) {
   return c;
 }
 
+OpCase CopyColumnsCase(int32_t rows, int64_t from_columns, int64_t to_columns, int64_t columns) {
+  OpCase c{"CopyColumns" + Dims({rows, from_columns, to_columns, columns}),
+           0,
+           kExact,
+           static_cast<double>(8 * rows * columns),
+           0,
+           nullptr};
+  c.prepare = [=](Ops& ops) {
+    auto prepared = std::make_unique<PreparedCase>(ops);
+    GuardedRows& from =
+        prepared->AddRows(rows, from_columns, Normal(67, rows * from_columns), false);
+    // The columns beside those copied stay as they are.
+    GuardedRows& to = prepared->AddRows(rows, to_columns, Normal(71, rows * to_columns), true);
+    prepared->SetRun([&ops, &from, &to, from_columns, to_columns, columns] {
+      ops.CopyColumns(from.view(), from_columns - columns, to.view(), (to_columns - columns) / 2,
+                      columns);
+    });
+    return prepared;
+  };
+  return c;
+}
+
 }  // namespace inferd::testing

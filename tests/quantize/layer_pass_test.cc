@@ -55,7 +55,8 @@ TEST_P(LayerPassTest, TheLogitsAreThoseOfTheModel) {
   const StepLimits limits{kTokens, 1, kTokens};
   const std::unique_ptr<Model> model =
       LoadModel(config, Checkpoint::Open(dir.path()).value(), limits, ops).value();
-  const Workspace workspace = Workspace::Create(config, limits, ops.allocator()).value();
+  const Workspace workspace =
+      Workspace::Create(WholeModel(config), limits, ops.allocator()).value();
   const KvLayerSpec spec{config.num_kv_heads, config.head_dim, 16, DType::kF32};
   std::vector<Buffer> caches;
   std::vector<KvLayerView> kv;
@@ -67,7 +68,7 @@ TEST_P(LayerPassTest, TheLogitsAreThoseOfTheModel) {
   }
   const std::unique_ptr<StepPlan> plan = ops.MakeStepPlan(kTokens, 1, 2);
   ops.PlanStep(SoloStep(tokens, 0, 16, {kTokens - 1}).inputs(), plan.get());
-  const TensorView wanted = model->Forward(ops, *plan, kv, workspace);
+  const TensorView wanted = model->Forward(ops, *plan, kv, workspace).value();
   ASSERT_TRUE(ops.Finish().ok());
   for (int64_t i = 0; i < config.vocab_size; ++i) {
     EXPECT_EQ(logits[static_cast<size_t>(i)], wanted.As<float>()[i]) << i;

@@ -49,10 +49,10 @@ inline std::vector<ExpectedPrompt> ReadExpected(const std::filesystem::path& dir
 inline bool RoundsToBF16(const std::string& name) { return name.ends_with("_bf16"); }
 
 // Null when the build has no such backend.
-inline std::unique_ptr<Backend> MakeTestBackend(const std::string& name) {
+inline std::unique_ptr<Backend> MakeTestBackend(const std::string& name, int threads = 2) {
   if (name == "fussy") return std::make_unique<FussyBackend>();
   BackendOptions options;
-  options.threads = 2;
+  options.threads = threads;
   if (RoundsToBF16(name)) options.activations = Activations::kBF16;
   auto backend = CreateBackend(name.substr(0, name.find('_')), options);
   return backend.ok() ? std::move(backend).value() : nullptr;

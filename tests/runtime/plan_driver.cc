@@ -22,6 +22,8 @@ std::shared_ptr<BatchPlan> PlanDriver::Next(const std::vector<DrivenPrompt>& pro
     const DrivenPrompt& p = prompts[i];
     Running& r = running_[i];
     if (r.sampled == p.max_new) continue;
+    const bool is_known = static_cast<int32_t>(results_[i].tokens.size()) == r.sampled;
+    if (carry_tokens && (!is_known || plan->entries.size() == max_entries)) continue;
     if (!r.admitted) {
       r.admitted = true;
       AdmittedSequence sequence;
@@ -56,7 +58,11 @@ std::shared_ptr<BatchPlan> PlanDriver::Next(const std::vector<DrivenPrompt>& pro
                                                  entry.first_new_block);
     if (r.computed == r.known) {
       entry.sample = 1;
-      entry.input_on_device = r.sampled > 0 ? 1 : 0;
+      if (r.sampled > 0 && carry_tokens) {
+        entry.input_token = results_[i].tokens.back();
+      } else {
+        entry.input_on_device = r.sampled > 0 ? 1 : 0;
+      }
       ++r.known;
       ++r.sampled;
     }

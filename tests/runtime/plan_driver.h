@@ -36,6 +36,10 @@ class PlanDriver {
                                 int32_t depth);
 
   int32_t first_slot = 0;
+  // As for a pipeline: a token is drawn only where the one before is known, entries carry
+  // it, and a plan holds at most so many of them.
+  bool carry_tokens = false;
+  size_t max_entries = 1024;
   const std::vector<std::shared_ptr<const BatchPlan>>& plans() const { return plans_; }
   // All blocks may be handed out again.
   void ForgetBlocks() { next_block_ = 1; }

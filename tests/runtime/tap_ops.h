@@ -83,6 +83,11 @@ class TapOps final : public Ops {
   void GatherSampleRows(const StepPlan& plan, TensorView x, TensorView out) override {
     inner_.GatherSampleRows(plan, x, out);
   }
+  void CopyColumns(TensorView from, int64_t from_column, TensorView to, int64_t to_column,
+                   int64_t columns) override {
+    inner_.CopyColumns(from, from_column, to, to_column, columns);
+  }
+  bool SplitsEmbedding() const override { return inner_.SplitsEmbedding(); }
   void Sample(TensorView logits, std::span<const SampleRow> rows,
               std::span<SampleOutput> out) override {
     const int64_t vocab = logits.dim(1);
@@ -98,6 +103,10 @@ class TapOps final : public Ops {
   void AddRmsNorm(TensorView x, TensorView y, const VectorWeight& weight, float eps,
                   TensorView out) override {
     inner_.AddRmsNorm(x, y, weight, eps, out);
+  }
+  Status AllReduceAddRmsNorm(Communicator& group, TensorView x, TensorView y,
+                             const VectorWeight& weight, float eps, TensorView out) override {
+    return inner_.AllReduceAddRmsNorm(group, x, y, weight, eps, out);
   }
   void RopeAppendKv(const StepPlan& plan, const RopeTable& table, TensorView qkv,
                     int32_t num_q_heads, const KvLayerView& kv) override {

@@ -16,6 +16,7 @@ class FussyOps final : public RefOps {
   static constexpr int32_t kBlockSize = 8;
 
   std::string_view name() const override { return "fussy"; }
+  bool SplitsEmbedding() const override { return true; }
   int64_t KvBytesPerBlock(const KvLayerSpec& spec) const override {
     INFERD_CHECK(spec.block_size == kBlockSize);
     return RefOps::KvBytesPerBlock(spec) + kPaddingBytes;

@@ -7,6 +7,7 @@
 #include "inferd/base/status.h"
 #include "inferd/model/checkpoint.h"
 #include "inferd/model/model_config.h"
+#include "inferd/model/model_shard.h"
 #include "inferd/ops/ops.h"
 
 namespace inferd {
@@ -27,7 +28,7 @@ struct MemoryRequest {
   int64_t available_bytes = 0;  // 0: not known, nothing is refused
 };
 
-// Where the memory goes. Computed from config.json and the checkpoint's headers
+// Where a rank's memory goes. Computed from config.json and the checkpoint's headers
 // alone, before any of it is taken.
 struct MemoryPlan {
   int32_t max_model_len = 0;
@@ -47,6 +48,10 @@ struct MemoryPlan {
 // FAILED_PRECONDITION when the checkpoint does not fit the configuration or a
 // request is out of range; RESOURCE_EXHAUSTED, with the numbers, when it is too
 // large for the memory available. What is worth a log line is added to `notes`.
+StatusOr<MemoryPlan> PlanMemory(const ModelShard& shard, const Checkpoint& checkpoint,
+                                const Ops& ops, const MemoryRequest& request,
+                                std::vector<std::string>* notes);
+// Of a rank that is alone.
 StatusOr<MemoryPlan> PlanMemory(const ModelConfig& config, const Checkpoint& checkpoint,
                                 const Ops& ops, const MemoryRequest& request,
                                 std::vector<std::string>* notes);

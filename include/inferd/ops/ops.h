@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "inferd/base/status.h"
+#include "inferd/comm/communicator.h"
 #include "inferd/ops/sampling.h"
 #include "inferd/ops/step.h"
 #include "inferd/ops/weights.h"
@@ -56,6 +57,10 @@ class Ops {
   virtual bool Accepts(const LinearWeight& /*weight*/) const { return false; }
   // `host` outlives the table.
   virtual StatusOr<EmbeddingTable> PackEmbedding(const TensorView& host) = 0;
+  // Whether tables take memory of the device, so that ranks that share a vocabulary had
+  // better keep a part of it each, and Embed takes a part. Where a table is only mapped,
+  // the rows that are read are all it costs, and every rank can as well map all of it.
+  virtual bool SplitsEmbedding() const { return false; }
   // Host floats to the device.
   virtual StatusOr<Buffer> Upload(std::span<const float> host) = 0;
   virtual int64_t KvBytesPerBlock(const KvLayerSpec& spec) const = 0;
@@ -70,6 +75,7 @@ class Ops {
   // ---- per step ----
   virtual void PlanStep(const StepInputs& inputs, StepPlan* plan) = 0;
   // out[t] = table[token_ids[t]]                              out [T, hidden]
+  // With a part of a table: zeros for a token whose row is in another part.
   virtual void Embed(const StepPlan& plan, const EmbeddingTable& table, TensorView out) = 0;
   // out = x / sqrt(mean(x^2) + eps) * weight                  x, out [T, n]; may alias
   virtual void RmsNorm(TensorView x, const VectorWeight& weight, float eps, TensorView out) = 0;
@@ -104,6 +110,10 @@ class Ops {
                          const KvLayerView& kv, float scale, TensorView out) = 0;
   // out[i] = x[plan's sample_rows[i]]                         out [num_sample_rows, n]
   virtual void GatherSampleRows(const StepPlan& plan, TensorView x, TensorView out) = 0;
+  // to[t][to_column + i] = from[t][from_column + i] for i < columns
+  //                                                           from [T, n], to [T, m]
+  virtual void CopyColumns(TensorView from, int64_t from_column, TensorView to, int64_t to_column,
+                           int64_t columns) = 0;
   // One token per row of logits [rows.size(), vocab]; the logits are overwritten.
   virtual void Sample(TensorView logits, std::span<const SampleRow> rows,
                       std::span<SampleOutput> out) = 0;
@@ -114,6 +124,9 @@ class Ops {
   // x += y; out = RmsNorm(x).
   virtual void AddRmsNorm(TensorView x, TensorView y, const VectorWeight& weight, float eps,
                           TensorView out);
+  // y summed over the ranks of `group`; x += y; out = RmsNorm(x). An error is the group's.
+  virtual Status AllReduceAddRmsNorm(Communicator& group, TensorView x, TensorView y,
+                                     const VectorWeight& weight, float eps, TensorView out);
   // Rope on the q and k heads, then AppendKv.
   virtual void RopeAppendKv(const StepPlan& plan, const RopeTable& table, TensorView qkv,
                             int32_t num_q_heads, const KvLayerView& kv);

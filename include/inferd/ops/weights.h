@@ -44,11 +44,15 @@ struct VectorWeight {
   Buffer data;  // [size] f32
 };
 
-// An embedding table. The view may point into a mapped checkpoint, which must
-// then outlive it.
+// An embedding table, or the rows of one from first_row on. The view may point into a
+// mapped checkpoint, which must then outlive it.
 struct EmbeddingTable {
-  TensorView view;  // [vocab, hidden]
+  TensorView view;  // [rows, hidden]
   Buffer owned;     // empty when the view is borrowed
+  int64_t first_row = 0;
+  int64_t vocab_size = 0;  // rows of the whole table; 0: those of the view
+
+  bool is_part() const { return vocab_size > view.dim(0); }
 };
 
 // cos and sin of every position and rotary pair, scaling included; computed once

@@ -32,12 +32,16 @@ struct RankOptions {
   // Runs one token before the executor is handed out, and refuses a model whose
   // logits are not finite.
   bool warm_up = true;
+  // For tracking down faults: after each step the ranks of the last stage compare the
+  // tokens they drew, and fail unless these are the same.
+  bool compare_tokens = false;
 };
 
 // Facts about a model and what it takes to run a rank's part of it.
 struct RankInfo {
   RankPlace place;
-  ModelConfig config;
+  ModelConfig config;      // of the whole model
+  int32_t num_layers = 0;  // of the rank's stage
   GenerationDefaults generation;
   std::vector<TokenId> end_tokens;  // of config.json and generation_config.json
   MemoryPlan memory;                // max_model_len, num_blocks, bytes

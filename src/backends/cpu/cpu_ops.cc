@@ -40,7 +40,8 @@ void CpuOps::Embed(const StepPlan& plan, const EmbeddingTable& table, TensorView
   const auto& step = static_cast<const HostStepPlan&>(plan);
   const int64_t n = table.view.dim(1);
   CheckRows(out, step.num_tokens(), n);
-  if (step.min_token() < 0 || step.max_token() >= table.view.dim(0)) {
+  const int64_t vocab = table.is_part() ? table.vocab_size : table.view.dim(0);
+  if (step.min_token() < 0 || step.max_token() >= vocab) {
     SetError("token id outside the embedding table");
   }
   const auto element = table.view.dtype == DType::kF32   ? kernels::Element::kF32
@@ -49,7 +50,7 @@ void CpuOps::Embed(const StepPlan& plan, const EmbeddingTable& table, TensorView
   const int64_t row_bytes = n * DTypeSize(table.view.dtype);
   Split(step.num_tokens(), n / 4 + 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {
-      const int64_t id = step.token_id(static_cast<int32_t>(t));
+      const int64_t id = step.token_id(static_cast<int32_t>(t)) - table.first_row;
       float* to = out.As<float>() + t * n;
       if (id < 0 || id >= table.view.dim(0)) {
         std::fill_n(to, n, 0.0F);

@@ -39,6 +39,18 @@ void HostOps::GatherSampleRows(const StepPlan& plan, TensorView x, TensorView ou
   }
 }
 
+void HostOps::CopyColumns(TensorView from, int64_t from_column, TensorView to, int64_t to_column,
+                          int64_t columns) {
+  CheckRows(from, to.dim(0), from.dim(1));
+  CheckRows(to, to.dim(0), to.dim(1));
+  INFERD_CHECK(columns >= 0 && from_column >= 0 && from_column + columns <= from.dim(1));
+  INFERD_CHECK(to_column >= 0 && to_column + columns <= to.dim(1));
+  for (int64_t t = 0; t < to.dim(0); ++t) {
+    std::copy_n(from.As<float>() + t * from.dim(1) + from_column, columns,
+                to.As<float>() + t * to.dim(1) + to_column);
+  }
+}
+
 Status HostOps::Finish() {
   Status result = std::move(error_);
   error_ = OkStatus();

@@ -26,6 +26,8 @@ class HostOps : public Ops {
 
   void PlanStep(const StepInputs& inputs, StepPlan* plan) override;
   void GatherSampleRows(const StepPlan& plan, TensorView x, TensorView out) override;
+  void CopyColumns(TensorView from, int64_t from_column, TensorView to, int64_t to_column,
+                   int64_t columns) override;
   Status Finish() override;
 
  protected:

@@ -14,9 +14,12 @@ void RefOps::Embed(const StepPlan& plan, const EmbeddingTable& table, TensorView
   const int64_t n = table.view.dim(1);
   CheckRows(out, step.num_tokens(), n);
   for (int32_t t = 0; t < step.num_tokens(); ++t) {
-    const int64_t id = step.token_id(t);
+    const int64_t token = step.token_id(t);
+    const int64_t id = token - table.first_row;
     if (id < 0 || id >= table.view.dim(0)) {
-      SetError("token id outside the embedding table");
+      if (!table.is_part() || token < 0 || token >= table.vocab_size) {
+        SetError("token id outside the embedding table");
+      }
       std::fill_n(out.As<float>() + t * n, n, 0.0F);
       continue;
     }

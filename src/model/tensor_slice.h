@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cstdint>
+
+#include "inferd/base/status.h"
+#include "inferd/tensor/tensor.h"
+
+namespace inferd::model {
+
+// A part of a matrix, and the memory it was copied to unless it is whole rows.
+struct TensorSlice {
+  TensorView view;
+  Buffer owned;
+};
+
+// Rows [row, row + rows) and columns [column, column + columns), read from the mapped
+// file once and nothing beside them.
+StatusOr<TensorSlice> SliceMatrix(const TensorView& matrix, int64_t row, int64_t rows,
+                                  int64_t column, int64_t columns, Allocator& allocator);
+
+}  // namespace inferd::model

@@ -1,0 +1,113 @@
+// Checkpoints of every family, split over ranks in threads: the text is that of
+// transformers, and so are the logits.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <set>
+
+#include "golden_files.h"
+#include "rank_group.h"
+
+namespace inferd {
+namespace {
+
+using testing::DrivenPrompt;
+using testing::DrivenResult;
+using testing::ExpectedPrompt;
+using testing::GoldenDir;
+using testing::GoldenFamilies;
+using testing::RankGroup;
+using testing::ReadExpected;
+using testing::ShapeName;
+
+namespace fs = std::filesystem;
+
+// As of a rank that is alone (golden_test.cc): sums over ranks are sums in another
+// order, no more.
+constexpr float kLogitTolerance = 5e-4F;
+
+const std::vector<ParallelShape>& Shapes() {
+  static const std::vector<ParallelShape> shapes = {{1, 1, 1}, {2, 1, 1}, {4, 1, 1}, {1, 1, 2},
+                                                    {1, 1, 3}, {2, 1, 2}, {2, 2, 1}, {1, 2, 1}};
+  return shapes;
+}
+
+// What these models cannot be split into: six query heads over four ranks, two layers
+// over three stages.
+bool IsRefused(const std::string& family, const ParallelShape& shape) {
+  const bool has_three_layers = family == "mistral" || family == "qwen3";
+  return (family == "llama3" && shape.tp_rows == 4) || (shape.pp == 3 && !has_three_layers);
+}
+
+DrivenPrompt Greedy(uint64_t name, std::vector<TokenId> prompt, int32_t max_new) {
+  DrivenPrompt p;
+  p.prompt = std::move(prompt);
+  p.sampling.temperature = 0.0F;
+  p.sampling.seed = name;
+  p.max_new = max_new;
+  return p;
+}
+
+using Param = std::tuple<std::string, ParallelShape, std::string>;
+
+class ParallelGoldenTest : public ::testing::TestWithParam<Param> {};
+
+TEST_P(ParallelGoldenTest, TextAndLogitsAreThoseOfOneRank) {
+  const auto& [family, shape, backend] = GetParam();
+  const fs::path dir = GoldenDir(family);
+  const std::vector<ExpectedPrompt> expected = ReadExpected(dir);
+  RankGroup group(backend, shape);
+  const Status started = group.Start(dir);
+  if (IsRefused(family, shape)) {
+    EXPECT_EQ(started.code(), StatusCode::kFailedPrecondition) << started.ToString();
+    return;
+  }
+  ASSERT_TRUE(started.ok()) << started.ToString();
+
+  float worst = 0;
+  for (const ExpectedPrompt& e : expected) {
+    for (const auto& [position, values] : e.logits) {
+      std::vector<TokenId> prefix(e.ids.begin(), e.ids.begin() + position + 1);
+      group.driver().ForgetBlocks();
+      group.driver().Run({Greedy(77, std::move(prefix), 1)}, 256, 1);
+      const auto it = group.logits().find({77, static_cast<uint64_t>(position) + 1});
+      ASSERT_NE(it, group.logits().end());
+      ASSERT_EQ(it->second.size(), values.size());
+      for (size_t i = 0; i < values.size(); ++i) {
+        const float difference = std::fabs(it->second[i] - values[i]);
+        if (!(difference <= worst)) worst = difference;
+      }
+    }
+  }
+  std::printf("    %s, %s on %s: largest difference %.2e\n", family.c_str(),
+              ShapeName(shape).c_str(), backend.c_str(), static_cast<double>(worst));
+  EXPECT_LT(worst, kLogitTolerance);
+
+  // All prompts together, their chunks and tokens in several plans at a time.
+  std::vector<DrivenPrompt> prompts;
+  const auto max_new = static_cast<int32_t>(expected[0].greedy.size());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    prompts.push_back(Greedy(i, expected[i].ids, max_new));
+  }
+  group.driver().ForgetBlocks();
+  group.driver().max_entries = shape.pp > 1 ? 2 : 1024;
+  const std::vector<DrivenResult> results =
+      group.driver().Run(prompts, 19, group.options.max_in_flight);
+  for (size_t i = 0; i < results.size(); ++i) {
+    EXPECT_EQ(results[i].tokens, expected[i].greedy) << "prompt " << i;
+  }
+  // Every rank of the last stage saw the same bits.
+  for (int r = 1; r < shape.tp(); ++r) EXPECT_EQ(group.LogitsOf(r), group.logits()) << r;
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, ParallelGoldenTest,
+                         ::testing::Combine(::testing::ValuesIn(GoldenFamilies()),
+                                            ::testing::ValuesIn(Shapes()),
+                                            ::testing::Values("cpu", "fussy")),
+                         [](const auto& p) {
+                           return std::get<0>(p.param) + "_" + ShapeName(std::get<1>(p.param)) +
+                                  "_" + std::get<2>(p.param);
+                         });
+
+}  // namespace
+}  // namespace inferd
