@@ -57,6 +57,22 @@ StatusOr<SourcedLinear> LinearSource::Load(const std::string& name, const Linear
   return LoadFloat(name, block);
 }
 
+StatusOr<SourcedLinear> LinearSource::Load(const std::string& name) {
+  const QuantMethod method = StoredAs(config_, checkpoint_, name);
+  const bool awq = method == QuantMethod::kAwq;
+  const bool packed = awq || method == QuantMethod::kGptq;
+  const TensorFacts* facts = checkpoint_.Find(name + (packed ? ".qweight" : ".weight"));
+  if (facts == nullptr || facts->shape.size() != 2) {
+    return NotFoundError("layer \"" + name + "\" is missing");
+  }
+  const int64_t rows = facts->shape[0];
+  const int64_t columns = facts->shape[1];
+  LinearBlock all{0, rows, 0, columns};
+  if (awq) all = {0, columns * kPacked, 0, rows};
+  if (packed && !awq) all = {0, columns, 0, rows * kPacked};
+  return Load(name, all);
+}
+
 StatusOr<SourcedLinear> LinearSource::LoadFloat(const std::string& name, const LinearBlock& block) {
   SourcedLinear linear;
   INFERD_ASSIGN_OR_RETURN(const TensorView whole, checkpoint_.View(name + ".weight"));

@@ -33,6 +33,8 @@ class LinearSource {
   // one that CheckBlock passed. FAILED_PRECONDITION when it holds values its scheme does
   // not allow, naming the tensor.
   StatusOr<SourcedLinear> Load(const std::string& name, const LinearBlock& block);
+  // All of the layer.
+  StatusOr<SourcedLinear> Load(const std::string& name);
 
  private:
   StatusOr<SourcedLinear> LoadFloat(const std::string& name, const LinearBlock& block);

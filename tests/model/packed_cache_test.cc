@@ -91,14 +91,18 @@ struct AllWeights {
 };
 AllWeights ReadAll(const ModelConfig& config, WeightSource& source) {
   AllWeights all;
+  const int64_t hidden = config.hidden_size;
+  const int64_t q = int64_t{config.num_heads} * config.head_dim;
+  const int64_t kv = int64_t{config.num_kv_heads} * config.head_dim;
+  const int64_t ffn = config.intermediate_size;
+  const std::array<LinearPart, 3> qkv = {{{"self_attn.q_proj", {0, q, 0, hidden}},
+                                          {"self_attn.k_proj", {0, kv, 0, hidden}},
+                                          {"self_attn.v_proj", {0, kv, 0, hidden}}}};
+  const std::array<LinearPart, 1> down = {{{"mlp.down_proj", {0, hidden, 0, ffn}}}};
   for (int32_t i = 0; i < config.num_layers; ++i) {
     const std::string prefix = LayerPrefix(i);
-    all.linears.push_back(source
-                              .Linear(prefix,
-                                      {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"},
-                                      config.qkv_bias)
-                              .value());
-    all.linears.push_back(source.Linear(prefix, {"mlp.down_proj"}, false).value());
+    all.linears.push_back(source.Linear(prefix, qkv, config.qkv_bias).value());
+    all.linears.push_back(source.Linear(prefix, down, false).value());
     all.vectors.push_back(source.Vector(prefix + "input_layernorm.weight").value());
   }
   return all;
@@ -320,7 +324,9 @@ TEST_F(PackedCacheTest, TheBackendRefusesSizesThatDoNotFit) {
   const Checkpoint checkpoint = Checkpoint::Open(dir).value();
   const Ops& ops = backend_->ops();
   PackingSource packing(config.quantization, checkpoint, backend_->ops());
-  LinearWeight weight = packing.Linear(LayerPrefix(0), {"self_attn.o_proj"}, false).value();
+  const int64_t q = int64_t{config.num_heads} * config.head_dim;
+  const LinearPart output{"self_attn.o_proj", {0, config.hidden_size, 0, q}};
+  LinearWeight weight = packing.Linear(LayerPrefix(0), {&output, 1}, false).value();
   EXPECT_TRUE(ops.Accepts(weight));
   for (int64_t* size : {&weight.out_features, &weight.in_features}) {
     *size *= 16;
