@@ -43,6 +43,7 @@ SchedulerOptions ToSchedulerOptions(const EngineOptions& o) {
   s.mixed_step_us = o.mixed_step_us;
   s.max_queue_time_us = o.max_queue_time_us;
   s.max_preemptions = o.max_preemptions;
+  s.micro_batches = o.micro_batches;
   s.ageing = {o.priority_step_us, o.priority_limit_us};
   s.prefix_caching = o.prefix_caching;
   s.resume = o.resume;

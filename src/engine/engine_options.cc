@@ -34,6 +34,7 @@ Status ValidateEngineOptions(const EngineOptions& o) {
   INFERD_RETURN_IF_ERROR(CheckRange("priority_limit_us", o.priority_limit_us, 0, kDayUs));
   INFERD_RETURN_IF_ERROR(CheckRange("step_timeout_us", o.step_timeout_us, 0, kDayUs));
   INFERD_RETURN_IF_ERROR(CheckRange("depth", o.depth, 1, 64));
+  INFERD_RETURN_IF_ERROR(CheckRange("micro_batches", o.micro_batches, 1, 64));
   // A plan counts an entry's new blocks in 16 bits; a whole history comes at once.
   const int64_t blocks = (int64_t{o.max_model_len} + o.block_size - 1) / o.block_size;
   if (blocks > std::numeric_limits<uint16_t>::max()) {

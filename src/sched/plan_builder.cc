@@ -31,6 +31,11 @@ void PlanBuilder::AddEntry(Sequence& sequence, int32_t count, bool sample) {
   entry.sample = sample ? 1 : 0;
   entry.input_on_device =
       sequence.num_computed >= static_cast<int32_t>(sequence.tokens.size()) ? 1 : 0;
+  // Drawn since the admission, and known by now.
+  const bool drawn = sequence.num_computed >= sequence.num_admitted;
+  if (drawn && entry.input_on_device == 0) {
+    entry.input_token = sequence.tokens[static_cast<size_t>(sequence.num_computed + count) - 1];
+  }
   plan_->new_blocks.insert(plan_->new_blocks.end(), blocks.begin() + sequence.num_sent_blocks,
                            blocks.end());
   sequence.num_sent_blocks = static_cast<int32_t>(blocks.size());

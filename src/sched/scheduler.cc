@@ -36,7 +36,8 @@ Scheduler::Scheduler(const SchedulerOptions& options, const HashKey& key,
       max_len_(MaxSequenceLen(options)),
       faults_(faults),
       kv_(options.num_blocks, options.block_size, options.prefix_caching, key, faults) {
-  INFERD_CHECK(options.max_running >= 1 && options.max_batched_tokens >= 1);
+  INFERD_CHECK(options.max_running >= 1 && options.max_batched_tokens >= 1 &&
+               options.micro_batches >= 1);
   for (SlotId slot = options.max_running; slot-- > 0;) free_slots_.push_back(slot);
 }
 
@@ -104,12 +105,22 @@ std::shared_ptr<const BatchPlan> Scheduler::Schedule(int64_t now_us) {
 }
 
 void Scheduler::ScheduleDecodes() {
-  for (size_t i = 0; i < running_.size() && budget_ > 0; ++i) {
+  int32_t left = DecodesPerStep();
+  for (size_t i = 0; i < running_.size() && budget_ > 0 && left > 0; ++i) {
     Sequence& s = *running_[i];
-    if (s.num_computed < s.num_admitted || !WantsMore(s)) continue;
-    if (s.drained_in == round_) continue;
-    if (GetBlock(i)) GiveEntry(s, 1);
+    if (!Decodes(s) || s.drained_in == round_) continue;
+    if (options_.micro_batches > 1 && s.num_pending > 0) continue;
+    if (!GetBlock(i)) continue;
+    GiveEntry(s, 1);
+    --left;
   }
+}
+
+int32_t Scheduler::DecodesPerStep() const {
+  if (options_.micro_batches == 1) return options_.max_running;
+  const auto decoding = static_cast<int32_t>(std::count_if(
+      running_.begin(), running_.end(), [this](const Sequence* s) { return Decodes(*s); }));
+  return (decoding + options_.micro_batches - 1) / options_.micro_batches;
 }
 
 void Scheduler::LimitPrompts() {

@@ -42,6 +42,11 @@ struct SchedulerOptions {
   int64_t mixed_step_us = 0;
   int64_t max_queue_time_us = -1;  // -1: no limit
   int32_t max_preemptions = 8;
+  // For ranks in a pipeline, whose first stage does not see what the last one draws: above
+  // 1 a sequence decodes only once the host knows its last token, and a step takes at most
+  // this part of the sequences that decode, so that as many steps in flight share them
+  // evenly. Prompts go on from step to step as ever.
+  int32_t micro_batches = 1;
   PriorityAgeing ageing;
   bool prefix_caching = true;
   bool resume = true;           // see LoseRanks
@@ -163,6 +168,7 @@ class Scheduler {
 
   // scheduler.cc: making plans.
   void ScheduleDecodes();
+  int32_t DecodesPerStep() const;
   void LimitPrompts();
   void SchedulePrefills();
   void AdmitWaiting(int64_t now_us);
@@ -196,6 +202,7 @@ class Scheduler {
   void PublishUpTo(Sequence& sequence, int32_t num_computed);
 
   int32_t Remaining(const Sequence& s) const { return s.NumKnown() - s.num_computed; }
+  bool Decodes(const Sequence& s) const { return s.num_computed >= s.num_admitted && WantsMore(s); }
   // False once everything it may generate is drawn or being drawn.
   bool WantsMore(const Sequence& s) const {
     return s.NumGenerated() < s.request->spec.stop.max_new_tokens && s.NumKnown() < max_len_;

@@ -108,6 +108,17 @@ void FakeRanks::Submit(std::shared_ptr<const BatchPlan> plan) {
       return;
     }
     work.number = work.sequence->entries_given++;
+    if (options_.tokens_from_plans) {
+      std::vector<TokenId>& history = work.sequence->history;
+      const auto end = static_cast<size_t>(work.entry.start + work.entry.count);
+      if (end == history.size() + 1 && work.entry.input_token >= 0) {
+        history.push_back(work.entry.input_token);
+      }
+      if (end > history.size()) {
+        violation_ = InternalError("an entry for a token that the plans did not bring");
+        return;
+      }
+    }
     if (options_.poison_seed != 0 && work.sequence->seed == options_.poison_seed &&
         state_ == ExecutorState::kReady) {
       Die();
@@ -149,7 +160,7 @@ void FakeRanks::Run(Step& step, Work& work) {
     }
     const TokenId token = options_.model.Draw(folded, s.seed, end);
     if (!work.output.corrupted) work.output.token = token;
-    s.history.push_back(token);
+    if (!options_.tokens_from_plans) s.history.push_back(token);
   }
   ++s.entries_run;
   work.done = true;

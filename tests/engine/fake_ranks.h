@@ -30,6 +30,8 @@ class FakeRanks final : public Executor {
     Order order = Order::kRandom;
     uint64_t seed = 0;
     bool check_plans = true;  // answer a plan that breaks the contract with an error
+    // As the first stage of a pipeline: tokens drawn are known only from the plans.
+    bool tokens_from_plans = false;
     ToyModel model;
     // KV content also depends on this function of a sequence's seed, as it would on
     // an adapter: prefixes with different salts must not be shared.

@@ -1,6 +1,7 @@
 // Random workloads on ranks that run ahead, compared with an unpaged oracle.
 #include <cstdio>
 #include <cstdlib>
+#include <tuple>
 
 #include "engine/simulation.h"
 #include "gtest/gtest.h"
@@ -22,24 +23,25 @@ constexpr uint64_t kSeeds = 500;
 constexpr uint64_t kSeeds = 5000;
 #endif
 
-class PagedProperty : public ::testing::TestWithParam<int> {};
+class PagedProperty : public ::testing::TestWithParam<std::tuple<int, bool>> {};
 
 TEST_P(PagedProperty, TextEqualsTheUnpagedOracle) {
   const uint64_t first = FromEnvironment("INFERD_SIM_FIRST", 1);
   const uint64_t num_seeds = FromEnvironment("INFERD_SIM_SEEDS", kSeeds);
+  const int depth = std::get<0>(GetParam());
   SimulationTotals totals;
   for (uint64_t seed = first; seed < first + num_seeds; ++seed) {
     SimulationOptions options;
     options.seed = seed;
-    options.depth = GetParam();
+    options.depth = depth;
+    options.pipeline = std::get<1>(GetParam());
     const Status status = RunSimulation(options, totals);
-    ASSERT_TRUE(status.ok()) << "seed " << seed << " depth " << GetParam() << ": "
-                             << status.ToString();
+    ASSERT_TRUE(status.ok()) << "seed " << seed << " depth " << depth << ": " << status.ToString();
   }
   std::printf(
       "depth %d: %llu seeds, %llu turns, %llu plans, %llu tokens, %llu preemptions, "
       "%llu cached tokens, %llu refused, %llu losses, %llu resumed, ends",
-      GetParam(), static_cast<unsigned long long>(num_seeds),
+      depth, static_cast<unsigned long long>(num_seeds),
       static_cast<unsigned long long>(totals.turns), static_cast<unsigned long long>(totals.plans),
       static_cast<unsigned long long>(totals.tokens),
       static_cast<unsigned long long>(totals.preemptions),
@@ -63,7 +65,11 @@ TEST_P(PagedProperty, TextEqualsTheUnpagedOracle) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Depths, PagedProperty, ::testing::Values(1, 2, 3, 4));
+INSTANTIATE_TEST_SUITE_P(Depths, PagedProperty,
+                         ::testing::Values(std::tuple(1, false), std::tuple(2, false),
+                                           std::tuple(3, false), std::tuple(4, false),
+                                           std::tuple(2, true), std::tuple(3, true),
+                                           std::tuple(4, true)));
 
 }  // namespace
 }  // namespace inferd::testing

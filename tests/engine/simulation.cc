@@ -254,6 +254,8 @@ Status RunSimulation(const SimulationOptions& sim, SimulationTotals& totals) {
     }
   }
   FakeRanks::Options ranks_options;
+  if (sim.pipeline) w.options.micro_batches = sim.depth;
+  ranks_options.tokens_from_plans = sim.pipeline;
   const EngineOptions& o = w.options;
   ranks_options.limits = {o.num_blocks, o.block_size, o.max_running, o.max_batched_tokens,
                           o.max_model_len};

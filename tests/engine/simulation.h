@@ -20,6 +20,7 @@ struct SimulationOptions {
   bool check_plans = true;      // P1 to P3, by the ranks
   bool check_integrity = true;  // S, B and the census, after every turn
   bool losses = true;           // in some workloads the ranks die now and then
+  bool pipeline = false;        // tokens come back to the ranks with the plans
   FaultInjection faults;
 };
 

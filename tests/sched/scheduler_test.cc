@@ -353,5 +353,46 @@ TEST(SchedulerTest, AbandonInFlightLetsGoOfEverything) {
   EXPECT_EQ(d.EndOf(2, 2), FinishReason::kEngineDead);
 }
 
+// Four sequences that decode, three plans in flight: two, two and none are left.
+TEST(SchedulerTest, MicroBatchesShareTheDecodesAndCarryTheirTokens) {
+  SchedulerOptions options = SmallSchedulerOptions();
+  options.micro_batches = 3;
+  SchedulerDriver d(options);
+  for (RequestId id = 1; id <= 4; ++id) d.Add(id, 2, 6);
+  d.Step();  // four prompts of two tokens
+  const auto first = d.Plan();
+  const auto second = d.Plan();
+  EXPECT_EQ(d.Plan(), nullptr);
+  ASSERT_EQ(first->entries.size(), 2U);
+  ASSERT_EQ(second->entries.size(), 2U);
+  for (const auto& plan : {first, second}) {
+    for (const StepEntry& e : plan->entries) {
+      EXPECT_EQ(e.input_on_device, 0);
+      EXPECT_EQ(e.input_token, 502);  // as the driver drew it
+    }
+  }
+  d.Commit();
+  // Those of the first plan again; the others are not back yet.
+  const auto third = d.Plan();
+  ASSERT_EQ(third->entries.size(), 2U);
+  EXPECT_EQ(third->entries[0].slot, first->entries[0].slot);
+  EXPECT_EQ(third->entries[0].input_token, 503);
+}
+
+TEST(SchedulerTest, MicroBatchesLetAPromptGoOnFromPlanToPlan) {
+  SchedulerOptions options = SmallSchedulerOptions();
+  options.micro_batches = 3;
+  SchedulerDriver d(options);
+  d.Add(1, 20, 3);
+  const auto first = d.Plan();
+  const auto second = d.Plan();
+  const auto third = d.Plan();
+  ASSERT_NE(third, nullptr);
+  EXPECT_EQ(second->entries[0].start, 8);
+  EXPECT_EQ(third->entries[0].sample, 1);
+  EXPECT_EQ(third->entries[0].input_token, -1);
+  EXPECT_EQ(d.Plan(), nullptr);  // its first token is not known yet
+}
+
 }  // namespace
 }  // namespace inferd::testing

@@ -60,6 +60,9 @@ struct EngineOptions {
   int64_t priority_step_us = 10'000'000;
   int64_t priority_limit_us = 60'000'000;
   int depth = 2;  // plans in flight
+  // Above 1, for ranks in a pipeline: steps in flight share the sequences that decode, and
+  // a step decodes with tokens that the host knows (SchedulerOptions::micro_batches).
+  int32_t micro_batches = 1;
   // Least time after which a step counts as hung (see EngineStats::step_limit_us);
   // 0: never.
   int64_t step_timeout_us = 10'000'000;
