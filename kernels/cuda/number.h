@@ -21,9 +21,6 @@ struct E4m3 {
 };
 inline constexpr float kE4m3Max = 448.0F;
 
-// A number's type at run time: how activations and tables are stored.
-enum class Element : uint8_t { kF32, kBf16, kF16 };
-
 SIMT_HOST_DEVICE float FloatFromBits(uint32_t bits) {
 #ifdef __CUDA_ARCH__
   return __uint_as_float(bits);

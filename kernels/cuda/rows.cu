@@ -1,0 +1,103 @@
+// Embed, GatherRows, AddRows: a block takes 1024 columns of a row, a thread four of
+// them (or one at a time where rows are not aligned).
+#include "cuda/rows.h"
+
+#include "cuda/row_access.h"
+#include "cuda/simt.h"
+
+namespace inferd::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int64_t kBlockColumns = kThreads * 4;
+
+// Calls use(column) for the block's columns, kSize at a time.
+template <int kSize, class Use>
+SIMT_DEVICE void ForColumns(int64_t columns, Use use) {
+  const int64_t first = int64_t{BlockY()} * kBlockColumns;
+  const int64_t end = first + kBlockColumns < columns ? first + kBlockColumns : columns;
+  for (int64_t c = first + int64_t{ThreadX()} * kSize; c < end; c += int64_t{kThreads} * kSize) {
+    use(c);
+  }
+}
+
+template <int kSize>
+SIMT_KERNEL(kThreads)
+EmbedKernel(EmbedParams p) {
+  const int64_t row = BlockX();
+  const int32_t id = p.ids[row];
+  const bool known = id >= 0 && id < p.vocabulary;
+  WaitForPredecessor();
+  ForColumns<kSize>(p.columns, [&](int64_t c) {
+    float v[kSize] = {};
+    if (known) LoadColumns<kSize>(p.table, id, c, v);
+    StoreColumns<kSize>(p.out, row, c, v);
+  });
+  if (!known && id != -1 && ThreadX() == 0 && BlockY() == 0) AtomicExchange(p.error, 1);
+  ReleaseSuccessor();
+}
+
+template <int kSize>
+SIMT_KERNEL(kThreads)
+GatherKernel(GatherParams p) {
+  const int64_t row = BlockX();
+  WaitForPredecessor();
+  const int64_t source = p.source[row];
+  ForColumns<kSize>(p.columns, [&](int64_t c) {
+    float v[kSize];
+    LoadColumns<kSize>(p.x, source, c, v);
+    StoreColumns<kSize>(p.out, row, c, v);
+  });
+  ReleaseSuccessor();
+}
+
+template <int kSize>
+SIMT_KERNEL(kThreads)
+AddKernel(AddParams p) {
+  const int64_t row = BlockX();
+  WaitForPredecessor();
+  ForColumns<kSize>(p.columns, [&](int64_t c) {
+    float x[kSize];
+    float y[kSize];
+    LoadColumns<kSize>(p.x, row, c, x);
+    LoadColumns<kSize>(p.y, row, c, y);
+    SIMT_UNROLL
+    for (int i = 0; i < kSize; ++i) x[i] += y[i];
+    StoreColumns<kSize>(p.x, row, c, x);
+  });
+  ReleaseSuccessor();
+}
+
+LaunchShape ShapeOf(int32_t num_rows, int64_t columns, bool early) {
+  const auto blocks = static_cast<unsigned>((columns + kBlockColumns - 1) / kBlockColumns);
+  return {.grid = {static_cast<unsigned>(num_rows), blocks},
+          .block = {kThreads},
+          .shared_bytes = 0,
+          .early = early};
+}
+
+}  // namespace
+
+int Embed(const EmbedParams& p, Stream stream) {
+  if (p.num_rows == 0) return 0;
+  const bool fours = TakesFours(p.table, p.columns) && TakesFours(p.out, p.columns);
+  // The first of a step: it may not begin before what makes its ids has ended.
+  return Launch(fours ? EmbedKernel<4> : EmbedKernel<1>, ShapeOf(p.num_rows, p.columns, false),
+                stream, p);
+}
+
+int GatherRows(const GatherParams& p, Stream stream) {
+  if (p.num_rows == 0) return 0;
+  const bool fours = TakesFours(p.x, p.columns) && TakesFours(p.out, p.columns);
+  return Launch(fours ? GatherKernel<4> : GatherKernel<1>, ShapeOf(p.num_rows, p.columns, true),
+                stream, p);
+}
+
+int AddRows(const AddParams& p, Stream stream) {
+  if (p.num_rows == 0) return 0;
+  const bool fours = TakesFours(p.x, p.columns) && TakesFours(p.y, p.columns);
+  return Launch(fours ? AddKernel<4> : AddKernel<1>, ShapeOf(p.num_rows, p.columns, true), stream,
+                p);
+}
+
+}  // namespace inferd::cuda
