@@ -1,4 +1,4 @@
-// Embed, GatherRows, AddRows: a block takes 1024 columns of a row, a thread four of
+// Embed, GatherRows, CopyColumns, AddRows: a block takes 1024 columns of a row, a thread four of
 // them (or one at a time where rows are not aligned).
 #include "cuda/rows.h"
 
@@ -25,15 +25,17 @@ template <int kSize>
 SIMT_KERNEL(kThreads)
 EmbedKernel(EmbedParams p) {
   const int64_t row = BlockX();
-  const int32_t id = p.ids[row];
-  const bool known = id >= 0 && id < p.vocabulary;
+  const int64_t id = p.ids[row];
+  const int64_t entry = id - p.first_row;
+  const bool known = entry >= 0 && entry < p.table_rows;
   WaitForPredecessor();
   ForColumns<kSize>(p.columns, [&](int64_t c) {
     float v[kSize] = {};
-    if (known) LoadColumns<kSize>(p.table, id, c, v);
+    if (known) LoadColumns<kSize>(p.table, entry, c, v);
     StoreColumns<kSize>(p.out, row, c, v);
   });
-  if (!known && id != -1 && ThreadX() == 0 && BlockY() == 0) AtomicExchange(p.error, 1);
+  const bool outside = id < -1 || id >= p.vocabulary;
+  if (outside && ThreadX() == 0 && BlockY() == 0) AtomicExchange(p.error, 1);
   ReleaseSuccessor();
 }
 
@@ -47,6 +49,19 @@ GatherKernel(GatherParams p) {
     float v[kSize];
     LoadColumns<kSize>(p.x, source, c, v);
     StoreColumns<kSize>(p.out, row, c, v);
+  });
+  ReleaseSuccessor();
+}
+
+template <int kSize>
+SIMT_KERNEL(kThreads)
+CopyColumnsKernel(CopyColumnsParams p) {
+  const int64_t row = BlockX();
+  WaitForPredecessor();
+  ForColumns<kSize>(p.columns, [&](int64_t c) {
+    float v[kSize];
+    LoadColumns<kSize>(p.from, row, p.from_column + c, v);
+    StoreColumns<kSize>(p.to, row, p.to_column + c, v);
   });
   ReleaseSuccessor();
 }
@@ -91,6 +106,14 @@ int GatherRows(const GatherParams& p, Stream stream) {
   const bool fours = TakesFours(p.x, p.columns) && TakesFours(p.out, p.columns);
   return Launch(fours ? GatherKernel<4> : GatherKernel<1>, ShapeOf(p.num_rows, p.columns, true),
                 stream, p);
+}
+
+int CopyColumns(const CopyColumnsParams& p, Stream stream) {
+  if (p.num_rows == 0 || p.columns == 0) return 0;
+  const bool fours = TakesFours(p.from, p.columns) && TakesFours(p.to, p.columns) &&
+                     p.from_column % 4 == 0 && p.to_column % 4 == 0;
+  return Launch(fours ? CopyColumnsKernel<4> : CopyColumnsKernel<1>,
+                ShapeOf(p.num_rows, p.columns, true), stream, p);
 }
 
 int AddRows(const AddParams& p, Stream stream) {

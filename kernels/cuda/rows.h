@@ -28,13 +28,16 @@ struct RoundedRows {
   int64_t padded = 0;        // bytes from row to row; zeros behind the columns
 };
 
-// out[r] = table[ids[r]], converted. An id outside the table gives zeros and sets
-// *error to 1; -1 is padding and gives zeros. Floor: 2 * columns * size / 3 TB/s a row.
+// out[r] = table[ids[r] - first_row], converted; zeros for an id whose row another
+// part of the table holds, and for -1, which is padding. An id outside the whole
+// vocabulary gives zeros and sets *error to 1. Floor: 2 * columns * size / 3 TB/s a row.
 struct EmbedParams {
   const int32_t* ids = nullptr;  // [num_rows]
-  Rows table;                    // [vocabulary, columns]
-  int64_t vocabulary = 0;
-  Rows out;  // f32 or bf16
+  Rows table;                    // [table_rows, columns]
+  int64_t table_rows = 0;
+  int64_t first_row = 0;
+  int64_t vocabulary = 0;  // rows of the whole table
+  Rows out;                // f32 or bf16
   int64_t columns = 0;
   int32_t num_rows = 0;
   int32_t* error = nullptr;
@@ -50,6 +53,17 @@ struct GatherParams {
   int32_t num_rows = 0;
 };
 int GatherRows(const GatherParams& params, Stream stream);
+
+// to[r][to_column + i] = from[r][from_column + i]
+struct CopyColumnsParams {
+  Rows from;
+  Rows to;
+  int64_t from_column = 0;
+  int64_t to_column = 0;
+  int64_t columns = 0;
+  int32_t num_rows = 0;
+};
+int CopyColumns(const CopyColumnsParams& params, Stream stream);
 
 // x += y
 struct AddParams {
