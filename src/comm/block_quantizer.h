@@ -1,4 +1,4 @@
-// Blocks of 8-bit integers with a scale, as they travel: a float, then kQuantizedBlock
+// Blocks of 8-bit numbers with a scale, as they travel: a float, then kQuantizedBlock
 // bytes.
 #pragma once
 
@@ -12,10 +12,10 @@ namespace inferd {
 inline constexpr size_t kBlockElements = kQuantizedBlock;
 inline constexpr size_t kBlockBytes = sizeof(float) + kBlockElements;
 
-// `in` has kBlockElements, `out` kBlockBytes.
-void QuantizeBlock(std::span<const float> in, std::byte* out);
-// out[i] += or := the block's values.
-void AddBlock(const std::byte* block, std::span<float> out);
-void DequantizeBlock(const std::byte* block, std::span<float> out);
+// The floats are whole blocks; `blocks` has kBlockBytes for each of them.
+void QuantizeBlocks(QuantizedFormat format, std::span<const float> in, std::byte* blocks);
+// out[i] += or := the blocks' values.
+void AddBlocks(QuantizedFormat format, const std::byte* blocks, std::span<float> out);
+void DequantizeBlocks(QuantizedFormat format, const std::byte* blocks, std::span<float> out);
 
 }  // namespace inferd

@@ -11,37 +11,47 @@
 namespace inferd {
 namespace {
 
-using BlockValues = std::array<float, kBlockElements>;
+// Blocks worked on at a time: their floats stay in the first-level cache.
+constexpr size_t kPieceBlocks = 16;
+constexpr size_t kPieceElements = kPieceBlocks * kBlockElements;
+using Piece = std::array<float, kPieceElements>;
 
-// Elements [first, first + kBlockElements) of x, zeros past its end.
-BlockValues LoadBlock(const TensorView& x, size_t first) {
-  BlockValues values{};
+// Elements of x from `first` on into `values`, zeros past the end of x.
+void Load(const TensorView& x, size_t first, std::span<float> values) {
   const auto count = static_cast<size_t>(x.NumElements());
-  if (first >= count) return values;
-  const size_t n = std::min(kBlockElements, count - first);
-  if (x.dtype == DType::kF32) {
+  const size_t n = first < count ? std::min(values.size(), count - first) : 0;
+  if (x.dtype == DType::kF32 && n > 0) {
     std::memcpy(values.data(), x.As<float>() + first, n * sizeof(float));
   } else {
     for (size_t i = 0; i < n; ++i) values[i] = BF16ToF32(x.As<uint16_t>()[first + i]);
   }
-  return values;
+  std::fill(values.begin() + static_cast<ptrdiff_t>(n), values.end(), 0.0F);
 }
 
-void StoreBlock(const BlockValues& values, const TensorView& x, size_t first) {
+void Store(std::span<const float> values, const TensorView& x, size_t first) {
   const auto count = static_cast<size_t>(x.NumElements());
-  if (first >= count) return;
-  const size_t n = std::min(kBlockElements, count - first);
-  if (x.dtype == DType::kF32) {
+  const size_t n = first < count ? std::min(values.size(), count - first) : 0;
+  if (x.dtype == DType::kF32 && n > 0) {
     std::memcpy(x.As<float>() + first, values.data(), n * sizeof(float));
   } else {
     for (size_t i = 0; i < n; ++i) x.As<uint16_t>()[first + i] = F32ToBF16(values[i]);
   }
 }
 
+// work(first block, floats to use) for each piece of `blocks` blocks.
+template <typename Work>
+void ForPieces(size_t blocks, const Work& work) {
+  Piece values;
+  for (size_t first = 0; first < blocks; first += kPieceBlocks) {
+    const size_t n = std::min(kPieceBlocks, blocks - first);
+    work(first, std::span(values).first(n * kBlockElements));
+  }
+}
+
 class QuantizedAllReduce final : public AllReduceDecorator {
  public:
-  QuantizedAllReduce(Communicator& inner, int64_t min_bytes)
-      : AllReduceDecorator(inner), min_bytes_(min_bytes) {}
+  QuantizedAllReduce(Communicator& inner, QuantizedFormat format, int64_t min_bytes)
+      : AllReduceDecorator(inner), format_(format), min_bytes_(min_bytes) {}
 
   Status AllReduce(const TensorView& x) override {
     const bool summable = x.dtype == DType::kF32 || x.dtype == DType::kBF16;
@@ -58,28 +68,27 @@ class QuantizedAllReduce final : public AllReduceDecorator {
     in_.resize(world * part_bytes);
     part_.resize(part_bytes);
 
-    for (size_t b = 0; b < world * part_blocks; ++b) {
-      QuantizeBlock(LoadBlock(x, b * kBlockElements), out_.data() + b * kBlockBytes);
-    }
+    ForPieces(world * part_blocks, [&](size_t first, std::span<float> values) {
+      Load(x, first * kBlockElements, values);
+      QuantizeBlocks(format_, values, out_.data() + first * kBlockBytes);
+    });
     INFERD_RETURN_IF_ERROR(inner().AllToAll(out_, in_));
-    for (size_t b = 0; b < part_blocks; ++b) {
-      BlockValues sum;
-      DequantizeBlock(in_.data() + b * kBlockBytes, sum);
-      for (size_t r = 1; r < world; ++r) {
-        AddBlock(in_.data() + r * part_bytes + b * kBlockBytes, sum);
-      }
-      QuantizeBlock(sum, part_.data() + b * kBlockBytes);
-    }
+    ForPieces(part_blocks, [&](size_t first, std::span<float> sum) {
+      const std::byte* const mine = in_.data() + first * kBlockBytes;
+      DequantizeBlocks(format_, mine, sum);
+      for (size_t r = 1; r < world; ++r) AddBlocks(format_, mine + r * part_bytes, sum);
+      QuantizeBlocks(format_, sum, part_.data() + first * kBlockBytes);
+    });
     INFERD_RETURN_IF_ERROR(inner().AllGather(part_, out_));
-    for (size_t b = 0; b < blocks; ++b) {
-      BlockValues values;
-      DequantizeBlock(out_.data() + b * kBlockBytes, values);
-      StoreBlock(values, x, b * kBlockElements);
-    }
+    ForPieces(blocks, [&](size_t first, std::span<float> values) {
+      DequantizeBlocks(format_, out_.data() + first * kBlockBytes, values);
+      Store(values, x, first * kBlockElements);
+    });
     return OkStatus();
   }
 
  private:
+  const QuantizedFormat format_;
   const int64_t min_bytes_;
   std::vector<std::byte> out_;
   std::vector<std::byte> in_;
@@ -88,8 +97,9 @@ class QuantizedAllReduce final : public AllReduceDecorator {
 
 }  // namespace
 
-std::unique_ptr<Communicator> MakeQuantizedAllReduce(Communicator& inner, int64_t min_bytes) {
-  return std::make_unique<QuantizedAllReduce>(inner, min_bytes);
+std::unique_ptr<Communicator> MakeQuantizedAllReduce(Communicator& inner, QuantizedFormat format,
+                                                     int64_t min_bytes) {
+  return std::make_unique<QuantizedAllReduce>(inner, format, min_bytes);
 }
 
 }  // namespace inferd

@@ -5,12 +5,14 @@
 #include <bit>
 #include <cstring>
 
+#include "comm/vectorised.h"
+
 namespace inferd {
 namespace {
 
-// Elements summed at a time: they stay in the first-level cache, and `out` is written
-// only after all inputs of the piece were read.
-constexpr size_t kPiece = 512;
+// Elements summed at a time; `out` is written only after all inputs of the piece were
+// read.
+constexpr size_t kPiece = 64;
 
 struct F32 {
   using Bits = float;
@@ -32,24 +34,40 @@ struct BF16 {
 };
 
 template <typename T>
-void Sum(std::span<const std::byte* const> inputs, size_t count, std::byte* out) {
+struct SumLoop {
   using Bits = typename T::Bits;
-  alignas(64) std::array<float, kPiece> sum;
-  alignas(64) std::array<Bits, kPiece> piece;
-  for (size_t first = 0; first < count; first += kPiece) {
-    const size_t n = std::min(kPiece, count - first);
+
+  [[gnu::always_inline]] static inline void Run(std::span<const std::byte* const> inputs,
+                                                size_t count, std::byte* out) {
+    size_t first = 0;
+    for (; first + kPiece <= count; first += kPiece) Piece(inputs, first, kPiece, out);
+    if (first < count) Piece(inputs, first, count - first, out);
+  }
+
+ private:
+  // With the constant kPiece for `n`, the sums stay in registers.
+  [[gnu::always_inline]] static inline void Piece(std::span<const std::byte* const> inputs,
+                                                  size_t first, size_t n, std::byte* out) {
+    alignas(64) std::array<float, kPiece> sum;
     const size_t offset = first * sizeof(Bits);
     // Begins with rank 0's value, not with 0: -0 + -0 stays -0.
-    std::memcpy(piece.data(), inputs[0] + offset, n * sizeof(Bits));
-    for (size_t i = 0; i < n; ++i) sum[i] = T::Widen(piece[i]);
-    for (const std::byte* input : inputs.subspan(1)) {
-      std::memcpy(piece.data(), input + offset, n * sizeof(Bits));
-      for (size_t i = 0; i < n; ++i) sum[i] += T::Widen(piece[i]);
+    for (size_t i = 0; i < n; ++i) sum[i] = T::Widen(Load(inputs[0] + offset, i));
+    for (size_t r = 1; r < inputs.size(); ++r) {
+      const std::byte* const input = inputs[r] + offset;
+      for (size_t i = 0; i < n; ++i) sum[i] += T::Widen(Load(input, i));
     }
-    for (size_t i = 0; i < n; ++i) piece[i] = T::Narrow(sum[i]);
-    std::memcpy(out + offset, piece.data(), n * sizeof(Bits));
+    for (size_t i = 0; i < n; ++i) {
+      const Bits bits = T::Narrow(sum[i]);
+      std::memcpy(out + offset + i * sizeof(Bits), &bits, sizeof(Bits));
+    }
   }
-}
+  // Nothing promises that the bytes are aligned.
+  [[gnu::always_inline]] static inline Bits Load(const std::byte* from, size_t i) {
+    Bits bits;
+    std::memcpy(&bits, from + i * sizeof(Bits), sizeof(Bits));
+    return bits;
+  }
+};
 
 }  // namespace
 
@@ -58,9 +76,9 @@ void SumInOrder(DType dtype, std::span<const std::byte* const> inputs, int64_t c
   INFERD_CHECK(dtype == DType::kF32 || dtype == DType::kBF16);
   INFERD_CHECK(!inputs.empty());
   if (dtype == DType::kF32) {
-    Sum<F32>(inputs, static_cast<size_t>(count), out);
+    RunVectorised<SumLoop<F32>>(inputs, static_cast<size_t>(count), out);
   } else {
-    Sum<BF16>(inputs, static_cast<size_t>(count), out);
+    RunVectorised<SumLoop<BF16>>(inputs, static_cast<size_t>(count), out);
   }
 }
 

@@ -6,7 +6,9 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <tuple>
 
+#include "comm/block_quantizer.h"
 #include "comm/groups.h"
 #include "inferd/comm/hierarchical_all_reduce.h"
 #include "inferd/comm/quantized_all_reduce.h"
@@ -20,10 +22,12 @@ float Value(int rank, int64_t i, float scale) {
   return u * scale * std::ldexp(1.0F, static_cast<int>(i / kQuantizedBlock % 9) - rank);
 }
 
-class QuantizedTest : public testing::TestWithParam<int> {};
+using Format = QuantizedFormat;
+
+class QuantizedTest : public testing::TestWithParam<std::tuple<int, Format>> {};
 
 TEST_P(QuantizedTest, StaysWithinTheBoundAndIsTheSameOnAllRanks) {
-  const int world = GetParam();
+  const auto [world, format] = GetParam();
   const SystemClock clock;
   Group group = ThreadGroup(world, CommOptions{}, clock);
   for (const DType dtype : {DType::kF32, DType::kBF16}) {
@@ -36,7 +40,7 @@ TEST_P(QuantizedTest, StaysWithinTheBoundAndIsTheSameOnAllRanks) {
           return dtype == DType::kF32 ? value : BF16ToF32(F32ToBF16(value));
         };
         OnThreads(world, [&](int rank) {
-          const auto comm = MakeQuantizedAllReduce(*group[static_cast<size_t>(rank)], 0);
+          const auto comm = MakeQuantizedAllReduce(*group[static_cast<size_t>(rank)], format, 0);
           std::vector<float> wide(static_cast<size_t>(count));
           std::vector<uint16_t> narrow(static_cast<size_t>(count));
           for (int64_t i = 0; i < count; ++i) {
@@ -60,11 +64,19 @@ TEST_P(QuantizedTest, StaysWithinTheBoundAndIsTheSameOnAllRanks) {
               mine = std::max(mine, std::fabs(double{input(r, i)}));
             largest += mine;
           }
-          const double bound = largest / 127 + (world + 4) * 0x1p-22 * largest +
-                               (world + 1) * 127.0 * double{std::numeric_limits<float>::min()};
+          const double rounding = (world + 4) * 0x1p-22 * largest +
+                                  (world + 1) * 512.0 * double{std::numeric_limits<float>::min()};
           for (int64_t i = first; i < end; ++i) {
             double exact = 0;
-            for (int r = 0; r < world; ++r) exact += double{input(r, i)};
+            double magnitudes = 0;  // X of the contract
+            for (int r = 0; r < world; ++r) {
+              exact += double{input(r, i)};
+              magnitudes += std::fabs(double{input(r, i)});
+            }
+            const double bound =
+                rounding + (format == Format::kInt8
+                                ? largest / 127
+                                : magnitudes * (1.0 / 8 + 1.0 / 256) + largest * 0x1p-17);
             const float got = results[0][static_cast<size_t>(i)];
             const double half_ulp = dtype == DType::kBF16 ? std::fabs(double{got}) * 0x1p-8 : 0;
             if (world == 1) {
@@ -85,23 +97,28 @@ TEST_P(QuantizedTest, StaysWithinTheBoundAndIsTheSameOnAllRanks) {
 TEST(QuantizedAllReduceTest, SpreadsWhatIsNotFiniteOverItsBlockOnly) {
   const SystemClock clock;
   Group group = ThreadGroup(2, CommOptions{}, clock);
-  OnThreads(2, [&](int rank) {
-    const auto comm = MakeQuantizedAllReduce(*group[static_cast<size_t>(rank)], 0);
-    std::vector<float> x(static_cast<size_t>(3 * kQuantizedBlock), 1.0F);
-    if (rank == 1)
-      x[static_cast<size_t>(kQuantizedBlock + 5)] = std::numeric_limits<float>::infinity();
-    ASSERT_TRUE(comm->AllReduce(TensorView(x.data(), DType::kF32, {3 * kQuantizedBlock})).ok());
-    for (int64_t i = 0; i < 3 * kQuantizedBlock; ++i) {
-      EXPECT_EQ(std::isnan(x[static_cast<size_t>(i)]), i / kQuantizedBlock == 1) << i;
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (const float bad : {infinity, -infinity, std::numeric_limits<float>::quiet_NaN()}) {
+    for (const Format format : {Format::kInt8, Format::kFp8}) {
+      OnThreads(2, [&](int rank) {
+        const auto comm = MakeQuantizedAllReduce(*group[static_cast<size_t>(rank)], format, 0);
+        std::vector<float> x(static_cast<size_t>(3 * kQuantizedBlock), 1.0F);
+        if (rank == 1) x[static_cast<size_t>(kQuantizedBlock + 5)] = bad;
+        ASSERT_TRUE(comm->AllReduce(TensorView(x.data(), DType::kF32, {3 * kQuantizedBlock})).ok());
+        for (int64_t i = 0; i < 3 * kQuantizedBlock; ++i) {
+          EXPECT_EQ(std::isnan(x[static_cast<size_t>(i)]), i / kQuantizedBlock == 1) << i;
+        }
+      });
     }
-  });
+  }
 }
 
 TEST(QuantizedAllReduceTest, LeavesSmallMessagesExact) {
   const SystemClock clock;
   Group group = ThreadGroup(2, CommOptions{}, clock);
   OnThreads(2, [&](int rank) {
-    const auto comm = MakeQuantizedAllReduce(*group[static_cast<size_t>(rank)], 1024);
+    const auto comm =
+        MakeQuantizedAllReduce(*group[static_cast<size_t>(rank)], Format::kInt8, 1024);
     std::vector<float> x(255);
     for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i) + 0.125F;
     ASSERT_TRUE(comm->AllReduce(TensorView(x.data(), DType::kF32, {255})).ok());
@@ -109,7 +126,77 @@ TEST(QuantizedAllReduceTest, LeavesSmallMessagesExact) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Worlds, QuantizedTest, testing::Range(1, 6));
+// Every code that a byte can hold, by the definition of E4M3.
+TEST(BlockQuantizerTest, Fp8CodesAreThoseOfE4M3) {
+  for (int high = 0; high < 256; high += static_cast<int>(kBlockElements)) {
+    std::array<std::byte, kBlockBytes> block;
+    const float one = 1.0F;
+    std::memcpy(block.data(), &one, sizeof(one));
+    for (size_t i = 0; i < kBlockElements; ++i) {
+      block[sizeof(one) + i] = static_cast<std::byte>(high + static_cast<int>(i));
+    }
+    std::array<float, kBlockElements> values;
+    DequantizeBlocks(Format::kFp8, block.data(), values);
+    for (size_t i = 0; i < kBlockElements; ++i) {
+      const int code = high + static_cast<int>(i);
+      const int exponent = code >> 3 & 15;
+      const int mantissa = code & 7;
+      if ((code & 0x7f) == 0x7f) continue;  // NaN: never written
+      const double magnitude =
+          exponent == 0 ? std::ldexp(mantissa, -9) : std::ldexp(8 + mantissa, exponent - 10);
+      EXPECT_EQ(double{values[i]}, code < 128 ? magnitude : -magnitude) << code;
+    }
+  }
+}
+
+// The nearest of all codes, and the even one of two that are as near.
+TEST(BlockQuantizerTest, RoundsToTheNearestCode) {
+  for (const Format format : {Format::kInt8, Format::kFp8}) {
+    const float largest = format == Format::kInt8 ? 127.0F : 448.0F;
+    std::vector<float> codes;  // by code, without NaN
+    for (int code = 0; code < 128 - (format == Format::kFp8 ? 1 : 0); ++code) {
+      const int exponent = code >> 3;
+      codes.push_back(format == Format::kInt8 ? static_cast<float>(code)
+                      : exponent == 0
+                          ? std::ldexp(static_cast<float>(code & 7), -9)
+                          : std::ldexp(static_cast<float>(8 + (code & 7)), exponent - 10));
+    }
+    std::vector<float> inputs;
+    for (size_t c = 0; c + 1 < codes.size(); ++c) {
+      const float middle = (codes[c] + codes[c + 1]) / 2;
+      for (const float x :
+           {codes[c], middle, std::nextafter(middle, 0.0F), std::nextafter(middle, largest)}) {
+        inputs.push_back(x);
+        inputs.push_back(-x);
+      }
+    }
+    for (size_t first = 0; first < inputs.size(); first += kBlockElements - 1) {
+      std::array<float, kBlockElements> in{};
+      in[0] = largest;  // so that the scale is 1
+      for (size_t i = 1; i < in.size() && first + i - 1 < inputs.size(); ++i) {
+        in[i] = inputs[first + i - 1];
+      }
+      std::array<std::byte, kBlockBytes> block;
+      QuantizeBlocks(format, in, block.data());
+      std::array<float, kBlockElements> out;
+      DequantizeBlocks(format, block.data(), out);
+      for (size_t i = 0; i < in.size(); ++i) {
+        const float x = std::fabs(in[i]);
+        size_t nearest = 0;
+        for (size_t c = 1; c < codes.size(); ++c) {
+          const float closer = std::fabs(codes[c] - x) - std::fabs(codes[nearest] - x);
+          if (closer < 0 || (closer == 0 && c % 2 == 0)) nearest = c;
+        }
+        EXPECT_EQ(std::fabs(out[i]), codes[nearest]) << in[i];
+        EXPECT_TRUE(out[i] == 0 || std::signbit(out[i]) == std::signbit(in[i]));
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Worlds, QuantizedTest,
+                         testing::Combine(testing::Range(1, 6),
+                                          testing::Values(Format::kInt8, Format::kFp8)));
 
 struct TwoHosts {
   explicit TwoHosts(const Clock& clock, const CommOptions& options = {})

@@ -1,0 +1,199 @@
+#include "inferd/comm/all_reduce_chooser.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "inferd/comm/hierarchical_all_reduce.h"
+#include "inferd/comm/quantized_all_reduce.h"
+
+namespace inferd {
+namespace {
+
+// The classes are measured at these sizes: from what a decode step of one sequence sums
+// to the longest message, four times as much each.
+constexpr int64_t kFirstBytes = 4 << 10;
+constexpr int64_t kGrowth = 4;
+constexpr size_t kMaxClasses = 12;
+constexpr int kMaxRepetitions = 100;
+// Sizes that were measured are the middles of their classes.
+constexpr int64_t kClassEnd = 2;
+
+constexpr std::array<std::string_view, kNumAllReduceKinds> kKindNames = {"plain", "hierarchical",
+                                                                         "int8", "fp8"};
+
+// The communicators of one rank, by kind; null where a kind is not allowed.
+using Ways = std::array<Communicator*, kNumAllReduceKinds>;
+
+class Chosen final : public ChosenAllReduce {
+ public:
+  Chosen(Communicator& all, const AllReduceChooserOptions& options) : all_(all) {
+    Way(AllReduceKind::kPlain) = &all_;
+    const auto add = [this](AllReduceKind kind, std::unique_ptr<Communicator> way) {
+      Way(kind) = way.get();
+      owned_.push_back(std::move(way));
+    };
+    if (options.local != nullptr && options.mode != AllReduceMode::kExact) {
+      add(AllReduceKind::kHierarchical,
+          MakeHierarchicalAllReduce(all, *options.local, options.leaders));
+    }
+    if (options.mode == AllReduceMode::kInt8) {
+      add(AllReduceKind::kInt8, MakeQuantizedAllReduce(all, QuantizedFormat::kInt8, 0));
+    }
+    if (options.mode == AllReduceMode::kFp8) {
+      add(AllReduceKind::kFp8, MakeQuantizedAllReduce(all, QuantizedFormat::kFp8, 0));
+    }
+  }
+
+  const std::vector<AllReduceChoice>& choices() const override { return choices_; }
+
+  std::string Summary() const override {
+    std::string text;
+    for (size_t i = 0; i < choices_.size(); ++i) {
+      const AllReduceChoice& choice = choices_[i];
+      const bool last = i + 1 == choices_.size();
+      if (!last && choices_[i + 1].kind == choice.kind) continue;
+      const auto kind = static_cast<size_t>(choice.kind);
+      text += (text.empty() ? "" : ", ") + std::string(kKindNames[kind]);
+      text += last ? " above" : " up to " + std::to_string(choice.max_bytes) + " bytes";
+      if (choice.ns[kind] >= 0) text += " (" + std::to_string(choice.ns[kind] / 1000) + " us)";
+    }
+    return text;
+  }
+
+  int rank() const override { return all_.rank(); }
+  int world_size() const override { return all_.world_size(); }
+
+  Status AllReduce(const TensorView& x) override {
+    for (const AllReduceChoice& choice : choices_) {
+      if (x.NumBytes() <= choice.max_bytes) return Way(choice.kind)->AllReduce(x);
+    }
+    return Way(choices_.back().kind)->AllReduce(x);
+  }
+  Status ReduceScatter(const TensorView& in, const TensorView& out) override {
+    return all_.ReduceScatter(in, out);
+  }
+  Status AllGather(std::span<const std::byte> in, std::span<std::byte> out) override {
+    return all_.AllGather(in, out);
+  }
+  Status AllToAll(std::span<const std::byte> in, std::span<std::byte> out) override {
+    return all_.AllToAll(in, out);
+  }
+  Status Broadcast(std::span<std::byte> data, int root) override {
+    return all_.Broadcast(data, root);
+  }
+  Status Barrier() override { return all_.Barrier(); }
+  Status Send(std::span<const std::byte> data, int to) override { return all_.Send(data, to); }
+  Status Recv(std::span<std::byte> data, int from) override { return all_.Recv(data, from); }
+  // All ways end in the group, except the hierarchical one.
+  void Abort() override {
+    Communicator* const hierarchical = Way(AllReduceKind::kHierarchical);
+    (hierarchical != nullptr ? hierarchical : &all_)->Abort();
+  }
+
+  Communicator*& Way(AllReduceKind kind) { return ways_[static_cast<size_t>(kind)]; }
+  size_t NumWays() const { return owned_.size() + 1; }
+  void SetChoices(std::vector<AllReduceChoice> choices) { choices_ = std::move(choices); }
+
+ private:
+  Communicator& all_;
+  std::vector<std::unique_ptr<Communicator>> owned_;
+  Ways ways_{};
+  std::vector<AllReduceChoice> choices_;
+};
+
+// The median of this rank's, in nanoseconds.
+StatusOr<int64_t> Measure(Communicator& all, Communicator& way, const TensorView& x,
+                          int repetitions, const Clock& clock) {
+  std::vector<int64_t> times;
+  for (int i = 0; i <= repetitions; ++i) {
+    INFERD_RETURN_IF_ERROR(all.Barrier());
+    const int64_t start = clock.NowNs();
+    INFERD_RETURN_IF_ERROR(way.AllReduce(x));
+    if (i > 0) times.push_back(clock.NowNs() - start);
+  }
+  const auto middle = times.begin() + repetitions / 2;
+  std::nth_element(times.begin(), middle, times.end());
+  return *middle;
+}
+
+// The largest of all ranks'.
+StatusOr<int64_t> Slowest(Communicator& all, int64_t mine) {
+  std::vector<int64_t> times(static_cast<size_t>(all.world_size()));
+  INFERD_RETURN_IF_ERROR(
+      all.AllGather(std::as_bytes(std::span(&mine, 1)), std::as_writable_bytes(std::span(times))));
+  return *std::max_element(times.begin(), times.end());
+}
+
+StatusOr<std::vector<AllReduceChoice>> MeasureAll(Communicator& all, Chosen& chosen,
+                                                  const AllReduceChooserOptions& options,
+                                                  const Clock& clock) {
+  std::vector<AllReduceChoice> choices;
+  std::vector<float> data(static_cast<size_t>(options.max_bytes / 4));
+  for (int64_t bytes = std::min(kFirstBytes, options.max_bytes); choices.size() < kMaxClasses;
+       bytes = std::min(bytes * kGrowth, options.max_bytes)) {
+    AllReduceChoice choice;
+    choice.measured_bytes = bytes;
+    choice.max_bytes = bytes * kClassEnd;
+    choice.ns.fill(-1);
+    int64_t best = std::numeric_limits<int64_t>::max();
+    for (size_t k = 0; k < kNumAllReduceKinds; ++k) {
+      Communicator* const way = chosen.Way(static_cast<AllReduceKind>(k));
+      if (way == nullptr) continue;
+      const TensorView x(data.data(), DType::kF32, {bytes / 4});
+      INFERD_ASSIGN_OR_RETURN(const int64_t mine,
+                              Measure(all, *way, x, options.repetitions, clock));
+      INFERD_ASSIGN_OR_RETURN(choice.ns[k], Slowest(all, mine));
+      // The plainer one of two that take as long.
+      if (choice.ns[k] < best) {
+        best = choice.ns[k];
+        choice.kind = static_cast<AllReduceKind>(k);
+      }
+    }
+    choices.push_back(choice);
+    if (bytes == options.max_bytes) break;
+  }
+  // Measured alike, so decided alike; what rank 0 has goes all the same.
+  INFERD_RETURN_IF_ERROR(all.Broadcast(std::as_writable_bytes(std::span(choices)), /*root=*/0));
+  return choices;
+}
+
+}  // namespace
+
+std::string_view AllReduceKindName(AllReduceKind kind) {
+  return kKindNames[static_cast<size_t>(kind)];
+}
+
+std::optional<AllReduceMode> ParseAllReduceMode(std::string_view name) {
+  if (name == "auto") return AllReduceMode::kAuto;
+  if (name == "exact") return AllReduceMode::kExact;
+  if (name == "int8") return AllReduceMode::kInt8;
+  if (name == "fp8") return AllReduceMode::kFp8;
+  return std::nullopt;
+}
+
+StatusOr<std::unique_ptr<ChosenAllReduce>> ChooseAllReduce(Communicator& all,
+                                                           const AllReduceChooserOptions& options,
+                                                           const Clock& clock) {
+  constexpr int64_t kMaxBytes = int64_t{1} << 30;
+  if (options.max_bytes < 4 || options.max_bytes > kMaxBytes) {
+    return InvalidArgumentError("max_bytes must be in 4..1073741824");
+  }
+  if (options.repetitions < 1 || options.repetitions > kMaxRepetitions) {
+    return InvalidArgumentError("repetitions must be in 1..100");
+  }
+  auto chosen = std::make_unique<Chosen>(all, options);
+  if (chosen->NumWays() == 1 || all.world_size() == 1) {
+    AllReduceChoice plain;
+    plain.max_bytes = options.max_bytes;
+    plain.ns.fill(-1);
+    chosen->SetChoices({plain});
+  } else {
+    INFERD_ASSIGN_OR_RETURN(auto choices, MeasureAll(all, *chosen, options, clock));
+    chosen->SetChoices(std::move(choices));
+  }
+  return std::unique_ptr<ChosenAllReduce>(std::move(chosen));
+}
+
+}  // namespace inferd
