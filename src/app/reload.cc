@@ -7,13 +7,19 @@
 
 #include "app/exit_codes.h"
 #include "app/serve.h"
+#include "app/server_options.h"
 
 namespace inferd::app {
 namespace {
 
 // Taken over whenever they differ. The key file is more: its content counts too.
-constexpr std::array<std::string_view, 4> kLive = {"log.level", "drain.delay", "drain.timeout",
-                                                   "drain.grace"};
+constexpr std::array<std::string_view, 7> kLive = {"log.level",
+                                                   "drain.delay",
+                                                   "drain.timeout",
+                                                   "drain.grace",
+                                                   "engine.max_queued_requests",
+                                                   "engine.max_queued_tokens",
+                                                   "engine.max_queue_time"};
 constexpr std::string_view kApiKeysFile = "server.api_keys_file";
 
 bool IsLive(const ConfigKey& key, const ServerConfig& before, const ServerConfig& after) {
@@ -71,6 +77,7 @@ StatusOr<ReloadReport> Reloader::TryReload() {
     INFERD_RETURN_IF_ERROR(SetConfigValue(*key, ConfigValueText(*key, wanted), running_));
   }
   targets_.set_log_level(running_.log.level);
+  targets_.set_queue_limits(MakeQueueLimits(running_));
   return report;
 }
 
@@ -103,6 +110,11 @@ Status Reloader::SetLogLevel(const std::string& level) {
 ServerConfig::Drain Reloader::drain() const {
   std::lock_guard lock(mutex_);
   return running_.drain;
+}
+
+QueueLimits Reloader::queue_limits() const {
+  std::lock_guard lock(mutex_);
+  return MakeQueueLimits(running_);
 }
 
 }  // namespace inferd::app

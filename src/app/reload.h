@@ -11,6 +11,7 @@
 #include "inferd/auth/key_ring.h"
 #include "inferd/base/status.h"
 #include "inferd/config/config_loader.h"
+#include "inferd/engine/engine.h"
 #include "inferd/server/server.h"
 #include "spdlog/logger.h"
 
@@ -21,6 +22,7 @@ struct ReloadTargets {
   std::function<void(const std::string& level)> set_log_level;
   std::function<void(std::shared_ptr<const KeyRing>)> set_api_keys;
   std::function<Status()> reload_tls;  // empty: no TLS
+  std::function<void(const QueueLimits&)> set_queue_limits;
 };
 
 // Reads the configuration again, whoever asks: SIGHUP, the admin service. What is bad
@@ -39,6 +41,7 @@ class Reloader {
 
   // As it is now.
   ServerConfig::Drain drain() const;
+  QueueLimits queue_limits() const;
 
  private:
   StatusOr<ReloadReport> TryReload();  // mutex_ held

@@ -135,6 +135,7 @@ class Daemon {
                   summary, plan.max_model_len, plan.KvTokens(config().engine.block_size));
     starting.reset();
     ready_.store(true);
+    engine_->SetQueueLimits(reloader_.queue_limits());  // of a reload until now
     notifier_.Ready(summary);
     return Serve();
   }
@@ -153,6 +154,9 @@ class Daemon {
     targets.set_log_level = [this](const std::string& level) { logging_.SetLevel(level); };
     targets.set_api_keys = [this](std::shared_ptr<const KeyRing> keys) {
       reachable_.load()->SetApiKeys(std::move(keys));
+    };
+    targets.set_queue_limits = [this](const QueueLimits& limits) {
+      if (ready_.load()) engine_->SetQueueLimits(limits);
     };
     if (!config().server.tls_certificate.empty()) {
       targets.reload_tls = [this] { return tls_->Reload(); };

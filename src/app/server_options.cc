@@ -79,6 +79,15 @@ ServerOptions MakeServerOptions(const ServerConfig& config) {
   return options;
 }
 
+QueueLimits MakeQueueLimits(const ServerConfig& config) {
+  QueueLimits limits;
+  limits.max_requests = config.engine.max_queued_requests;
+  limits.max_tokens = config.engine.max_queued_tokens;
+  limits.max_time_us =
+      config.engine.max_queue_time_ms == 0 ? -1 : config.engine.max_queue_time_ms * 1000;
+  return limits;
+}
+
 EngineOptions MakeEngineOptions(const ServerConfig& config, int32_t num_blocks,
                                 int32_t max_model_len) {
   EngineOptions options;
@@ -88,10 +97,7 @@ EngineOptions MakeEngineOptions(const ServerConfig& config, int32_t num_blocks,
   options.max_batched_tokens = config.engine.max_batched_tokens;
   options.max_model_len = max_model_len;
   options.mixed_step_us = config.engine.mixed_step_ms * 1000;
-  options.max_queued_requests = config.engine.max_queued_requests;
-  options.max_queued_tokens = config.engine.max_queued_tokens;
-  options.max_queue_time_us =
-      config.engine.max_queue_time_ms == 0 ? -1 : config.engine.max_queue_time_ms * 1000;
+  options.queue = MakeQueueLimits(config);
   options.max_preemptions = config.engine.max_preemptions;
   options.priority_step_us = config.engine.priority_step_ms * 1000;
   options.priority_limit_us = config.engine.priority_limit_ms * 1000;

@@ -178,7 +178,7 @@ constexpr std::array kKeys{
               "answers alone take, if that is longer. 0: pieces as large as "
               "`engine.max_batched_tokens`."},
     ConfigKey{"engine.max_queued_requests", "max-queued-requests", kInteger,
-              FIELD(engine.max_queued_requests), 0, 1'000'000, "",
+              FIELD(engine.max_queued_requests), 1, 1'000'000, "",
               "Requests waiting; past it they are refused with RESOURCE_EXHAUSTED."},
     ConfigKey{"engine.max_queued_tokens", "", kInteger, FIELD(engine.max_queued_tokens), 1,
               1'099'511'627'776.0, "", "Prompt tokens waiting; past it requests are refused."},

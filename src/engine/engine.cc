@@ -30,6 +30,7 @@ class EngineLoop final : public Engine {
   void FinishChoice(RequestId id, int32_t choice) override {
     core_.inbox().FinishChoice(id, choice);
   }
+  void SetQueueLimits(const QueueLimits& limits) override { core_.inbox().SetLimits(limits); }
   EngineStats Stats() const override { return core_.Stats(); }
 
  private:

@@ -41,7 +41,6 @@ SchedulerOptions ToSchedulerOptions(const EngineOptions& o) {
   s.max_batched_tokens = o.max_batched_tokens;
   s.max_model_len = o.max_model_len;
   s.mixed_step_us = o.mixed_step_us;
-  s.max_queue_time_us = o.max_queue_time_us;
   s.max_preemptions = o.max_preemptions;
   s.micro_batches = o.micro_batches;
   s.ageing = {o.priority_step_us, o.priority_limit_us};

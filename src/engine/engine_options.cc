@@ -23,9 +23,9 @@ Status ValidateEngineOptions(const EngineOptions& o) {
   INFERD_RETURN_IF_ERROR(CheckRange("max_running", o.max_running, 1, 65536));
   INFERD_RETURN_IF_ERROR(CheckRange("max_batched_tokens", o.max_batched_tokens, 1, kMax32 / 4));
   INFERD_RETURN_IF_ERROR(CheckRange("max_model_len", o.max_model_len, 2, kMax32 / 4));
-  INFERD_RETURN_IF_ERROR(CheckRange("max_queued_requests", o.max_queued_requests, 1, 1 << 20));
-  INFERD_RETURN_IF_ERROR(CheckRange("max_queued_tokens", o.max_queued_tokens, 1, kMax64 / 4));
-  INFERD_RETURN_IF_ERROR(CheckRange("max_queue_time_us", o.max_queue_time_us, -1, kMax64 / 4));
+  INFERD_RETURN_IF_ERROR(CheckRange("max_queued_requests", o.queue.max_requests, 1, 1 << 20));
+  INFERD_RETURN_IF_ERROR(CheckRange("max_queued_tokens", o.queue.max_tokens, 1, kMax64 / 4));
+  INFERD_RETURN_IF_ERROR(CheckRange("max_queue_time_us", o.queue.max_time_us, -1, kMax64 / 4));
   INFERD_RETURN_IF_ERROR(CheckRange("max_preemptions", o.max_preemptions, 0, kMax32 / 4));
   INFERD_RETURN_IF_ERROR(CheckRange("max_rank_losses", o.max_rank_losses, 1, kMax32 / 4));
   constexpr int64_t kDayUs = 86'400'000'000;

@@ -15,11 +15,15 @@ constexpr std::chrono::milliseconds kBriefWait{5};
 }  // namespace
 
 Inbox::Inbox(const EngineOptions& options, int32_t max_len, const Clock& clock)
-    : max_queued_requests_(options.max_queued_requests),
-      max_queued_tokens_(options.max_queued_tokens),
-      max_len_(max_len),
+    : max_len_(max_len),
       ageing_{options.priority_step_us, options.priority_limit_us},
-      clock_(clock) {}
+      clock_(clock),
+      limits_(options.queue) {}
+
+void Inbox::SetLimits(const QueueLimits& limits) {
+  std::lock_guard lock(mutex_);
+  limits_ = limits;
+}
 
 Status Inbox::Submit(RequestSpec spec) {
   INFERD_RETURN_IF_ERROR(CheckSpec(spec));
@@ -39,6 +43,7 @@ Status Inbox::Submit(RequestSpec spec) {
     ++accepted_;
     ++queued_requests_;
     queued_tokens_ += prompt_tokens;
+    spec.queue_deadline_us = limits_.max_time_us >= 0 ? now_us + limits_.max_time_us : -1;
     batch_.submissions.push_back({std::move(spec), now_us});
   }
   not_empty_.notify_one();
@@ -84,8 +89,8 @@ Status Inbox::CheckSpec(const RequestSpec& spec) const {
 
 Status Inbox::CheckQueueLocked(int64_t prompt_tokens) const {
   // A prompt beyond the token limit is let into an empty queue: no wait would help it.
-  const bool too_many = queued_requests_ >= max_queued_requests_;
-  const bool too_long = queued_requests_ > 0 && prompt_tokens > max_queued_tokens_ - queued_tokens_;
+  const bool too_many = queued_requests_ >= limits_.max_requests;
+  const bool too_long = queued_requests_ > 0 && prompt_tokens > limits_.max_tokens - queued_tokens_;
   if (!too_many && !too_long) return OkStatus();
   // The time to work off what is queued, at the pace of late.
   const double wait_ms = tokens_per_second_ > 0

@@ -50,6 +50,7 @@ class Inbox {
   Status Submit(RequestSpec spec);
   void Cancel(RequestId id);
   void FinishChoice(RequestId id, int32_t choice);
+  void SetLimits(const QueueLimits& limits);
   // Any thread. Requests accepted since the start, and those of them not yet ended;
   // unlike the engine thread's own counts these include what it has not seen yet.
   struct Counts {
@@ -93,14 +94,13 @@ class Inbox {
   Status CheckDeadlineLocked(const RequestSpec& spec, int64_t rank, int64_t now_us) const;
   int64_t CountAheadLocked(int64_t rank) const;
 
-  const int32_t max_queued_requests_;
-  const int64_t max_queued_tokens_;
   const int32_t max_len_;
   const PriorityAgeing ageing_;
   const Clock& clock_;
 
   mutable std::mutex mutex_;  // guards everything below
   std::condition_variable not_empty_;
+  QueueLimits limits_;
   InboxBatch batch_;
   std::unordered_map<RequestId, Live> live_;
   uint64_t accepted_ = 0;

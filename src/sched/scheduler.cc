@@ -68,9 +68,7 @@ void Scheduler::Add(RequestSpec spec, int64_t submitted_us) {
   num_held_ += request.spec.num_choices;
   waiting_prompt_tokens_ += request.prompt_tokens;
   if (request.spec.deadline_us >= 0) deadlines_.Add(request.spec.deadline_us, id);
-  if (options_.max_queue_time_us >= 0) {
-    queue_limits_.Add(submitted_us + options_.max_queue_time_us, id);
-  }
+  if (request.spec.queue_deadline_us >= 0) queue_limits_.Add(request.spec.queue_deadline_us, id);
   // With something to share, the siblings wait until the first choice has
   // published the prompt; they then find it like anyone else.
   const bool shares = kv_.prefix_caching() && request.prompt_tokens > kv_.block_size();

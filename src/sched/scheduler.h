@@ -40,7 +40,6 @@ struct SchedulerOptions {
   // How long a step that goes on with answers may take for the prompts in it; 0: as
   // long as max_batched_tokens make it.
   int64_t mixed_step_us = 0;
-  int64_t max_queue_time_us = -1;  // -1: no limit
   int32_t max_preemptions = 8;
   // For ranks in a pipeline, whose first stage does not see what the last one draws: above
   // 1 a sequence decodes only once the host knows its last token, and a step takes at most

@@ -203,8 +203,8 @@ void Scheduler::Dequeue(Request& request, bool scheduled) {
   request.queued = false;
   waiting_prompt_tokens_ -= request.prompt_tokens;
   changes_.dequeued.push_back({request.spec.id, scheduled});
-  if (options_.max_queue_time_us >= 0) {
-    queue_limits_.Remove(request.submitted_us + options_.max_queue_time_us, request.spec.id);
+  if (request.spec.queue_deadline_us >= 0) {
+    queue_limits_.Remove(request.spec.queue_deadline_us, request.spec.id);
   }
 }
 

@@ -16,6 +16,7 @@ using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::UnorderedElementsAre;
 
 constexpr char kOneKey[] =
     "keys:\n"
@@ -48,6 +49,7 @@ class ReloaderTest : public testing::Test {
       ring_ = std::move(keys);
       ++key_changes_;
     };
+    targets.set_queue_limits = [this](const QueueLimits& limits) { limits_ = limits; };
     if (tls) {
       targets.reload_tls = [this] {
         ++tls_reloads_;
@@ -67,6 +69,7 @@ class ReloaderTest : public testing::Test {
   std::unique_ptr<Reloader> reloader_;
   std::string level_ = "untouched";
   std::shared_ptr<const KeyRing> ring_;
+  QueueLimits limits_;
   int key_changes_ = 0;
   int tls_reloads_ = 0;
   Status tls_status_;
@@ -77,11 +80,18 @@ TEST_F(ReloaderTest, TakesOverWhatItCanAndNamesTheRest) {
   Begin();
   Write(config_,
         "log: {level: debug}\ndrain: {delay: 1s, timeout: 2s, grace: 3s}\n"
-        "engine: {depth: 1}\nserver: {port: 1234}\n");
+        "engine: {depth: 1, max_queued_requests: 7, max_queued_tokens: 8, max_queue_time: 9s}\n"
+        "server: {port: 1234}\n");
   const auto report = reloader_->Reload();
   ASSERT_TRUE(report.ok()) << report.status().ToString();
-  EXPECT_THAT(report->applied, ElementsAre("log.level debug", "drain.delay 1s", "drain.timeout 2s",
-                                           "drain.grace 3s"));
+  EXPECT_THAT(report->applied,
+              UnorderedElementsAre("log.level debug", "drain.delay 1s", "drain.timeout 2s",
+                                   "drain.grace 3s", "engine.max_queued_requests 7",
+                                   "engine.max_queued_tokens 8", "engine.max_queue_time 9s"));
+  EXPECT_EQ(limits_.max_requests, 7);
+  EXPECT_EQ(limits_.max_tokens, 8);
+  EXPECT_EQ(limits_.max_time_us, 9'000'000);
+  EXPECT_EQ(reloader_->queue_limits().max_requests, 7);
   EXPECT_THAT(report->restart_required, ElementsAre("server.port", "engine.depth"));
   EXPECT_EQ(level_, "debug");
   EXPECT_EQ(reloader_->drain().delay_ms, 1000);

@@ -41,7 +41,7 @@ TEST(ServerOptions, DefaultsAgree) {
   EXPECT_EQ(engine.max_model_len, 20);
   EXPECT_EQ(engine.max_running, defaults.max_running);
   EXPECT_EQ(engine.max_batched_tokens, defaults.max_batched_tokens);
-  EXPECT_EQ(engine.max_queue_time_us, -1);
+  EXPECT_EQ(engine.queue.max_time_us, -1);
   EXPECT_EQ(engine.priority_step_us, defaults.priority_step_us);
   EXPECT_EQ(engine.priority_limit_us, defaults.priority_limit_us);
   EXPECT_EQ(engine.depth, defaults.depth);

@@ -176,7 +176,7 @@ TEST_F(EngineTest, TheKvCacheBoundsTheContext) {
 TEST_F(EngineTest, QueueLimitInRequests) {
   EngineOptions options = SmallOptions();
   options.max_running = 1;
-  options.max_queued_requests = 3;
+  options.queue.max_requests = 3;
   Start(options);
   Occupy(1);
   for (RequestId id = 2; id <= 4; ++id) EXPECT_TRUE(engine_->Submit(MakeSpec(id, 4, 2)).ok());
@@ -196,7 +196,7 @@ TEST_F(EngineTest, QueueLimitInRequests) {
 TEST_F(EngineTest, QueueLimitInTokens) {
   EngineOptions options = SmallOptions();
   options.max_running = 1;
-  options.max_queued_tokens = 20;
+  options.queue.max_tokens = 20;
   Start(options);
   Occupy(1);
   EXPECT_TRUE(engine_->Submit(MakeSpec(2, 12, 2)).ok());
@@ -212,9 +212,30 @@ TEST_F(EngineTest, QueueLimitInTokens) {
   EXPECT_EQ(sink_.WaitForFinish(4), FinishReason::kLength);
 }
 
+TEST_F(EngineTest, QueueLimitsChangeWhileServing) {
+  EngineOptions options = SmallOptions();
+  options.max_running = 1;
+  options.queue.max_requests = 1;
+  Start(options);
+  Occupy(1);
+  ASSERT_TRUE(engine_->Submit(MakeSpec(2, 4, 2)).ok());
+  EXPECT_EQ(engine_->Submit(MakeSpec(3, 4, 2)).code(), StatusCode::kResourceExhausted);
+  engine_->SetQueueLimits({.max_requests = 2, .max_tokens = 100, .max_time_us = 500});
+  ASSERT_TRUE(engine_->Submit(MakeSpec(3, 4, 2)).ok());
+  EXPECT_EQ(engine_->Submit(MakeSpec(4, 4, 2)).code(), StatusCode::kResourceExhausted);
+  // Fewer than wait already: they stay, and nobody joins them.
+  engine_->SetQueueLimits({.max_requests = 1, .max_tokens = 100, .max_time_us = -1});
+  EXPECT_EQ(engine_->Submit(MakeSpec(4, 4, 2)).code(), StatusCode::kResourceExhausted);
+  clock_.AdvanceUs(500);
+  executor_.LetGo();
+  // Each waits as long as was allowed when it came.
+  EXPECT_EQ(sink_.WaitForFinish(3), FinishReason::kQueueTimeout);
+  EXPECT_EQ(sink_.WaitForFinish(2), FinishReason::kLength);
+}
+
 TEST_F(EngineTest, APromptBeyondTheTokenLimitRunsAlone) {
   EngineOptions options = SmallOptions();
-  options.max_queued_tokens = 4;
+  options.queue.max_tokens = 4;
   Start(options);
   ASSERT_TRUE(engine_->Submit(MakeSpec(1, 30, 2)).ok());
   EXPECT_EQ(sink_.WaitForFinish(1), FinishReason::kLength);
@@ -286,7 +307,7 @@ TEST_F(EngineTest, DeadlineEndsWaitingAndRunning) {
 TEST_F(EngineTest, QueueTimeoutEndsOnlyWhatNeverRan) {
   EngineOptions options = SmallOptions();
   options.max_running = 1;
-  options.max_queue_time_us = 500;
+  options.queue.max_time_us = 500;
   Start(options);
   Occupy(1);
   ASSERT_TRUE(engine_->Submit(MakeSpec(2, 4, 2)).ok());
@@ -347,7 +368,7 @@ TEST_F(EngineTest, ManyThreadsSubmitAndCancel) {
   EngineOptions options = SmallOptions();
   options.num_blocks = 24;
   options.depth = 2;
-  options.max_queued_requests = 16;
+  options.queue.max_requests = 16;
   Start(options);
   constexpr int kThreads = 4, kRequests = 150;
   std::atomic<int> accepted{0}, refused{0};
@@ -395,9 +416,9 @@ TEST(EngineOptionsTest, EachOptionHasLimits) {
   EXPECT_TRUE(broken([](EngineOptions& o) { o.max_running = 0; }));
   EXPECT_TRUE(broken([](EngineOptions& o) { o.max_batched_tokens = 0; }));
   EXPECT_TRUE(broken([](EngineOptions& o) { o.max_model_len = 1; }));
-  EXPECT_TRUE(broken([](EngineOptions& o) { o.max_queued_requests = 0; }));
-  EXPECT_TRUE(broken([](EngineOptions& o) { o.max_queued_tokens = 0; }));
-  EXPECT_TRUE(broken([](EngineOptions& o) { o.max_queue_time_us = -2; }));
+  EXPECT_TRUE(broken([](EngineOptions& o) { o.queue.max_requests = 0; }));
+  EXPECT_TRUE(broken([](EngineOptions& o) { o.queue.max_tokens = 0; }));
+  EXPECT_TRUE(broken([](EngineOptions& o) { o.queue.max_time_us = -2; }));
   EXPECT_TRUE(broken([](EngineOptions& o) { o.max_preemptions = -1; }));
   EXPECT_TRUE(broken([](EngineOptions& o) { o.priority_step_us = -1; }));
   EXPECT_TRUE(broken([](EngineOptions& o) { o.priority_limit_us = -1; }));

@@ -81,9 +81,9 @@ Workload MakeWorkload(uint64_t seed, int depth) {
   o.prefix_caching = !dice.OneIn(5);
   w.preemptions_are_limited = dice.OneIn(8);
   o.max_preemptions = w.preemptions_are_limited ? static_cast<int32_t>(dice.Between(0, 2)) : 1000;
-  if (dice.OneIn(8)) o.max_queued_requests = static_cast<int32_t>(dice.Between(1, 4));
-  if (dice.OneIn(8)) o.max_queued_tokens = dice.Between(4, 64);
-  if (dice.OneIn(8)) o.max_queue_time_us = dice.Between(0, 4000);
+  if (dice.OneIn(8)) o.queue.max_requests = static_cast<int32_t>(dice.Between(1, 4));
+  if (dice.OneIn(8)) o.queue.max_tokens = dice.Between(4, 64);
+  if (dice.OneIn(8)) o.queue.max_time_us = dice.Between(0, 4000);
   if (dice.OneIn(4)) w.model.corrupt_one_in = 40;
   w.model.vocab = static_cast<int32_t>(dice.Between(4, 32));
 
@@ -208,7 +208,7 @@ Status CheckChoice(const Workload& w, const Client& c, size_t i, int32_t max_len
       if (w.preemptions_are_limited) return OkStatus();
       break;
     case FinishReason::kQueueTimeout:
-      if (w.options.max_queue_time_us >= 0 && choice.tokens.empty()) return OkStatus();
+      if (w.options.queue.max_time_us >= 0 && choice.tokens.empty()) return OkStatus();
       break;
     case FinishReason::kNone:
       return InternalError(Name(c, i) + ": never ended");

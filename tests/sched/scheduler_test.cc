@@ -288,11 +288,14 @@ TEST(SchedulerTest, CorruptedOutputEndsTheSequenceUnpublished) {
 TEST(SchedulerTest, DeadlinesAndQueueTime) {
   SchedulerOptions options = SmallSchedulerOptions();
   options.max_running = 1;
-  options.max_queue_time_us = 100;
   SchedulerDriver d(options);
   d.Add(1, 3, 50);
   d.Step();
-  d.Add(2, 3, 5);
+  RequestSpec patient;
+  patient.id = 2;
+  patient.prompt = {1, 2, 3};
+  patient.queue_deadline_us = 100;
+  d.scheduler.Add(std::move(patient), 0);
   RequestSpec spec;
   spec.id = 3;
   spec.prompt = {1};

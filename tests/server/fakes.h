@@ -62,6 +62,7 @@ class FakeEngine final : public Engine {
   Status Submit(RequestSpec spec) override;
   void CancelRequest(RequestId id) override;
   void FinishChoice(RequestId id, int32_t choice) override;
+  void SetQueueLimits(const QueueLimits&) override {}
   EngineStats Stats() const override;
 
   // What Submit answers from now on.

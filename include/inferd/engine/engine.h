@@ -42,6 +42,13 @@ class OutputSink {
   virtual void Post(std::vector<TokenEvent>&& events) = 0;
 };
 
+// How much may wait.
+struct QueueLimits {
+  int32_t max_requests = 1024;
+  int64_t max_tokens = 1 << 20;  // of their prompts
+  int64_t max_time_us = -1;      // waiting longer is refused; -1: no limit
+};
+
 struct EngineOptions {
   int32_t num_blocks = 0;            // KV blocks, the padding block included
   int32_t block_size = 16;           // tokens per block
@@ -51,10 +58,8 @@ struct EngineOptions {
   // A step that decodes takes in prompts only as far as it ends within this, or
   // within twice what the decodes alone take. 0: as far as the budget goes.
   int64_t mixed_step_us = 200'000;
-  int32_t max_queued_requests = 1024;
-  int64_t max_queued_tokens = 1 << 20;  // prompt tokens waiting
-  int64_t max_queue_time_us = -1;       // waiting longer is refused; -1: no limit
-  int32_t max_preemptions = 8;          // per sequence; then it is finished with kPreempted
+  QueueLimits queue;
+  int32_t max_preemptions = 8;  // per sequence; then it is finished with kPreempted
   // One step of priority counts as `priority_step_us` of waiting, all of it as at most
   // `priority_limit_us`. Step 0: strict priority.
   int64_t priority_step_us = 10'000'000;
@@ -146,6 +151,9 @@ class Engine {
   virtual void CancelRequest(RequestId id) = 0;
   // Ends one choice (a stop string was found).
   virtual void FinishChoice(RequestId id, int32_t choice) = 0;
+
+  // Takes these for requests submitted from now on; what waits stays.
+  virtual void SetQueueLimits(const QueueLimits& limits) = 0;
 
   // Latest published picture. Never waits for the engine thread.
   virtual EngineStats Stats() const = 0;

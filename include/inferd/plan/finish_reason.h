@@ -14,7 +14,7 @@ enum class FinishReason : uint8_t {
   kCorrupted,     // logits were not finite
   kPreempted,     // more preemptions than allowed, or the request can never fit
   kEngineDead,    // the executor failed
-  kQueueTimeout,  // waited longer than max_queue_time_us; nothing was computed
+  kQueueTimeout,  // waited longer than QueueLimits::max_time_us; nothing was computed
   kRanksLost,     // the ranks were lost, and it was not to be resumed
   kPoison,        // the ranks were lost again and again while they computed it
 };

@@ -55,6 +55,8 @@ struct RequestSpec {
   int64_t deadline_us = -1;  // Clock::NowUs; -1: none
   // What there is at the deadline is of use: never refused because of it.
   bool deadline_is_soft = false;
+  // By when it must be scheduled first, or be refused; -1: no limit. The engine's to set.
+  int64_t queue_deadline_us = -1;
   Hash128 cache_scope;  // prefix blocks are shared only within equal scopes
 };
 
