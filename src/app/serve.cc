@@ -84,7 +84,7 @@ class Daemon {
   int Run() {
     const int64_t start_us = clock_.NowUs();
     const SignalWatcher watcher({SIGTERM, SIGINT, SIGHUP, SIGUSR1},
-                                [this](int signal) { signals_.TryPush(std::move(signal)); });
+                                [this](int signal) { OnSignal(signal); });
     logger().info("inferd {} starting", kVersion);
     if (keys_ != nullptr) {
       logger().info("{} API keys", keys_->size());
@@ -134,6 +134,7 @@ class Daemon {
     logger().info("ready after {:.3f} s: {}; context {} tokens, KV cache {} tokens", load_seconds,
                   summary, plan.max_model_len, plan.KvTokens(config().engine.block_size));
     starting.reset();
+    loading_.store(false);
     ready_.store(true);
     engine_->SetQueueLimits(reloader_.queue_limits());  // of a reload until now
     notifier_.Ready(summary);
@@ -143,6 +144,17 @@ class Daemon {
  private:
   const ServerConfig& config() const { return loaded_.config; }
   spdlog::logger& logger() { return *logging_.logger(); }
+
+  // On the watcher's thread. While the model is being read there is nobody to drain, and
+  // nothing that could be asked to stop reading.
+  void OnSignal(int signal) {
+    if (loading_.load() && (signal == SIGTERM || signal == SIGINT)) {
+      logger().info("stopped while loading");
+      logging_.Close(kLastLinesTimeout);
+      std::_Exit(kExitOk);
+    }
+    signals_.TryPush(std::move(signal));
+  }
 
   int Fail(const Status& status) {
     logger().critical("{}", status.ToString());
@@ -215,6 +227,7 @@ class Daemon {
   std::shared_ptr<const KeyRing> keys_;          // until the server has them
   const std::shared_ptr<TlsServerContext> tls_;  // null: plain
   std::atomic<Server*> reachable_{nullptr};      // once it has started
+  std::atomic<bool> loading_{true};
   std::atomic<bool> ready_{false};
   Reloader reloader_;
   SystemClock clock_;

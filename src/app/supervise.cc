@@ -14,8 +14,6 @@ namespace {
 
 constexpr auto kEngineWatchInterval = std::chrono::milliseconds(250);
 constexpr int64_t kFailureDrainMs = 2'000;
-// What a log that nobody reads may take of the end of the process.
-constexpr auto kLastLinesTimeout = std::chrono::milliseconds(1'000);
 
 }  // namespace
 

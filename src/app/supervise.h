@@ -12,6 +12,9 @@
 
 namespace inferd::app {
 
+// What a log that nobody reads may take of the end of the process.
+inline constexpr auto kLastLinesTimeout = std::chrono::milliseconds(1'000);
+
 // What a serving daemon does on signals, and on the way to its end. Called by Supervise.
 struct SignalActions {
   std::function<void()> reload;                      // SIGHUP

@@ -1,6 +1,8 @@
 """Start, stop, drain, exit codes, memory."""
 
 import json
+import math
+import shutil
 import signal
 import socket
 import threading
@@ -97,6 +99,44 @@ def test_a_second_sigterm_stops_at_once():
         assert codes == {grpc.StatusCode.UNAVAILABLE}
         assert daemon.wait_exit(20) == 0
         assert time.monotonic() - start < 10
+
+
+def write_large_model(target):
+    """A checkpoint of 800 MB of zeros, of which the disk holds nothing: it takes a while to load."""
+    shutil.copytree(MODEL, target, ignore=shutil.ignore_patterns("*.safetensors"))
+    hidden, ffn, layers = 1024, 4096, 24
+    config = json.loads((MODEL / "config.json").read_text())
+    config.update(hidden_size=hidden, intermediate_size=ffn, num_hidden_layers=layers, head_dim=64,
+                  num_attention_heads=16, num_key_value_heads=16, torch_dtype="bfloat16")
+    config["tie_word_embeddings"] = True
+    (target / "config.json").write_text(json.dumps(config))
+    shapes = {"model.embed_tokens.weight": [config["vocab_size"], hidden], "model.norm.weight": [hidden]}
+    for i in range(layers):
+        prefix = f"model.layers.{i}."
+        shapes.update({prefix + f"self_attn.{x}_proj.weight": [hidden, hidden] for x in "qkvo"})
+        shapes.update({prefix + f"mlp.{x}_proj.weight": [ffn, hidden] for x in ("gate", "up")})
+        shapes.update({prefix + f"{x}_layernorm.weight": [hidden] for x in ("input", "post_attention")})
+        shapes[prefix + "mlp.down_proj.weight"] = [hidden, ffn]
+    header, offset = {}, 0
+    for name, shape in shapes.items():
+        end = offset + 2 * math.prod(shape)
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header).encode()
+    with open(target / "model.safetensors", "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + offset)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_loading_ends_it(tmp_path, number):
+    write_large_model(tmp_path / "model")
+    with Daemon(model=tmp_path / "model", wait=False) as daemon:
+        daemon.wait_log("loading")
+        daemon.process.send_signal(number)
+        assert daemon.process.wait(timeout=30) == 0
+        assert "stopped while loading" in daemon.log()
+        assert "ready after" not in daemon.log()
 
 
 def test_sigint_stops_at_once():
