@@ -1,11 +1,13 @@
 #include "app/model_loader.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <filesystem>
 #include <system_error>
 #include <utility>
 
+#include "inferd/config/tp_grid.h"
 #include "inferd/text/chat_template.h"
 #include "inferd/text/tokenizer.h"
 #include "inferd/text/tokenizer_config.h"
@@ -15,11 +17,19 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// Checked with the configuration.
+ParallelShape ShapeOf(const ServerConfig& config) {
+  const StatusOr<TpGrid> grid = ParseTpGrid(config.parallel.tp);
+  INFERD_CHECK(grid.ok());
+  return {grid->rows, grid->columns, config.parallel.pp};
+}
+
 RankOptions MakeRankOptions(const ServerConfig& config, const Backend& backend,
                             const std::shared_ptr<spdlog::logger>& logger) {
   RankOptions options;
   options.model_dir = config.model.path;
-  options.max_in_flight = config.engine.depth;
+  options.max_in_flight = config.parallel.pp > 1 ? config.parallel.pp + 1 : config.engine.depth;
+  options.compare_tokens = config.parallel.compare_tokens;
   options.packed_cache = {config.model.packed_cache, config.model.packed_cache_size_bytes, logger};
   MemoryRequest& memory = options.memory;
   memory.max_model_len = config.model.max_len;
@@ -32,6 +42,7 @@ RankOptions MakeRankOptions(const ServerConfig& config, const Backend& backend,
   memory.kv_bytes = config.kv_cache.size_bytes;
   memory.kv_fraction = config.kv_cache.fraction;
   memory.available_bytes = backend.AvailableMemoryBytes();
+  if (backend.HasOwnMemory()) memory.available_bytes *= ShapeOf(config).ranks();
   return options;
 }
 
@@ -90,6 +101,8 @@ Status Describe(const ServerConfig& config, const RankInfo& info, Backend& backe
   served->quantization = QuantMethodName(info.config.quantization.method);
   served->backend = backend.ops().name();
   served->device = backend.Description();
+  served->tp = info.place.shape.tp();
+  served->pp = info.place.shape.pp;
   served->created = clock.UnixUs() / 1'000'000;
   served->max_model_len = info.memory.max_model_len;
   served->vocab_size = info.config.vocab_size;
@@ -114,10 +127,32 @@ std::string MiB(int64_t bytes) {
   return buffer.data();
 }
 
+std::string DescribeRank(const RankInfo& rank) {
+  const MemoryPlan& plan = rank.memory;
+  std::string text = "rank " + std::to_string(rank.place.world_rank());
+  text.resize(12, ' ');
+  text += MiB(plan.total_bytes) + "  stage " + std::to_string(rank.place.pp_rank) + ", " +
+          std::to_string(rank.num_layers) + " layers, weights " + MiB(plan.weight_bytes) +
+          ", KV cache " + MiB(plan.kv_bytes) + "\n";
+  return text;
+}
+
+// The embedding is mapped once for all.
+void Add(const MemoryPlan& rank, MemoryPlan* sum) {
+  sum->weight_bytes += rank.weight_bytes;
+  sum->mapped_bytes = std::max(sum->mapped_bytes, rank.mapped_bytes);
+  sum->rope_bytes += rank.rope_bytes;
+  sum->workspace_bytes += rank.workspace_bytes;
+  sum->scratch_bytes += rank.scratch_bytes;
+  sum->kv_bytes_per_block += rank.kv_bytes_per_block;
+  sum->kv_bytes += rank.kv_bytes;
+  sum->total_bytes += rank.total_bytes;
+}
+
 }  // namespace
 
-StatusOr<std::unique_ptr<Backend>> MakeBackend(const ServerConfig& config,
-                                               const std::shared_ptr<spdlog::logger>& logger) {
+StatusOr<std::vector<std::unique_ptr<Backend>>> MakeBackends(
+    const ServerConfig& config, const std::shared_ptr<spdlog::logger>& logger) {
   BackendOptions options;
   options.threads = config.cpu.threads;
   options.pinning = config.cpu.pinning == "on"    ? ThreadPinning::kOn
@@ -128,17 +163,27 @@ StatusOr<std::unique_ptr<Backend>> MakeBackend(const ServerConfig& config,
                                                              : Activations::kF32;
   options.amx = config.cpu.amx;
   options.logger = logger;
-  return CreateBackend(config.model.backend, options);
+  options.ranks = ShapeOf(config).ranks();
+  std::vector<std::unique_ptr<Backend>> backends;
+  for (int rank = 0; rank < options.ranks; ++rank) {
+    options.rank = options.device = rank;
+    INFERD_ASSIGN_OR_RETURN(backends.emplace_back(), CreateBackend(config.model.backend, options));
+  }
+  return backends;
 }
 
-StatusOr<LoadedModel> LoadServedModel(const ServerConfig& config, Backend& backend,
+StatusOr<LoadedModel> LoadServedModel(const ServerConfig& config,
+                                      std::span<const std::unique_ptr<Backend>> backends,
                                       const Clock& clock,
                                       const std::shared_ptr<spdlog::logger>& logger) {
   LoadedModel loaded;
   const Status text = LoadText(config, &loaded.served, *logger);
   if (!text.ok()) return text.WithPrefix(config.model.path);
-  StatusOr<std::unique_ptr<LocalExecutor>> executor =
-      StartLocalExecutor(MakeRankOptions(config, backend, logger), backend.ops(), clock, logger);
+  std::vector<Ops*> ops;
+  for (const std::unique_ptr<Backend>& backend : backends) ops.push_back(&backend->ops());
+  Backend& backend = *backends.front();
+  StatusOr<std::unique_ptr<LocalExecutor>> executor = StartThreadExecutor(
+      MakeRankOptions(config, backend, logger), ShapeOf(config), ops, clock, logger);
   if (!executor.ok()) return executor.status().WithPrefix(config.model.path);
   loaded.executor = std::move(*executor);
   const Status described =
@@ -148,24 +193,37 @@ StatusOr<LoadedModel> LoadServedModel(const ServerConfig& config, Backend& backe
 }
 
 StatusOr<std::string> DescribeMemory(const ServerConfig& config) {
-  INFERD_ASSIGN_OR_RETURN(const std::unique_ptr<Backend> backend, MakeBackend(config, nullptr));
-  const RankOptions options = MakeRankOptions(config, *backend, nullptr);
-  StatusOr<RankInfo> info = InspectModel(options, backend->ops(), nullptr);
-  if (!info.ok()) return info.status().WithPrefix(config.model.path);
-  const MemoryPlan& plan = info->memory;
+  INFERD_ASSIGN_OR_RETURN(const std::vector<std::unique_ptr<Backend>> backends,
+                          MakeBackends(config, nullptr));
+  Backend& backend = *backends.front();
+  const RankOptions options = MakeRankOptions(config, backend, nullptr);
+  const ParallelShape shape = ShapeOf(config);
+  const StatusOr<std::vector<RankInfo>> ranks = PlanGroup(options, shape, backend.ops(), nullptr);
+  if (!ranks.ok()) return ranks.status().WithPrefix(config.model.path);
+  const RankInfo& info = ranks->front();
   std::string text;
-  text += "device      " + backend->Description() + "\n";
-  text += "model       " + info->config.architecture + ", " +
-          std::string(DTypeName(info->config.dtype)) + ", context of " +
-          std::to_string(plan.max_model_len) + " tokens\n";
-  text += "weights     " + MiB(plan.weight_bytes) + "\n";
-  text += "embedding   " + MiB(plan.mapped_bytes) + "  mapped from the file\n";
-  text += "rope        " + MiB(plan.rope_bytes) + "\n";
-  text += "workspace   " + MiB(plan.workspace_bytes + plan.scratch_bytes) + "\n";
-  text += "KV cache    " + MiB(plan.kv_bytes) + "  " + std::to_string(plan.num_blocks) +
-          " blocks of " + std::to_string(plan.kv_bytes_per_block) + " bytes, " +
-          std::to_string(plan.KvTokens(config.engine.block_size)) + " tokens\n";
-  text += "total       " + MiB(plan.total_bytes) + "\n";
+  text += "device      " + backend.Description() + "\n";
+  text += "model       " + info.config.architecture + ", " +
+          std::string(DTypeName(info.config.dtype)) + ", context of " +
+          std::to_string(info.memory.max_model_len) + " tokens\n";
+  MemoryPlan sum = info.memory;
+  if (ranks->size() > 1) {
+    text += "ranks       " + std::to_string(ranks->size()) + ": " + ShapeText(shape) + "\n";
+    sum = MemoryPlan();
+    sum.num_blocks = info.memory.num_blocks;
+    for (const RankInfo& rank : *ranks) {
+      text += DescribeRank(rank);
+      Add(rank.memory, &sum);
+    }
+  }
+  text += "weights     " + MiB(sum.weight_bytes) + "\n";
+  text += "embedding   " + MiB(sum.mapped_bytes) + "  mapped from the file\n";
+  text += "rope        " + MiB(sum.rope_bytes) + "\n";
+  text += "workspace   " + MiB(sum.workspace_bytes + sum.scratch_bytes) + "\n";
+  text += "KV cache    " + MiB(sum.kv_bytes) + "  " + std::to_string(sum.num_blocks) +
+          " blocks of " + std::to_string(sum.kv_bytes_per_block) + " bytes, " +
+          std::to_string(sum.KvTokens(config.engine.block_size)) + " tokens\n";
+  text += "total       " + MiB(sum.total_bytes) + "\n";
   text += "available   " + MiB(options.memory.available_bytes) + "\n";
   return text;
 }

@@ -2,7 +2,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "inferd/backends/backend.h"
 #include "inferd/base/clock.h"
@@ -14,12 +16,12 @@
 
 namespace inferd::app {
 
-// The backend that `config` names. It takes no memory worth mention yet, so a
-// machine that cannot run it is found out first.
-StatusOr<std::unique_ptr<Backend>> MakeBackend(const ServerConfig& config,
-                                               const std::shared_ptr<spdlog::logger>& logger);
+// The backend that `config` names, once for each rank. They take no memory worth mention
+// yet, so a machine that cannot run them is found out first.
+StatusOr<std::vector<std::unique_ptr<Backend>>> MakeBackends(
+    const ServerConfig& config, const std::shared_ptr<spdlog::logger>& logger);
 
-// A model ready to run. The executor uses the backend until it is destroyed.
+// A model ready to run. The executor uses the backends until it is destroyed.
 struct LoadedModel {
   ServedModel served;
   std::unique_ptr<LocalExecutor> executor;
@@ -27,7 +29,8 @@ struct LoadedModel {
 
 // Reads the checkpoint that `config` names: tokenizer, chat template, weights.
 // One line that says what is wrong otherwise.
-StatusOr<LoadedModel> LoadServedModel(const ServerConfig& config, Backend& backend,
+StatusOr<LoadedModel> LoadServedModel(const ServerConfig& config,
+                                      std::span<const std::unique_ptr<Backend>> backends,
                                       const Clock& clock,
                                       const std::shared_ptr<spdlog::logger>& logger);
 

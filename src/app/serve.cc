@@ -97,9 +97,10 @@ class Daemon {
           if (left-- > 0) notifier_.ExtendStart(2 * kStartingInterval, "loading the model");
         });
     // Before ports and memory are taken: does this machine have what it takes?
-    StatusOr<std::unique_ptr<Backend>> backend = MakeBackend(config(), logging_.logger());
-    if (!backend.ok()) return Fail(backend.status());
-    backend_ = std::move(*backend);
+    StatusOr<std::vector<std::unique_ptr<Backend>>> backends =
+        MakeBackends(config(), logging_.logger());
+    if (!backends.ok()) return Fail(backends.status());
+    backends_ = std::move(*backends);
     ServerOptions options = MakeServerOptions(config());
     options.json_logs = logging_.json();
     options.api_keys = std::move(keys_);
@@ -116,7 +117,7 @@ class Daemon {
     logger().info("gRPC port {}, HTTP port {}: loading {}", server_->grpc_port(),
                   server_->http_port(), config().model.path);
 
-    StatusOr<LoadedModel> model = LoadServedModel(config(), *backend_, clock_, logging_.logger());
+    StatusOr<LoadedModel> model = LoadServedModel(config(), backends_, clock_, logging_.logger());
     if (!model.ok()) {
       server_->Fail();
       return Fail(model.status());
@@ -213,7 +214,7 @@ class Daemon {
     TearDownWithin(std::chrono::milliseconds(reloader_.drain().grace_ms), logging_, [this] {
       engine_.reset();
       executor_.reset();
-      backend_.reset();
+      backends_.clear();
       server_.reset();
     });
     return exit_code;
@@ -234,7 +235,7 @@ class Daemon {
   SystemEntropy entropy_;
   SignalQueue signals_{64};
   std::unique_ptr<Server> server_;
-  std::unique_ptr<Backend> backend_;
+  std::vector<std::unique_ptr<Backend>> backends_;  // by rank
   std::unique_ptr<LocalExecutor> executor_;
   std::unique_ptr<Engine> engine_;
 };

@@ -102,6 +102,10 @@ EngineOptions MakeEngineOptions(const ServerConfig& config, int32_t num_blocks,
   options.priority_step_us = config.engine.priority_step_ms * 1000;
   options.priority_limit_us = config.engine.priority_limit_ms * 1000;
   options.depth = config.engine.depth;
+  if (config.parallel.pp > 1) {
+    options.depth = config.parallel.pp + 1;
+    options.micro_batches = options.depth;
+  }
   options.step_timeout_us = config.engine.step_timeout_ms * 1000;
   options.prefix_caching = config.engine.prefix_caching;
   options.resume = config.engine.resume;

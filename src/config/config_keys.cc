@@ -233,6 +233,16 @@ constexpr std::array kKeys{
         "cpu.amx", "", kBoolean, FIELD(cpu.amx), 0, 0, "",
         "Allow the AMX instructions, for activations in BF16 and for 8-bit weights, if the CPU "
         "has them."},
+    // ---- parallel ----
+    ConfigKey{"parallel.tp", "tp", kString, FIELD(parallel.tp), 1, 7, "",
+              "Ranks that share every layer: a number, or rows and columns of a grid, as in `2x2`, "
+              "over whose rows outputs and over whose columns inputs are split (see scaling.md)."},
+    ConfigKey{"parallel.pp", "pp", kInteger, FIELD(parallel.pp), 1, 32, "",
+              "Pipeline stages, each of `parallel.tp` ranks: the layers are split by what they "
+              "cost, and one step more than there are stages is in flight."},
+    ConfigKey{"parallel.compare_tokens", "", kBoolean, FIELD(parallel.compare_tokens), 0, 0, "",
+              "For tracking down faults: the ranks of the last stage compare the tokens they draw "
+              "after every step, and fail unless these are the same."},
     // ---- limits ----
     ConfigKey{"limits.max_n", "", kInteger, FIELD(limits.max_n), 1, 128, "",
               "Choices of one request."},

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "config/value_text.h"
+#include "inferd/config/tp_grid.h"
 #include "yaml-cpp/yaml.h"
 
 namespace inferd {
@@ -283,6 +284,12 @@ Status CheckConfig(const ServerConfig& config) {
   }
   if (config.limits.default_deadline_ms > config.limits.max_deadline_ms) {
     errors.Add("limits.default_deadline: must not be longer than limits.max_deadline");
+  }
+  const StatusOr<TpGrid> grid = ParseTpGrid(config.parallel.tp);
+  if (!grid.ok()) {
+    errors.Add(std::string(grid.status().message()));
+  } else if (grid->rows * grid->columns * config.parallel.pp > 32) {
+    errors.Add("parallel.pp: with parallel.tp there would be more than 32 ranks");
   }
   CheckAccess(config, &errors);
   if (!config.tracing.otlp_endpoint.empty() && !IsCollector(config.tracing.otlp_endpoint)) {

@@ -119,7 +119,7 @@ void EngineCore::TakeResult() {
     return;
   }
   ++steps_since_start_;
-  Measure(*plan, kind);
+  Measure(*plan, kind, result.stage_us);
   Announce(result.top);
 }
 
@@ -131,7 +131,7 @@ int64_t EngineCore::StepLimitUs(int32_t num_tokens) const {
   return std::max(limit_us, static_cast<int64_t>(std::min(kHungFactor * expected_us, 1e15)));
 }
 
-void EngineCore::Measure(const BatchPlan& plan, StepKind kind) {
+void EngineCore::Measure(const BatchPlan& plan, StepKind kind, std::span<const int64_t> stage_us) {
   // With several plans in flight a step begins when the one before it ended.
   const int64_t now_us = clock_.NowUs();
   const int64_t began_us = std::max(submit_times_us_.front(), last_result_us_);
@@ -139,6 +139,10 @@ void EngineCore::Measure(const BatchPlan& plan, StepKind kind) {
   last_result_us_ = now_us;
   const int64_t step_us = std::max<int64_t>(1, now_us - began_us);
   scheduler_.ObserveStep(plan.NumTokens(), step_us);
+  const size_t stages = std::min<size_t>(stage_us.size(), kMaxPipelineStages);
+  stats_.pipeline_stages = static_cast<int32_t>(stages);
+  if (stages > 0) stats_.pipeline_us += static_cast<uint64_t>(step_us);
+  for (size_t s = 0; s < stages; ++s) stats_.stage_us[s] += static_cast<uint64_t>(stage_us[s]);
   const double seconds = static_cast<double>(step_us) * 1e-6;
   const double num_tokens = plan.NumTokens();
   constexpr double kWeight = 0.1;

@@ -203,6 +203,7 @@ void EncodeResult(const StepResult& result, std::vector<std::byte>& out) {
     writer.Put(output.num_top);
     writer.PutBool(output.corrupted);
   }
+  writer.PutAll(result.stage_us);
   PutStatus(writer, result.error);
 }
 
@@ -226,6 +227,7 @@ StatusOr<StepResult> DecodeResult(std::span<const std::byte> bytes) {
     output.corrupted = in.TakeBool();
     in.Require(InRange(output.first_top, output.num_top, result.top.size()));
   }
+  result.stage_us = in.TakeAll<int64_t>();
   result.error = TakeStatus(in);
   if (!in.AtEnd()) return Malformed("result");
   return result;

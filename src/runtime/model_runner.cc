@@ -8,13 +8,14 @@ namespace inferd::runtime {
 
 ModelRunner::ModelRunner(std::unique_ptr<Model> model, RankInfo info, const RankLinks& links,
                          const RankLimits& limits, const RunnerOptions& options, Ops& ops,
-                         const Clock& clock)
+                         const Clock& clock, std::unique_ptr<TimedLink> pipeline)
     : info_(std::move(info)),
       links_(links),
       limits_(limits),
       options_(options),
       ops_(ops),
       clock_(clock),
+      pipeline_(std::move(pipeline)),
       model_(std::move(model)),
       sequences_(std::make_unique<SeqTable>(limits)),
       builder_(limits),
@@ -24,9 +25,10 @@ StatusOr<std::unique_ptr<ModelRunner>> ModelRunner::Create(std::unique_ptr<Model
                                                            RankInfo info, const RankLinks& links,
                                                            const RankLimits& limits,
                                                            const RunnerOptions& options, Ops& ops,
-                                                           const Clock& clock) {
-  std::unique_ptr<ModelRunner> runner(
-      new ModelRunner(std::move(model), std::move(info), links, limits, options, ops, clock));
+                                                           const Clock& clock,
+                                                           std::unique_ptr<TimedLink> pipeline) {
+  std::unique_ptr<ModelRunner> runner(new ModelRunner(
+      std::move(model), std::move(info), links, limits, options, ops, clock, std::move(pipeline)));
   const ModelShard& shard = runner->model_->shard();
   const ModelConfig& config = shard.local;
   const StepLimits step{limits.max_batched_tokens, limits.max_running, limits.max_model_len};
@@ -47,6 +49,8 @@ StatusOr<std::unique_ptr<ModelRunner>> ModelRunner::Create(std::unique_ptr<Model
 StepResult ModelRunner::Run(const BatchPlan& plan) {
   StepResult result;
   result.step = plan.step;
+  const int64_t begin_us = clock_.NowUs();
+  const int64_t waited_us = pipeline_ != nullptr ? pipeline_->message_us() : 0;
   if (Status status = RunStep(plan, &result); !status.ok()) {
     result.outputs.clear();
     result.top.clear();
@@ -54,6 +58,10 @@ StepResult ModelRunner::Run(const BatchPlan& plan) {
     for (Communicator* link : {links_.tp, links_.row, links_.column, links_.world}) {
       if (link != nullptr) link->Abort();
     }
+  } else if (pipeline_ != nullptr) {
+    result.stage_us.resize(static_cast<size_t>(info_.place.shape.pp));
+    result.stage_us[static_cast<size_t>(info_.place.pp_rank)] =
+        clock_.NowUs() - begin_us - (pipeline_->message_us() - waited_us);
   }
   return result;
 }

@@ -11,6 +11,7 @@
 #include "runtime/kv_store.h"
 #include "runtime/seq_table.h"
 #include "runtime/step_builder.h"
+#include "runtime/timed_link.h"
 
 namespace inferd::runtime {
 
@@ -22,12 +23,14 @@ struct RunnerOptions {
 // A rank: takes plans, runs its part of the model, samples, answers.
 class ModelRunner final : public Rank {
  public:
-  // `ops`, `clock` and the links outlive the runner. The model has the links already.
+  // `ops`, `clock` and the links outlive the runner. The model has the links already,
+  // with `pipeline`, which may be null, for the one to other stages.
   static StatusOr<std::unique_ptr<ModelRunner>> Create(std::unique_ptr<Model> model, RankInfo info,
                                                        const RankLinks& links,
                                                        const RankLimits& limits,
                                                        const RunnerOptions& options, Ops& ops,
-                                                       const Clock& clock);
+                                                       const Clock& clock,
+                                                       std::unique_ptr<TimedLink> pipeline);
 
   StepResult Run(const BatchPlan& plan) override;
   Status WarmUp() override;
@@ -35,7 +38,8 @@ class ModelRunner final : public Rank {
 
  private:
   ModelRunner(std::unique_ptr<Model> model, RankInfo info, const RankLinks& links,
-              const RankLimits& limits, const RunnerOptions& options, Ops& ops, const Clock& clock);
+              const RankLimits& limits, const RunnerOptions& options, Ops& ops, const Clock& clock,
+              std::unique_ptr<TimedLink> pipeline);
   Status RunStep(const BatchPlan& plan, StepResult* result);
   Status TakeSamples(StepResult* result);
   Status CompareTokens();
@@ -46,6 +50,7 @@ class ModelRunner final : public Rank {
   const RunnerOptions options_;
   Ops& ops_;
   const Clock& clock_;
+  const std::unique_ptr<TimedLink> pipeline_;
   std::unique_ptr<Model> model_;
   Workspace workspace_;
   Buffer scratch_;

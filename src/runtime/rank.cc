@@ -135,9 +135,15 @@ StatusOr<std::unique_ptr<Rank>> LoadRank(const RankOptions& options, const RankP
       .vocab_size = info.config.vocab_size,
   };
   const StepLimits step{limits.max_batched_tokens, limits.max_running, limits.max_model_len};
+  RankLinks timed = links;
+  std::unique_ptr<runtime::TimedLink> pipeline;
+  if (links.world != nullptr) {
+    pipeline = std::make_unique<runtime::TimedLink>(*links.world, clock);
+    timed.world = pipeline.get();
+  }
   INFERD_ASSIGN_OR_RETURN(
       std::unique_ptr<Model> model,
-      LoadModel(shard, links, std::move(inspected.checkpoint), step, ops, options.packed_cache));
+      LoadModel(shard, timed, std::move(inspected.checkpoint), step, ops, options.packed_cache));
   info.load_us = clock.NowUs() - start_us;
   if (logger != nullptr) {
     const std::string rank = alone ? ""
@@ -153,7 +159,8 @@ StatusOr<std::unique_ptr<Rank>> LoadRank(const RankOptions& options, const RankP
   INFERD_ASSIGN_OR_RETURN(
       std::unique_ptr<runtime::ModelRunner> runner,
       runtime::ModelRunner::Create(std::move(model), std::move(info), links, limits,
-                                   {request.kv_dtype, options.compare_tokens}, ops, clock));
+                                   {request.kv_dtype, options.compare_tokens}, ops, clock,
+                                   std::move(pipeline)));
   return std::unique_ptr<Rank>(std::move(runner));
 }
 

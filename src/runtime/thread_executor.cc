@@ -128,6 +128,7 @@ StepResult ThreadExecutor::Await() {
   INFERD_CHECK(in_flight_ > 0);
   --in_flight_;
   StepResult answer;
+  std::vector<int64_t> stage_us;
   Status error;
   for (size_t i = 0; i < workers_.size(); ++i) {
     std::optional<StepResult> result = workers_[i]->results.Pop();
@@ -135,8 +136,15 @@ StepResult ThreadExecutor::Await() {
     if (!result->error.ok() && (error.ok() || (IsEcho(error) && !IsEcho(result->error)))) {
       error = result->error;
     }
+    const RankPlace& place = infos_[i].place;
+    if (place.tp_rank == 0 && !result->stage_us.empty()) {
+      stage_us.resize(result->stage_us.size());
+      const auto stage = static_cast<size_t>(place.pp_rank);
+      stage_us[stage] = result->stage_us[stage];
+    }
     if (i == answering_) answer = std::move(*result);
   }
+  answer.stage_us = std::move(stage_us);
   if (!error.ok()) {
     last_.step = answer.step;
     last_.error = std::move(error);

@@ -129,8 +129,13 @@ class ServerServiceImpl final : public v1::ServerService::CallbackService {
       out->set_max_queued_requests(model.max_queued_requests);
       out->set_max_batched_tokens(model.max_batched_tokens);
       out->set_max_model_len(model.max_model_len);
-      v1::Device* device = out->add_devices();
-      device->set_name(model.device.empty() ? model.backend : model.device);
+      out->set_tensor_parallel_size(model.tp);
+      out->set_pipeline_parallel_size(model.pp);
+      for (int32_t i = 0; i < model.tp * model.pp; ++i) {
+        v1::Device* device = out->add_devices();
+        device->set_index(i);
+        device->set_name(model.device.empty() ? model.backend : model.device);
+      }
     }
   }
   void FillLoad(const AttachedModel& attached, v1::EngineLoad* out) const {

@@ -62,6 +62,25 @@ void FamilyBuilder::Add(const MetricLabels& labels, const inferd::Histogram& his
   families_.back().metric.push_back(std::move(metric));
 }
 
+namespace {
+
+void AddPipelineFamilies(const EngineStats& s, const MetricLabels& labels, FamilyBuilder* out) {
+  const auto stage = [&labels](int32_t i) { return With(labels, "stage", std::to_string(i)); };
+  const auto seconds = [](uint64_t us) { return static_cast<double>(us) * 1e-6; };
+  out->Counter("inferd_pipeline_seconds_total", "Time with steps in flight.");
+  out->Add(labels, seconds(s.pipeline_us));
+  out->Counter("inferd_pipeline_stage_seconds_total", "What of it each stage computed.");
+  for (int32_t i = 0; i < s.pipeline_stages; ++i) out->Add(stage(i), seconds(s.stage_us[i]));
+  out->Gauge("inferd_pipeline_bubble_ratio",
+             "Part of the time with steps in flight that a stage waited, since the start.");
+  for (int32_t i = 0; i < s.pipeline_stages; ++i) {
+    const double busy = seconds(s.stage_us[i]) / std::max(seconds(s.pipeline_us), 1e-6);
+    out->Add(stage(i), std::max(0.0, 1.0 - busy));
+  }
+}
+
+}  // namespace
+
 void AddEngineFamilies(const EngineStats& s, const MetricLabels& labels, FamilyBuilder* out) {
   const auto number = [](auto value) { return static_cast<double>(value); };
   out->Gauge("inferd_num_requests_running", "Sequences that the ranks compute.");
@@ -94,6 +113,7 @@ void AddEngineFamilies(const EngineStats& s, const MetricLabels& labels, FamilyB
   out->Add(labels, number(s.sequences_resumed));
   out->Histogram("inferd_recovery_seconds", "From a loss of the ranks until they take work again.");
   out->Add(labels, s.recovery_seconds);
+  if (s.pipeline_stages > 0) AddPipelineFamilies(s, labels, out);
   out->Counter("inferd_preemptions_total", "Sequences put back into the queue for lack of blocks.");
   out->Add(labels, number(s.preemptions));
   out->Counter("inferd_engine_steps_total",

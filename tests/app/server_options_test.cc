@@ -46,6 +46,15 @@ TEST(ServerOptions, DefaultsAgree) {
   EXPECT_EQ(engine.priority_limit_us, defaults.priority_limit_us);
   EXPECT_EQ(engine.depth, defaults.depth);
   EXPECT_EQ(engine.step_timeout_us, defaults.step_timeout_us);
+  EXPECT_EQ(engine.micro_batches, 1);
+}
+
+TEST(ServerOptions, APipelineIsFilledByOneStepMoreThanItHasStages) {
+  ServerConfig config;
+  config.parallel.pp = 3;
+  const EngineOptions engine = MakeEngineOptions(config, 10, 20);
+  EXPECT_EQ(engine.depth, 4);
+  EXPECT_EQ(engine.micro_batches, 4);
 }
 
 // Every limit reaches the server: each key is set to a value of its own.

@@ -129,5 +129,24 @@ TEST(ChooseCpusTest, PinsByItselfOnlyWhereThereIsRoom) {
   EXPECT_TRUE(cores(Budget(1), ThreadPinning::kOn).empty());
 }
 
+TEST(ShareCpusTest, RanksGetEvenPartsAndCoresOfTheirOwn) {
+  const CpuChoice seven = ChooseCpus(Budget(8), 0, ThreadPinning::kAuto);
+  const CpuChoice first = ShareCpus(seven, 0, 2);
+  const CpuChoice second = ShareCpus(seven, 1, 2);
+  EXPECT_EQ(first.threads, 4);
+  EXPECT_EQ(second.threads, 3);
+  EXPECT_EQ(first.cores, (std::vector<int>{5, 6, 7}));
+  EXPECT_EQ(second.cores, (std::vector<int>{9, 10}));
+  EXPECT_EQ(ShareCpus(seven, 0, 1).cores, seven.cores);
+}
+
+TEST(ShareCpusTest, MoreRanksThanThreadsHaveOneEach) {
+  const CpuChoice two = ChooseCpus(Budget(2), 0, ThreadPinning::kOn);
+  for (int rank = 0; rank < 4; ++rank) {
+    EXPECT_EQ(ShareCpus(two, rank, 4).threads, 1);
+    EXPECT_TRUE(ShareCpus(two, rank, 4).cores.empty());
+  }
+}
+
 }  // namespace
 }  // namespace inferd

@@ -1,4 +1,5 @@
 #include "inferd/config/config_loader.h"
+#include "inferd/config/tp_grid.h"
 
 #include <filesystem>
 
@@ -227,6 +228,24 @@ TEST(CheckConfig, OpenAddressesNeedConsent) {
   EXPECT_FALSE(CheckConfig(config).ok());
   config.http.enabled = false;
   EXPECT_TRUE(CheckConfig(config).ok());
+}
+
+TEST(CheckConfig, Ranks) {
+  const auto is_sound = [](const char* tp, int32_t pp) {
+    ServerConfig config;
+    config.parallel.tp = tp;
+    config.parallel.pp = pp;
+    return CheckConfig(config).ok();
+  };
+  for (const char* tp : {"1", "4", "2x2", "4x8", "32"}) EXPECT_TRUE(is_sound(tp, 1)) << tp;
+  for (const char* tp : {"", "0", "33", "x", "2x", "x2", "2x2x2", "-1", "6x6", "two", "2 x 2"}) {
+    EXPECT_FALSE(is_sound(tp, 1)) << tp;
+  }
+  EXPECT_TRUE(is_sound("2x2", 8));
+  EXPECT_FALSE(is_sound("2x2", 9));
+  EXPECT_EQ(ParseTpGrid("2x3")->rows, 2);
+  EXPECT_EQ(ParseTpGrid("2x3")->columns, 3);
+  EXPECT_EQ(ParseTpGrid("4")->columns, 1);
 }
 
 }  // namespace

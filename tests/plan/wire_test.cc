@@ -102,6 +102,8 @@ StepResult AnyResult(Draw& draw) {
     std::tie(o.first_top, o.num_top) = draw.Part(result.top.size());
     o.corrupted = draw.Below(2) == 1;
   }
+  result.stage_us.resize(draw.Below(4));
+  for (int64_t& us : result.stage_us) us = draw.Number<int64_t>();
   const auto code = static_cast<StatusCode>(draw.Below(17));
   if (code == StatusCode::kOk) return result;
   result.error = Status(code, draw.Text());
@@ -170,6 +172,7 @@ void ExpectSame(const StepResult& a, const StepResult& b) {
               std::tie(y.slot, y.token, y.first_top, y.num_top, y.corrupted));
     EXPECT_TRUE(SameBits(x.logprob, y.logprob));
   }
+  EXPECT_EQ(a.stage_us, b.stage_us);
   EXPECT_EQ(a.error.ToString(), b.error.ToString());
   ASSERT_EQ(a.error.detail() == nullptr, b.error.detail() == nullptr);
   if (a.error.detail() == nullptr) return;

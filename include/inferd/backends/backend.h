@@ -23,7 +23,10 @@ enum class Activations : uint8_t {
 };
 
 struct BackendOptions {
-  int threads = 0;  // 0: what the process may use of the machine's cores
+  int threads = 0;  // of all ranks; 0: what the process may use of the machine's cores
+  // Backends of one process share its threads: this one is for rank `rank` of `ranks`.
+  int rank = 0;
+  int ranks = 1;
   std::shared_ptr<spdlog::logger> logger;
   ThreadPinning pinning = ThreadPinning::kAuto;
   Activations activations = Activations::kF32;
@@ -40,6 +43,8 @@ class Backend {
   virtual std::string Description() const = 0;
   virtual int64_t TotalMemoryBytes() const = 0;
   virtual int64_t AvailableMemoryBytes() const = 0;
+  // Whether that memory is this backend's, or the host's, which all ranks share.
+  virtual bool HasOwnMemory() const { return false; }
 };
 
 // The names CreateBackend knows, best first.

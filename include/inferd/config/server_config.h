@@ -105,6 +105,11 @@ struct ServerConfig {
     std::string pinning = "auto";
     bool amx = true;
   };
+  struct Parallel {
+    std::string tp = "1";  // ranks, or rows x columns
+    int32_t pp = 1;        // stages
+    bool compare_tokens = false;
+  };
   struct Metrics {
     std::string compat = "gie";
     bool require_key = true;
@@ -136,6 +141,7 @@ struct ServerConfig {
   Engine engine;
   KvCache kv_cache;
   Cpu cpu;
+  Parallel parallel;
   RequestLimits limits;
   Metrics metrics;
   Tracing tracing;

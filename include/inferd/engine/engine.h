@@ -49,6 +49,8 @@ struct QueueLimits {
   int64_t max_time_us = -1;      // waiting longer is refused; -1: no limit
 };
 
+inline constexpr int32_t kMaxPipelineStages = 32;
+
 struct EngineOptions {
   int32_t num_blocks = 0;            // KV blocks, the padding block included
   int32_t block_size = 16;           // tokens per block
@@ -127,6 +129,11 @@ struct EngineStats {
   Histogram step_seconds_decode;
   Histogram step_seconds_mixed;
   Histogram iteration_tokens;
+  // Of ranks in a pipeline: how long steps were in flight, and what of it each stage
+  // computed. 0 stages without one.
+  int32_t pipeline_stages = 0;
+  uint64_t pipeline_us = 0;
+  uint64_t stage_us[kMaxPipelineStages] = {};
   Histogram recovery_seconds;  // from a loss of the ranks until they take plans again
 };
 

@@ -28,6 +28,9 @@ struct StepResult {
   StepId step = 0;
   std::vector<StepOutput> outputs;
   std::vector<TokenLogprob> top;
+  // With several pipeline stages: how long each computed, in microseconds; of a stage
+  // that the sender is not, 0.
+  std::vector<int64_t> stage_us;
   Status error;  // not OK: the ranks' state is unknown, nothing else is valid
 };
 

@@ -105,6 +105,8 @@ struct ServedModel {
   std::string quantization;  // "awq", "gptq", "int8"; empty: none
   std::string backend;       // "cpu", for the log and GetServerInfo
   std::string device;        // Backend::Description()
+  int32_t tp = 1;            // ranks of a stage
+  int32_t pp = 1;            // stages
   int64_t created = 0;       // Unix seconds
   int32_t max_model_len = 0;
   int32_t vocab_size = 0;

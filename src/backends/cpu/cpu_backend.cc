@@ -74,7 +74,8 @@ StatusOr<std::unique_ptr<Backend>> CreateCpuBackend(const BackendOptions& option
   if (options.threads < 0 || options.threads > kMaxThreads) {
     return InvalidArgumentError("threads must be in [0, " + std::to_string(kMaxThreads) + "]");
   }
-  CpuChoice cpus = ChooseCpus(ReadCpuBudget("/"), options.threads, options.pinning);
+  CpuChoice cpus = ShareCpus(ChooseCpus(ReadCpuBudget("/"), options.threads, options.pinning),
+                             options.rank, options.ranks);
   cpus.threads = std::min(cpus.threads, kMaxThreads);
   try {
     return std::unique_ptr<Backend>(

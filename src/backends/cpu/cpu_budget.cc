@@ -118,4 +118,19 @@ CpuChoice ChooseCpus(const CpuBudget& budget, int threads, ThreadPinning pinning
   return choice;
 }
 
+CpuChoice ShareCpus(const CpuChoice& all, int rank, int ranks) {
+  if (ranks == 1) return all;
+  CpuChoice share;
+  share.threads = std::max(1, all.threads / ranks + (rank < all.threads % ranks ? 1 : 0));
+  const auto workers = static_cast<size_t>(share.threads - 1);
+  // As far apart as the most workers a rank has, and a core for each caller.
+  const size_t stride = static_cast<size_t>((all.threads + ranks - 1) / ranks);
+  const size_t first = static_cast<size_t>(rank) * stride;
+  if (workers > 0 && first + workers <= all.cores.size()) {
+    share.cores.assign(all.cores.begin() + static_cast<std::ptrdiff_t>(first),
+                       all.cores.begin() + static_cast<std::ptrdiff_t>(first + workers));
+  }
+  return share;
+}
+
 }  // namespace inferd

@@ -28,4 +28,8 @@ struct CpuChoice {
 // left to the threads that serve; of fewer none, for they need little.
 CpuChoice ChooseCpus(const CpuBudget& budget, int threads, ThreadPinning pinning);
 
+// The part of one of `ranks` ranks that share what was chosen: a thread at least, and
+// cores of its own for the workers where there are enough.
+CpuChoice ShareCpus(const CpuChoice& all, int rank, int ranks);
+
 }  // namespace inferd
