@@ -18,6 +18,12 @@ SIMT_DEVICE void CopyAsync16(void* shared, const void* from, bool valid = true) 
                "l"(from), "r"(valid ? 16 : 0)
                : "memory");
 }
+// 4 bytes.
+SIMT_DEVICE void CopyAsync4(void* shared, const void* from, bool valid = true) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(SharedAddress(shared)),
+               "l"(from), "r"(valid ? 4 : 0)
+               : "memory");
+}
 SIMT_DEVICE void CommitCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 // Until at most kPending of the thread's groups are outstanding.
 template <int kPending>
@@ -30,6 +36,10 @@ SIMT_DEVICE void WaitCopies() {
 inline void CopyAsync16(void* shared, const void* from, bool valid = true,
                         emulator::Place place = emulator::Here()) {
   emulator::AsyncCopy(shared, from, 16, valid ? 16 : 0, place);
+}
+inline void CopyAsync4(void* shared, const void* from, bool valid = true,
+                       emulator::Place place = emulator::Here()) {
+  emulator::AsyncCopy(shared, from, 4, valid ? 4 : 0, place);
 }
 inline void CommitCopies() { emulator::AsyncCommit(); }
 template <int kPending>

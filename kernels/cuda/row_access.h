@@ -15,14 +15,14 @@ SIMT_DEVICE void LoadColumns(const Rows& rows, int64_t row, int64_t column, floa
   switch (rows.type) {
     case Element::kF32:
       LoadFloats<kSize>(static_cast<const float*>(rows.data) + i, to);
-      break;
+      return;
     case Element::kBf16:
       LoadFloats<kSize>(static_cast<const Bf16*>(rows.data) + i, to);
-      break;
+      return;
     case Element::kF16:
-      LoadFloats<kSize>(static_cast<const Half*>(rows.data) + i, to);
       break;
   }
+  LoadFloats<kSize>(static_cast<const Half*>(rows.data) + i, to);
 }
 
 template <int kSize>

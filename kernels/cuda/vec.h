@@ -20,6 +20,8 @@ template <class T, int kSize>
 SIMT_DEVICE Vec<T, kSize> LoadVec(const T* from) {
   return *reinterpret_cast<const Vec<T, kSize>*>(from);
 }
+// Past the level-1 cache: what another block has written and fenced.
+SIMT_DEVICE float LoadFromBlocks(const float* from) { return __ldcg(from); }
 template <class T, int kSize>
 SIMT_DEVICE void StoreVec(T* to, const Vec<T, kSize>& vec) {
   *reinterpret_cast<Vec<T, kSize>*>(to) = vec;
@@ -39,6 +41,7 @@ Vec<T, kSize> LoadVec(const T* from, emulator::Place place = emulator::Here()) {
   std::memcpy(&vec, from, sizeof(vec));
   return vec;
 }
+inline float LoadFromBlocks(const float* from) { return *from; }
 template <class T, int kSize>
 void StoreVec(T* to, const Vec<T, kSize>& vec, emulator::Place place = emulator::Here()) {
   emulator::CheckAlignment(to, sizeof(T) * kSize, place);
