@@ -4,7 +4,10 @@
 //   comm_bench [world size, 2]
 //
 // "copy" is one memcpy of the size; "socket" is half a round trip of the size over a
-// plain blocking loopback connection between two processes.
+// plain blocking loopback connection between two processes. The floor of an all-reduce is
+// what the machine's cores would need at these rates if nothing were waited for or summed:
+// in memory each rank writes its result once; over TCP each rank sends 2 (n - 1) / n of
+// the message.
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/prctl.h>
@@ -21,9 +24,12 @@
 #include <functional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "inferd/base/random.h"
+#include "inferd/comm/all_reduce_chooser.h"
+#include "inferd/comm/quantized_all_reduce.h"
 #include "inferd/comm/shared_memory_group.h"
 #include "inferd/comm/tcp_group.h"
 #include "inferd/comm/thread_group.h"
@@ -31,6 +37,7 @@
 namespace inferd {
 namespace {
 
+constexpr const char* kTcpName = "TCP loopback";
 constexpr std::array<size_t, 7> kSizes = {64,      1 << 10, 8 << 10, 64 << 10,
                                           1 << 20, 4 << 20, 16 << 20};
 
@@ -58,14 +65,31 @@ double Measure(size_t bytes, const std::function<void()>& call) {
   return static_cast<double>(times[static_cast<size_t>(repetitions) / 2]) / 1e3;
 }
 
-void RunRank(Communicator& comm, const std::string& kind) {
+// Microseconds by size.
+struct FloorTimes {
+  std::array<double, kSizes.size()> copy{};
+  std::array<double, kSizes.size()> socket{};
+};
+
+double AllReduceFloor(const FloorTimes& floors, size_t size, size_t world, bool over_tcp) {
+  const double cores = std::max(1.0, static_cast<double>(sysconf(_SC_NPROCESSORS_ONLN)));
+  const auto ranks = static_cast<double>(world);
+  const double share = ranks / std::min(ranks, cores);  // ranks that take turns on a core
+  return over_tcp ? 2 * (ranks - 1) / ranks * floors.socket[size] * share
+                  : floors.copy[size] * share;
+}
+
+void RunRank(Communicator& comm, const std::string& kind, const FloorTimes& floors) {
   const auto world = static_cast<size_t>(comm.world_size());
   const auto must = [](const Status& status) {
     if (!status.ok()) Fail(status.ToString());
   };
   const double barrier = Measure(64, [&] { must(comm.Barrier()); });
-  if (comm.rank() == 0) std::printf("| %s | barrier | 0 | %.1f | |\n", kind.c_str(), barrier);
-  for (const size_t bytes : kSizes) {
+  if (comm.rank() == 0) std::printf("| %s | barrier | 0 | %.1f | | |\n", kind.c_str(), barrier);
+  const auto int8 = MakeQuantizedAllReduce(comm, QuantizedFormat::kInt8, 0);
+  const auto fp8 = MakeQuantizedAllReduce(comm, QuantizedFormat::kFp8, 0);
+  for (size_t size = 0; size < kSizes.size(); ++size) {
+    const size_t bytes = kSizes[size];
     std::vector<std::byte> data(bytes);
     std::vector<std::byte> gathered(bytes * world);
     const TensorView view(data.data(), DType::kF32, {static_cast<int64_t>(bytes / 4)});
@@ -73,16 +97,30 @@ void RunRank(Communicator& comm, const std::string& kind) {
     const std::vector<std::pair<const char*, std::function<void()>>> calls = {
         {"all-reduce f32", [&] { must(comm.AllReduce(view)); }},
         {"all-reduce bf16", [&] { must(comm.AllReduce(half)); }},
+        {"all-reduce f32 as int8", [&] { must(int8->AllReduce(view)); }},
+        {"all-reduce f32 as fp8", [&] { must(fp8->AllReduce(view)); }},
         {"all-gather", [&] { must(comm.AllGather(data, gathered)); }},
         {"broadcast", [&] { must(comm.Broadcast(data, 0)); }}};
     for (const auto& [name, call] : calls) {
       must(comm.Barrier());
       const double us = Measure(bytes, call);
       if (comm.rank() == 0) {
-        std::printf("| %s | %s | %zu | %.1f | %.2f |\n", kind.c_str(), name, bytes, us,
-                    static_cast<double>(bytes) / us / 1e3);
+        const std::string floor =
+            name == calls[0].first
+                ? std::to_string(AllReduceFloor(floors, size, world, kind == kTcpName))
+                : "";
+        std::printf("| %s | %s | %zu | %.1f | %.2f | %s |\n", kind.c_str(), name, bytes, us,
+                    static_cast<double>(bytes) / us / 1e3, floor.c_str());
       }
     }
+  }
+  const SystemClock clock;
+  AllReduceChooserOptions options;
+  options.mode = AllReduceMode::kInt8;
+  const auto chosen = ChooseAllReduce(comm, options, clock);
+  if (!chosen.ok()) Fail(chosen.status().ToString());
+  if (comm.rank() == 0) {
+    std::printf("\n%s, `int8` allowed: %s\n\n", kind.c_str(), (*chosen)->Summary().c_str());
   }
   must(comm.Barrier());
   std::fflush(stdout);
@@ -129,7 +167,8 @@ void MoveAll(int fd, std::vector<std::byte>& data, bool out) {
   }
 }
 
-void Floors() {
+FloorTimes MeasureFloors() {
+  FloorTimes floors;
   std::string address;
   const int listener = ListenAnywhere(address);
   sockaddr_in name{};
@@ -142,7 +181,8 @@ void Floors() {
     }
     const int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    for (const size_t bytes : kSizes) {
+    for (size_t size = 0; size < kSizes.size(); ++size) {
+      const size_t bytes = kSizes[size];
       std::vector<std::byte> data(bytes);
       std::vector<std::byte> other(bytes);
       const double us = Measure(bytes,
@@ -156,15 +196,18 @@ void Floors() {
         std::memcpy(other.data(), data.data(), bytes);
         __asm__ volatile("" ::"r"(other.data()) : "memory");
       });
-      std::printf("| floor | copy | %zu | %.2f | %.2f |\n", bytes, copy,
+      floors.copy[size] = copy;
+      floors.socket[size] = us;
+      std::printf("| floor | copy | %zu | %.2f | %.2f | |\n", bytes, copy,
                   static_cast<double>(bytes) / copy / 1e3);
-      std::printf("| floor | socket | %zu | %.1f | %.2f |\n", bytes, us,
+      std::printf("| floor | socket | %zu | %.1f | %.2f | |\n", bytes, us,
                   static_cast<double>(bytes) / us / 1e3);
     }
     std::fflush(stdout);
     close(fd);
   });
   close(listener);
+  return floors;
 }
 
 int Main(int argc, char** argv) {
@@ -173,16 +216,18 @@ int Main(int argc, char** argv) {
   const SystemClock clock;
   CommOptions options;
   options.timeout_us = 60'000'000;
-  std::printf("| group of %d | call | bytes per rank | us | GB/s |\n|---|---|---|---|---|\n",
-              world);
-  Floors();
+  std::printf(
+      "| group of %d | call | bytes per rank | us | GB/s | floor, us "
+      "|\n|---|---|---|---|---|---|\n",
+      world);
+  const FloorTimes floors = MeasureFloors();
 
   const auto segment = CreateSharedMemorySegment(world, options);
   if (!segment.ok()) Fail(segment.status().ToString());
   OnProcesses(world, [&](int rank) {
     auto comm = JoinSharedMemoryGroup(segment->get(), rank, world, options, clock);
     if (!comm.ok()) Fail(comm.status().ToString());
-    RunRank(**comm, "shared memory");
+    RunRank(**comm, "shared memory", floors);
   });
 
   TcpGroupOptions tcp;
@@ -198,14 +243,15 @@ int Main(int argc, char** argv) {
     SystemEntropy entropy;
     auto comm = ConnectTcpGroup(mine, entropy, clock);
     if (!comm.ok()) Fail(comm.status().ToString());
-    RunRank(**comm, "TCP loopback");
+    RunRank(**comm, kTcpName, floors);
   });
   for (const int fd : listeners) close(fd);
 
   auto group = MakeThreadGroup(world, options, clock);  // last: no fork with threads
   if (!group.ok()) Fail(group.status().ToString());
   std::vector<std::thread> threads;
-  for (auto& comm : *group) threads.emplace_back([&comm] { RunRank(*comm, "threads"); });
+  for (auto& comm : *group)
+    threads.emplace_back([&comm, &floors] { RunRank(*comm, "threads", floors); });
   for (std::thread& thread : threads) thread.join();
   return 0;
 }

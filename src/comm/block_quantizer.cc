@@ -41,7 +41,9 @@ struct Fp8 {
     const uint32_t normal = (rounded >> 20) - kExponentShift;
     const uint32_t subnormal = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + kRound) -
                                std::bit_cast<uint32_t>(kRound);
-    const uint32_t code = magnitude < std::bit_cast<uint32_t>(0x1p-6F) ? subnormal : normal;
+    // A mask, as a choice would become a branch around the addition above.
+    const uint32_t is_small = -static_cast<uint32_t>(magnitude < std::bit_cast<uint32_t>(0x1p-6F));
+    const uint32_t code = (subnormal & is_small) | (normal & ~is_small);
     return static_cast<uint8_t>(code | (bits >> 31) << 7);
   }
   INFERD_COMM_INLINE float Decode(uint8_t code) {

@@ -12,9 +12,10 @@ namespace inferd {
 namespace {
 
 // A peer that is computing the same layer comes within microseconds: spin. One that
-// shares our core needs it: yield.
-constexpr int kSpins = 400;
-constexpr int kYields = 16;
+// shares our core needs it: yield, and for longer than it takes to wake a sleeper (10 to
+// 20 us); else ranks that once slept would always find each other sleeping.
+constexpr int kSpins = 40;
+constexpr int kYields = 100;
 constexpr int64_t kNsPerSecond = 1'000'000'000;
 
 void CpuPause() {

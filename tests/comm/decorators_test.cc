@@ -27,7 +27,8 @@ using Format = QuantizedFormat;
 class QuantizedTest : public testing::TestWithParam<std::tuple<int, Format>> {};
 
 TEST_P(QuantizedTest, StaysWithinTheBoundAndIsTheSameOnAllRanks) {
-  const auto [world, format] = GetParam();
+  const int world = std::get<0>(GetParam());
+  const Format format = std::get<1>(GetParam());
   const SystemClock clock;
   Group group = ThreadGroup(world, CommOptions{}, clock);
   for (const DType dtype : {DType::kF32, DType::kBF16}) {

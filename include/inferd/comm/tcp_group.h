@@ -18,7 +18,8 @@ struct TcpGroupOptions {
   // "host:port" or "[v6 address]:port" of every rank, in order: the whole group. Each
   // rank listens on its own and connects to those before it.
   std::vector<std::string> addresses;
-  // A socket that already listens on this rank's address (it stays the caller's), or -1.
+  // A non-blocking socket that already listens on this rank's address (it stays the
+  // caller's), or -1.
   int listen_fd = -1;
   // Ranks prove to each other that they have this key, of at least 16 bytes; then the
   // connection is trusted: what follows is neither encrypted nor signed.
