@@ -1,0 +1,31 @@
+#include "runtime/remote_listener.h"
+
+#include <netdb.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <string>
+
+namespace inferd::runtime {
+
+StatusOr<UniqueFd> ListenForRanks(const RemoteRanks& remote) {
+  const std::string& host = remote.hosts[0];
+  const std::string name = "listening for ranks on " + host + ":" + std::to_string(remote.port);
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  const int error = getaddrinfo(host.c_str(), std::to_string(remote.port).c_str(), &hints, &found);
+  if (error != 0) return UnavailableError(name + ": " + gai_strerror(error));
+  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> guard(found, freeaddrinfo);
+  UniqueFd fd(socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const int one = 1;
+  if (!fd.valid() || setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
+      bind(fd.get(), found->ai_addr, found->ai_addrlen) != 0 || listen(fd.get(), 64) != 0) {
+    return UnavailableError(name + ": " + std::strerror(errno));
+  }
+  return fd;
+}
+
+}  // namespace inferd::runtime

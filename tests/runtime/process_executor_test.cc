@@ -1,0 +1,275 @@
+// Ranks that are processes and die, under a real engine. This program is also the rank.
+#include "inferd/runtime/process_executor.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <fstream>
+#include <numeric>
+#include <sstream>
+#include <string>
+#include <thread>
+
+#include "engine/recording_sink.h"
+#include "gtest/gtest.h"
+#include "inferd/engine/engine.h"
+#include "inferd/runtime/rank_process.h"
+#include "runtime/toy_rank.h"
+#include "spdlog/sinks/ostream_sink.h"
+
+namespace inferd::testing {
+namespace {
+
+constexpr const char* kVersion = "test 1";
+
+// What `inferd rank` does, without a model. The payload tells it to misbehave.
+int RunToyRank(int control_fd) {
+  SystemClock clock;
+  SystemEntropy entropy;
+  auto process = RankProcess::Join(control_fd, kVersion, entropy, clock);
+  if (!process.ok()) {
+    std::fprintf(stderr, "E|%s\n", process.status().ToString().c_str());
+    return 1;
+  }
+  std::fprintf(stderr, "I|joined as %d\n", (*process)->place().world_rank());
+  const std::string payload = (*process)->payload();
+  if (payload == "die") return 5;
+  const Status status = (*process)->Run(
+      [&](const RankPlace& place, const RankLinks& links) -> StatusOr<std::unique_ptr<Rank>> {
+        if (payload == "refuse") return FailedPreconditionError("no such model");
+        return std::unique_ptr<Rank>(std::make_unique<ToyRank>(place, links, payload == "slow"));
+      });
+  return status.ok() ? 0 : 70;
+}
+
+std::vector<pid_t> Children() {
+  std::vector<pid_t> children;
+  FILE* tasks = popen(("cat /proc/" + std::to_string(getpid()) + "/task/*/children").c_str(), "r");
+  pid_t child = 0;
+  while (fscanf(tasks, "%d", &child) == 1) {
+    char name[64] = {};
+    std::ifstream comm("/proc/" + std::to_string(child) + "/comm");
+    comm.getline(name, sizeof(name));
+    if (std::string(name).rfind("inferd-rank", 0) == 0) children.push_back(child);
+  }
+  pclose(tasks);
+  return children;
+}
+
+class ProcessExecutorTest : public ::testing::Test {
+ protected:
+  ProcessExecutorTest() {
+    auto sink = std::make_shared<spdlog::sinks::ostream_sink_mt>(log_);
+    logger_ = std::make_shared<spdlog::logger>("test", sink);
+    options_.command = {"/proc/self/exe", "rank"};
+    options_.version = kVersion;
+    options_.first_backoff_us = 10'000;
+    options_.last_backoff_us = 50'000;
+    options_.max_failed_starts = 3;
+    engine_options_.num_blocks = ToyLimits().num_blocks;
+    engine_options_.block_size = ToyLimits().block_size;
+    engine_options_.max_running = ToyLimits().max_running;
+    engine_options_.max_batched_tokens = ToyLimits().max_batched_tokens;
+    engine_options_.max_model_len = ToyLimits().max_model_len;
+    engine_options_.step_timeout_us = 20'000'000;
+  }
+
+  Status Start() {
+    std::vector<RankInfo> infos;
+    for (int r = 0; r < options_.shape.ranks(); ++r) {
+      infos.push_back(ToyInfo(PlaceOf(options_.shape, r)));
+    }
+    auto executor = StartProcessExecutor(options_, infos, entropy_, clock_, logger_);
+    if (!executor.ok()) return executor.status();
+    executor_ = std::move(*executor);
+    engine_ = StartEngine(engine_options_, *executor_, sink_, clock_, entropy_, logger_);
+    return OkStatus();
+  }
+  static std::vector<TokenId> Prompt(RequestId id) {
+    std::vector<TokenId> prompt(7);
+    std::iota(prompt.begin(), prompt.end(), static_cast<TokenId>(10 * id));
+    return prompt;
+  }
+  Status Submit(RequestId id, int32_t max_new, TokenId poison = -1) {
+    RequestSpec spec;
+    spec.id = id;
+    spec.prompt = Prompt(id);
+    if (poison >= 0) spec.prompt.push_back(poison);
+    spec.sampling.seed = id;
+    spec.stop.max_new_tokens = max_new;
+    return engine_->Submit(std::move(spec));
+  }
+  void ExpectWholeAnswer(RequestId id, int32_t max_new) {
+    const auto events = sink_.WaitForEnd(id);
+    ASSERT_EQ(events.back().finish, FinishReason::kLength) << "request " << id;
+    ASSERT_EQ(events.size(), static_cast<size_t>(max_new));
+    std::vector<TokenId> history = Prompt(id);
+    for (const TokenEvent& event : events) {
+      ASSERT_EQ(event.token, ToyDraw(history, ChoiceSeed(id, 0))) << "request " << id;
+      history.push_back(event.token);
+    }
+  }
+  void ExpectAllBack() {
+    while (engine_->Stats().live_requests != 0) std::this_thread::yield();
+    EXPECT_EQ(engine_->Stats().blocks_used, 0);
+  }
+  void WaitFor(EngineState state) {
+    while (engine_->Stats().state != state) std::this_thread::yield();
+  }
+  // The log is complete once nobody writes it.
+  std::string TakeLog() {
+    engine_.reset();
+    executor_.reset();
+    logger_->flush();
+    return log_.str();
+  }
+
+  SystemClock clock_;
+  SystemEntropy entropy_;
+  std::ostringstream log_;
+  std::shared_ptr<spdlog::logger> logger_;
+  ProcessExecutorOptions options_;
+  EngineOptions engine_options_;
+  RecordingSink sink_;
+  std::unique_ptr<LocalExecutor> executor_;
+  std::unique_ptr<Engine> engine_;
+};
+
+TEST_F(ProcessExecutorTest, AnswersLikeOneProcess) {
+  ASSERT_TRUE(Start().ok()) << log_.str();
+  for (RequestId id = 1; id <= 5; ++id) ASSERT_TRUE(Submit(id, 30).ok());
+  for (RequestId id = 1; id <= 5; ++id) ExpectWholeAnswer(id, 30);
+  ExpectAllBack();
+  EXPECT_NE(TakeLog().find("rank 0: joined as 0"), std::string::npos);
+  EXPECT_TRUE(Children().empty());
+}
+
+TEST_F(ProcessExecutorTest, RanksFindEachOther) {
+  options_.shape = {2, 2, 2};
+  ASSERT_TRUE(Start().ok()) << log_.str();
+  EXPECT_EQ(Children().size(), 8U);
+  for (RequestId id = 1; id <= 3; ++id) ASSERT_TRUE(Submit(id, 20).ok());
+  for (RequestId id = 1; id <= 3; ++id) ExpectWholeAnswer(id, 20);
+}
+
+class KilledRank : public ProcessExecutorTest,
+                   public ::testing::WithParamInterface<ParallelShape> {};
+
+TEST_P(KilledRank, AnswersGoOn) {
+  options_.shape = GetParam();
+  options_.payload = "slow";
+  ASSERT_TRUE(Start().ok()) << log_.str();
+  for (RequestId id = 1; id <= 6; ++id) ASSERT_TRUE(Submit(id, 200).ok());
+  for (uint64_t kill_number = 0; kill_number < 4; ++kill_number) {
+    WaitFor(EngineState::kRunning);
+    sink_.WaitForTokens(1, 10 * (kill_number + 1));
+    const std::vector<pid_t> ranks = Children();
+    if (!ranks.empty()) kill(ranks[kill_number % ranks.size()], SIGKILL);
+    if (engine_->Stats().live_requests == 0) break;
+  }
+  for (RequestId id = 1; id <= 6; ++id) ExpectWholeAnswer(id, 200);
+  ExpectAllBack();
+  EXPECT_GE(engine_->Stats().rank_losses, 1U);
+  EXPECT_GE(engine_->Stats().sequences_resumed, 1U);
+  EXPECT_NE(TakeLog().find("was killed by signal 9"), std::string::npos);
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, KilledRank,
+                         ::testing::Values(ParallelShape{1, 1, 1}, ParallelShape{2, 1, 1},
+                                           ParallelShape{2, 1, 2}),
+                         [](const auto& shape) {
+                           return "ranks" + std::to_string(shape.param.ranks());
+                         });
+
+TEST_F(ProcessExecutorTest, ARankThatDiesIdleComesBack) {
+  ASSERT_TRUE(Start().ok());
+  const std::vector<pid_t> before = Children();
+  ASSERT_EQ(before.size(), 1U);
+  kill(before[0], SIGKILL);
+  while (engine_->Stats().recovery_seconds.count() == 0) std::this_thread::yield();
+  EXPECT_EQ(engine_->Stats().rank_losses, 1U);
+  ASSERT_TRUE(Submit(1, 10).ok());
+  ExpectWholeAnswer(1, 10);
+}
+
+TEST_F(ProcessExecutorTest, AHungStepIsEndedAndItsStacksAreLogged) {
+  options_.shape = {2, 1, 1};
+  engine_options_.step_timeout_us = 50'000;  // the first steps: 0.3 s
+  engine_options_.max_rank_losses = 1;
+  ASSERT_TRUE(Start().ok());
+  ASSERT_TRUE(Submit(1, 10, kHangToken).ok());
+  EXPECT_EQ(sink_.WaitForFinish(1), FinishReason::kPoison);
+  WaitFor(EngineState::kRunning);
+  ASSERT_TRUE(Submit(2, 10).ok());
+  ExpectWholeAnswer(2, 10);
+  const std::string log = TakeLog();
+  EXPECT_NE(log.find("a step has not returned for"), std::string::npos) << log;
+  EXPECT_NE(log.find("rank 0: stack of thread"), std::string::npos) << log;
+  EXPECT_NE(log.find("rank 1: stack of thread"), std::string::npos) << log;
+}
+
+TEST_F(ProcessExecutorTest, AStoppedRankIsDescribedFromOutside) {
+  engine_options_.step_timeout_us = 50'000;
+  engine_options_.max_rank_losses = 1;
+  ASSERT_TRUE(Start().ok());
+  ASSERT_TRUE(Submit(1, 10, kStopToken).ok());
+  EXPECT_EQ(sink_.WaitForFinish(1), FinishReason::kPoison);
+  WaitFor(EngineState::kRunning);
+  const std::string log = TakeLog();
+  EXPECT_NE(log.find("rank 0 does not answer: thread"), std::string::npos) << log;
+  EXPECT_NE(log.find("state T"), std::string::npos) << log;
+}
+
+// Whoever kills the ranks is ended; those who shared the batch with it are not.
+TEST_F(ProcessExecutorTest, PoisonIsFoundAndTheOthersGoOn) {
+  options_.payload = "slow";
+  ASSERT_TRUE(Start().ok());
+  RequestId id = 1;
+  for (const TokenId poison : {kAbortToken, kErrorToken, kExitToken}) {
+    ASSERT_TRUE(Submit(id, 40).ok());
+    ASSERT_TRUE(Submit(id + 1, 40).ok());
+    ASSERT_TRUE(Submit(id + 2, 40, poison).ok());
+    EXPECT_EQ(sink_.WaitForFinish(id + 2), FinishReason::kPoison);
+    ExpectWholeAnswer(id, 40);
+    ExpectWholeAnswer(id + 1, 40);
+    WaitFor(EngineState::kRunning);
+    id += 3;
+  }
+  ExpectAllBack();
+  const std::string log = TakeLog();
+  EXPECT_NE(log.find("killed by signal 6"), std::string::npos) << log;
+  EXPECT_NE(log.find("a toy rank met its token"), std::string::npos) << log;
+  EXPECT_NE(log.find("exited with code 3"), std::string::npos) << log;
+}
+
+TEST_F(ProcessExecutorTest, AFirstStartThatFailsSaysWhy) {
+  options_.payload = "refuse";
+  Status status = Start();
+  EXPECT_EQ(status.code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(status.message(), "rank 0: no such model");
+  options_.payload = "die";
+  status = Start();
+  EXPECT_NE(status.message().find("exited with code 5"), std::string::npos) << status.ToString();
+  options_.payload = "";
+  options_.version = "test 2";
+  status = Start();
+  EXPECT_EQ(status.message(),
+            "rank 0: the engine is of version test 2, this rank of " + std::string(kVersion));
+  EXPECT_TRUE(Children().empty());
+}
+
+}  // namespace
+}  // namespace inferd::testing
+
+int main(int argc, char** argv) {
+  if (argc == 3 && std::string(argv[1]) == "rank") {
+    return inferd::testing::RunToyRank(std::atoi(argv[2]));
+  }
+  ::testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}
