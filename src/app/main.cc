@@ -2,8 +2,10 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "app/admin_command.h"
@@ -13,6 +15,7 @@
 #include "app/exit_codes.h"
 #include "app/key_command.h"
 #include "app/quantize_command.h"
+#include "app/rank_command.h"
 #include "app/serve.h"
 
 namespace inferd::app {
@@ -25,6 +28,8 @@ std::vector<std::string> Environment() {
 }
 
 int Run(int argc, char** argv) {
+  // Run by the daemon: not for people, so that it is on no list of commands.
+  if (argc == 3 && std::string_view(argv[1]) == "rank") return RunRank(std::atoi(argv[2]));
   const StatusOr<CommandLine> line = ParseCommandLine({argv + 1, argv + argc});
   if (!line.ok()) {
     std::fprintf(stderr, "inferd: %s\n", line.status().message().c_str());

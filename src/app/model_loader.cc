@@ -7,7 +7,8 @@
 #include <system_error>
 #include <utility>
 
-#include "inferd/config/tp_grid.h"
+#include "app/rank_options.h"
+#include "inferd/runtime/process_executor.h"
 #include "inferd/text/chat_template.h"
 #include "inferd/text/tokenizer.h"
 #include "inferd/text/tokenizer_config.h"
@@ -16,35 +17,6 @@ namespace inferd::app {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Checked with the configuration.
-ParallelShape ShapeOf(const ServerConfig& config) {
-  const StatusOr<TpGrid> grid = ParseTpGrid(config.parallel.tp);
-  INFERD_CHECK(grid.ok());
-  return {grid->rows, grid->columns, config.parallel.pp};
-}
-
-RankOptions MakeRankOptions(const ServerConfig& config, const Backend& backend,
-                            const std::shared_ptr<spdlog::logger>& logger) {
-  RankOptions options;
-  options.model_dir = config.model.path;
-  options.max_in_flight = config.parallel.pp > 1 ? config.parallel.pp + 1 : config.engine.depth;
-  options.compare_tokens = config.parallel.compare_tokens;
-  options.packed_cache = {config.model.packed_cache, config.model.packed_cache_size_bytes, logger};
-  MemoryRequest& memory = options.memory;
-  memory.max_model_len = config.model.max_len;
-  memory.max_running = config.engine.max_running;
-  memory.max_batched_tokens = config.engine.max_batched_tokens;
-  memory.block_size = config.engine.block_size;
-  memory.kv_dtype = config.kv_cache.dtype == "f32"    ? DType::kF32
-                    : config.kv_cache.dtype == "bf16" ? DType::kBF16
-                                                      : DType::kI8;
-  memory.kv_bytes = config.kv_cache.size_bytes;
-  memory.kv_fraction = config.kv_cache.fraction;
-  memory.available_bytes = backend.AvailableMemoryBytes();
-  if (backend.HasOwnMemory()) memory.available_bytes *= ShapeOf(config).ranks();
-  return options;
-}
 
 // The last component of the directory's name.
 std::string NameOf(const std::string& directory) {
@@ -137,6 +109,23 @@ std::string DescribeRank(const RankInfo& rank) {
   return text;
 }
 
+StatusOr<std::unique_ptr<LocalExecutor>> StartRanks(
+    const ServerConfig& config, std::span<const std::unique_ptr<Backend>> backends,
+    EntropySource& entropy, const Clock& clock, const std::shared_ptr<spdlog::logger>& logger) {
+  const ParallelShape shape = ShapeOf(config);
+  const RankOptions options = MakeRankOptions(config, *backends.front(), logger);
+  if (!RanksAreProcesses(config)) {
+    std::vector<Ops*> ops;
+    for (const std::unique_ptr<Backend>& backend : backends) ops.push_back(&backend->ops());
+    return StartThreadExecutor(options, shape, ops, clock, logger);
+  }
+  INFERD_ASSIGN_OR_RETURN(std::vector<RankInfo> plan,
+                          PlanGroup(options, shape, backends.front()->ops(), logger));
+  const int32_t num_blocks = plan.front().memory.num_blocks;
+  return StartProcessExecutor(MakeProcessOptions(config, num_blocks), std::move(plan), entropy,
+                              clock, logger);
+}
+
 // The embedding is mapped once for all.
 void Add(const MemoryPlan& rank, MemoryPlan* sum) {
   sum->weight_bytes += rank.weight_bytes;
@@ -153,41 +142,28 @@ void Add(const MemoryPlan& rank, MemoryPlan* sum) {
 
 StatusOr<std::vector<std::unique_ptr<Backend>>> MakeBackends(
     const ServerConfig& config, const std::shared_ptr<spdlog::logger>& logger) {
-  BackendOptions options;
-  options.threads = config.cpu.threads;
-  options.pinning = config.cpu.pinning == "on"    ? ThreadPinning::kOn
-                    : config.cpu.pinning == "off" ? ThreadPinning::kOff
-                                                  : ThreadPinning::kAuto;
-  options.activations = config.model.activations == "auto"   ? Activations::kAuto
-                        : config.model.activations == "bf16" ? Activations::kBF16
-                                                             : Activations::kF32;
-  options.amx = config.cpu.amx;
-  options.logger = logger;
-  options.ranks = ShapeOf(config).ranks();
+  const int count = RanksAreProcesses(config) ? 1 : ShapeOf(config).ranks();
   std::vector<std::unique_ptr<Backend>> backends;
-  for (int rank = 0; rank < options.ranks; ++rank) {
-    options.rank = options.device = rank;
-    INFERD_ASSIGN_OR_RETURN(backends.emplace_back(), CreateBackend(config.model.backend, options));
+  for (int rank = 0; rank < count; ++rank) {
+    INFERD_ASSIGN_OR_RETURN(backends.emplace_back(),
+                            MakeBackend(config, rank, ShapeOf(config).ranks(), logger));
   }
   return backends;
 }
 
 StatusOr<LoadedModel> LoadServedModel(const ServerConfig& config,
                                       std::span<const std::unique_ptr<Backend>> backends,
-                                      const Clock& clock,
+                                      EntropySource& entropy, const Clock& clock,
                                       const std::shared_ptr<spdlog::logger>& logger) {
   LoadedModel loaded;
   const Status text = LoadText(config, &loaded.served, *logger);
   if (!text.ok()) return text.WithPrefix(config.model.path);
-  std::vector<Ops*> ops;
-  for (const std::unique_ptr<Backend>& backend : backends) ops.push_back(&backend->ops());
-  Backend& backend = *backends.front();
-  StatusOr<std::unique_ptr<LocalExecutor>> executor = StartThreadExecutor(
-      MakeRankOptions(config, backend, logger), ShapeOf(config), ops, clock, logger);
+  StatusOr<std::unique_ptr<LocalExecutor>> executor =
+      StartRanks(config, backends, entropy, clock, logger);
   if (!executor.ok()) return executor.status().WithPrefix(config.model.path);
   loaded.executor = std::move(*executor);
   const Status described =
-      Describe(config, loaded.executor->info(), backend, clock, *logger, &loaded.served);
+      Describe(config, loaded.executor->info(), *backends.front(), clock, *logger, &loaded.served);
   if (!described.ok()) return described.WithPrefix(config.model.path);
   return loaded;
 }

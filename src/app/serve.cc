@@ -15,6 +15,7 @@
 #include "app/exit_codes.h"
 #include "app/logging.h"
 #include "app/model_loader.h"
+#include "app/rank_options.h"
 #include "app/reload.h"
 #include "app/server_options.h"
 #include "app/service_notifier.h"
@@ -117,12 +118,14 @@ class Daemon {
     logger().info("gRPC port {}, HTTP port {}: loading {}", server_->grpc_port(),
                   server_->http_port(), config().model.path);
 
-    StatusOr<LoadedModel> model = LoadServedModel(config(), backends_, clock_, logging_.logger());
+    StatusOr<LoadedModel> model =
+        LoadServedModel(config(), backends_, entropy_, clock_, logging_.logger());
     if (!model.ok()) {
       server_->Fail();
       return Fail(model.status());
     }
     executor_ = std::move(model->executor);
+    if (RanksAreProcesses(config())) backends_.clear();  // every rank has its own
     const MemoryPlan& plan = executor_->info().memory;
     const double load_seconds = static_cast<double>(clock_.NowUs() - start_us) * 1e-6;
     model->served.load_seconds = load_seconds;

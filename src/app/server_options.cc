@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "app/rank_options.h"
 #include "app/version.h"
 
 namespace inferd::app {
@@ -101,11 +102,8 @@ EngineOptions MakeEngineOptions(const ServerConfig& config, int32_t num_blocks,
   options.max_preemptions = config.engine.max_preemptions;
   options.priority_step_us = config.engine.priority_step_ms * 1000;
   options.priority_limit_us = config.engine.priority_limit_ms * 1000;
-  options.depth = config.engine.depth;
-  if (config.parallel.pp > 1) {
-    options.depth = config.parallel.pp + 1;
-    options.micro_batches = options.depth;
-  }
+  options.depth = DepthOf(config);
+  if (config.parallel.pp > 1) options.micro_batches = options.depth;
   options.step_timeout_us = config.engine.step_timeout_ms * 1000;
   options.prefix_caching = config.engine.prefix_caching;
   options.resume = config.engine.resume;

@@ -243,6 +243,18 @@ constexpr std::array kKeys{
     ConfigKey{"parallel.compare_tokens", "", kBoolean, FIELD(parallel.compare_tokens), 0, 0, "",
               "For tracking down faults: the ranks of the last stage compare the tokens they draw "
               "after every step, and fail unless these are the same."},
+    ConfigKey{"parallel.executor", "executor", kChoice, FIELD(parallel.executor), 0, 0,
+              "auto|thread|process",
+              "What a rank is: a thread of this process, or a process that may die and is started "
+              "again while clients wait. auto: a thread if there is one rank, else processes."},
+    ConfigKey{"parallel.start_timeout", "", kDuration, FIELD(parallel.start_timeout_ms), 100,
+              kDayMs, "", "How long ranks that are processes may take to load the model."},
+    ConfigKey{"parallel.max_backoff", "", kDuration, FIELD(parallel.max_backoff_ms), 100, kHourMs,
+              "",
+              "Before ranks that died are started again: 100 ms, twice as long each time, at most "
+              "this; from the beginning once they have lived for a minute."},
+    ConfigKey{"parallel.max_failed_starts", "", kInteger, FIELD(parallel.max_failed_starts), 1,
+              1'000'000, "", "Starts in a row that may fail; then the daemon ends with code 70."},
     // ---- limits ----
     ConfigKey{"limits.max_n", "", kInteger, FIELD(limits.max_n), 1, 128, "",
               "Choices of one request."},

@@ -109,6 +109,10 @@ struct ServerConfig {
     std::string tp = "1";  // ranks, or rows x columns
     int32_t pp = 1;        // stages
     bool compare_tokens = false;
+    std::string executor = "auto";
+    int64_t start_timeout_ms = 600'000;
+    int64_t max_backoff_ms = 30'000;
+    int32_t max_failed_starts = 8;
   };
   struct Metrics {
     std::string compat = "gie";

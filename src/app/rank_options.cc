@@ -1,0 +1,132 @@
+#include "app/rank_options.h"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include "app/version.h"
+#include "inferd/config/config_key.h"
+#include "inferd/config/tp_grid.h"
+#include "plan/byte_reader.h"
+#include "plan/byte_writer.h"
+
+namespace inferd::app {
+namespace {
+
+// The configuration that ranks need, and no more: nothing of it is secret.
+bool IsForRanks(const ConfigKey& key) {
+  constexpr std::array<std::string_view, 6> kSections = {"model",    "engine", "parallel",
+                                                         "kv_cache", "cpu",    "log"};
+  return std::find(kSections.begin(), kSections.end(), key.section()) != kSections.end() ||
+         key.name == "server.core_dumps";
+}
+
+}  // namespace
+
+ParallelShape ShapeOf(const ServerConfig& config) {
+  const StatusOr<TpGrid> grid = ParseTpGrid(config.parallel.tp);
+  INFERD_CHECK(grid.ok());  // checked with the configuration
+  return {grid->rows, grid->columns, config.parallel.pp};
+}
+
+bool RanksAreProcesses(const ServerConfig& config) {
+  if (config.parallel.executor != "auto") return config.parallel.executor == "process";
+  return ShapeOf(config).ranks() > 1;
+}
+
+int DepthOf(const ServerConfig& config) {
+  return config.parallel.pp > 1 ? config.parallel.pp + 1 : config.engine.depth;
+}
+
+StatusOr<std::unique_ptr<Backend>> MakeBackend(const ServerConfig& config, int rank, int ranks_here,
+                                               const std::shared_ptr<spdlog::logger>& logger) {
+  BackendOptions options;
+  options.threads = config.cpu.threads;
+  options.rank = options.device = rank % ranks_here;
+  options.ranks = ranks_here;
+  options.pinning = config.cpu.pinning == "on"    ? ThreadPinning::kOn
+                    : config.cpu.pinning == "off" ? ThreadPinning::kOff
+                                                  : ThreadPinning::kAuto;
+  options.activations = config.model.activations == "auto"   ? Activations::kAuto
+                        : config.model.activations == "bf16" ? Activations::kBF16
+                                                             : Activations::kF32;
+  options.amx = config.cpu.amx;
+  options.logger = logger;
+  return CreateBackend(config.model.backend, options);
+}
+
+RankOptions MakeRankOptions(const ServerConfig& config, const Backend& backend,
+                            const std::shared_ptr<spdlog::logger>& logger) {
+  RankOptions options;
+  options.model_dir = config.model.path;
+  options.max_in_flight = DepthOf(config);
+  options.compare_tokens = config.parallel.compare_tokens;
+  options.packed_cache = {config.model.packed_cache, config.model.packed_cache_size_bytes, logger};
+  MemoryRequest& memory = options.memory;
+  memory.max_model_len = config.model.max_len;
+  memory.max_running = config.engine.max_running;
+  memory.max_batched_tokens = config.engine.max_batched_tokens;
+  memory.block_size = config.engine.block_size;
+  memory.kv_dtype = config.kv_cache.dtype == "f32"    ? DType::kF32
+                    : config.kv_cache.dtype == "bf16" ? DType::kBF16
+                                                      : DType::kI8;
+  memory.kv_bytes = config.kv_cache.size_bytes;
+  memory.kv_fraction = config.kv_cache.fraction;
+  memory.available_bytes = backend.AvailableMemoryBytes();
+  if (backend.HasOwnMemory()) memory.available_bytes *= ShapeOf(config).ranks();
+  return options;
+}
+
+std::string EncodeRankPayload(const RankPayload& payload) {
+  std::vector<std::byte> bytes;
+  ByteWriter out(bytes);
+  out.Put(payload.num_blocks);
+  out.Put(payload.ranks_here);
+  for (const ConfigKey& key : ConfigKeys()) {
+    if (!IsForRanks(key)) continue;
+    out.PutText(key.name);
+    out.PutText(ConfigValueText(key, payload.config));
+  }
+  return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
+StatusOr<RankPayload> DecodeRankPayload(const std::string& text) {
+  const auto garbled = [](const std::string& what) {
+    return Status(StatusCode::kDataLoss, "a rank's configuration: " + what);
+  };
+  ByteReader in(std::as_bytes(std::span(text)));
+  RankPayload payload;
+  payload.num_blocks = in.Take<int32_t>();
+  payload.ranks_here = in.Take<int32_t>();
+  in.Require(payload.num_blocks > 0 && payload.ranks_here > 0);
+  while (in.ok() && !in.AtEnd()) {
+    const std::string name = in.TakeText();
+    const std::string value = in.TakeText();
+    const ConfigKey* const key = FindConfigKey(name);
+    if (!in.ok() || key == nullptr || !IsForRanks(*key)) return garbled("unknown key " + name);
+    INFERD_RETURN_IF_ERROR(SetConfigValue(*key, value, payload.config));
+  }
+  if (!in.ok() || !ParseTpGrid(payload.config.parallel.tp).ok()) return garbled("cut short");
+  return payload;
+}
+
+ProcessExecutorOptions MakeProcessOptions(const ServerConfig& config, int32_t num_blocks) {
+  ProcessExecutorOptions options;
+  options.shape = ShapeOf(config);
+  options.max_in_flight = DepthOf(config);
+  options.command = {"/proc/self/exe", "rank"};
+  options.version = ProgramVersion();
+  options.payload = EncodeRankPayload({config, num_blocks, options.shape.ranks()});
+  options.start_timeout_us = config.parallel.start_timeout_ms * 1000;
+  options.last_backoff_us = config.parallel.max_backoff_ms * 1000;
+  options.max_failed_starts = config.parallel.max_failed_starts;
+  return options;
+}
+
+std::string ProgramVersion() {
+  std::string version(kVersion);
+  if (!kGitCommit.empty()) version += " (" + std::string(kGitCommit) + ")";
+  return version;
+}
+
+}  // namespace inferd::app

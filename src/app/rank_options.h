@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "inferd/backends/backend.h"
+#include "inferd/base/status.h"
+#include "inferd/config/server_config.h"
+#include "inferd/model/parallel.h"
+#include "inferd/runtime/process_executor.h"
+#include "inferd/runtime/rank.h"
+#include "spdlog/logger.h"
+
+namespace inferd::app {
+
+ParallelShape ShapeOf(const ServerConfig& config);
+// Whether the ranks are processes of their own.
+bool RanksAreProcesses(const ServerConfig& config);
+// Plans in flight: as configured, or as many as fill the stages.
+int DepthOf(const ServerConfig& config);
+
+// The backend that `config` names, for rank `rank` of the `ranks_here` of this machine.
+StatusOr<std::unique_ptr<Backend>> MakeBackend(const ServerConfig& config, int rank, int ranks_here,
+                                               const std::shared_ptr<spdlog::logger>& logger);
+
+// How ranks load the model, where `backend` is that of any of them.
+RankOptions MakeRankOptions(const ServerConfig& config, const Backend& backend,
+                            const std::shared_ptr<spdlog::logger>& logger);
+
+// What a rank's process is told (ProcessExecutorOptions::payload): the part of the
+// configuration that is about ranks, and what the group has agreed on.
+struct RankPayload {
+  ServerConfig config;
+  int32_t num_blocks = 0;
+  int32_t ranks_here = 1;  // on its machine
+};
+std::string EncodeRankPayload(const RankPayload& payload);
+// DATA_LOSS for what is no such thing.
+StatusOr<RankPayload> DecodeRankPayload(const std::string& text);
+
+// How the ranks' processes are run.
+ProcessExecutorOptions MakeProcessOptions(const ServerConfig& config, int32_t num_blocks);
+
+// The version that all ranks must have.
+std::string ProgramVersion();
+
+}  // namespace inferd::app
