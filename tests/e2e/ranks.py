@@ -1,0 +1,43 @@
+"""The processes of a daemon's ranks, and what can be done to them."""
+
+import os
+import pathlib
+import resource
+import signal
+
+
+def rank_processes(daemon):
+    """{rank: pid} of the daemon's children, by their names."""
+    found = {}
+    for children in pathlib.Path(f"/proc/{daemon.process.pid}/task").glob("*/children"):
+        try:
+            pids = children.read_text().split()
+        except OSError:
+            continue
+        for pid in pids:
+            try:
+                name = pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+            except OSError:
+                continue
+            if name.startswith("inferd-rank"):
+                found[int(name.removeprefix("inferd-rank"))] = int(pid)
+    return found
+
+
+def hurt(pid, how):
+    """Does `how` to a process, which may be gone already."""
+    try:
+        if how == "kill":
+            os.kill(pid, signal.SIGKILL)
+        elif how == "segv":
+            os.kill(pid, signal.SIGSEGV)
+        elif how == "stop":
+            os.kill(pid, signal.SIGSTOP)
+        elif how == "memory":
+            # Nothing more can be allocated: an error of the rank, or its death.
+            resource.prlimit(pid, resource.RLIMIT_AS, (1 << 20, 1 << 20))
+            os.kill(pid, signal.SIGSEGV)
+        else:
+            raise ValueError(how)
+    except ProcessLookupError:
+        pass
