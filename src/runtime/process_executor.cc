@@ -25,6 +25,11 @@ constexpr int kStartLookMs = 10;
 constexpr int64_t kLookUs = kLookMs * 1000;
 // One wait of the engine thread for a rank; there are as many as it takes.
 constexpr int64_t kReceiveUs = 1'000'000;
+// Ranks that are started again are given this, or so many times what the first start took.
+constexpr int64_t kRestartUs = 60'000'000;
+constexpr int64_t kRestartFactor = 10;
+// A rank that is stopped for so long while it starts does not start.
+constexpr int64_t kStoppedUs = 2'000'000;
 // How long the other ranks may take to say why, once one has failed.
 constexpr int64_t kLastWordsUs = 500'000;
 
@@ -250,7 +255,14 @@ void ProcessExecutor::Supervise() {
 
 StatusOr<std::shared_ptr<RankGroup>> ProcessExecutor::BringUp() {
   const int64_t begin_us = clock_.NowUs();
-  const int64_t end_us = begin_us + options_.start_timeout_us;
+  // What was loaded once is loaded again in about the same time.
+  int64_t limit_us = options_.start_timeout_us;
+  if (first_start_us_ > 0) {
+    limit_us = std::min(limit_us, std::max(kRestartUs, kRestartFactor * first_start_us_));
+  }
+  const int64_t end_us = begin_us + limit_us;
+  last_look_us_ = begin_us;
+  stopped_us_ = 0;
   INFERD_ASSIGN_OR_RETURN(
       std::shared_ptr<RankGroup> group,
       RankGroup::Start(options_, ++epoch_, listener_.get(), entropy_, clock_, logger_));
@@ -258,6 +270,7 @@ StatusOr<std::shared_ptr<RankGroup>> ProcessExecutor::BringUp() {
   INFERD_RETURN_IF_ERROR(group->WarmUp());
   INFERD_RETURN_IF_ERROR(AwaitAll(*group, RankMessage::kReady, end_us));
   group->HandOver();
+  if (first_start_us_ == 0) first_start_us_ = clock_.NowUs() - begin_us;
   logger_->info("{} ready after {:.3f} s", ShapeText(options_.shape),
                 Seconds(clock_.NowUs() - begin_us));
   return group;
@@ -279,11 +292,20 @@ Status ProcessExecutor::AwaitAll(RankGroup& group, RankMessage kind, int64_t end
       group.Break(all.status());
       return group.reason();
     }
-    if (clock_.NowUs() > end_us) {
+    if (StartHangs(group, end_us)) {
       group.DumpStacks();
       return Status(StatusCode::kDeadlineExceeded, "the ranks were not up in time");
     }
   }
+}
+
+// As StepHangs, of time that this thread was awake for.
+bool ProcessExecutor::StartHangs(const RankGroup& group, int64_t end_us) {
+  const int64_t now_us = clock_.NowUs();
+  if (now_us - last_look_us_ < kLookUs) return false;
+  const int64_t passed_us = std::min(now_us - std::exchange(last_look_us_, now_us), 2 * kLookUs);
+  stopped_us_ = group.AnyStopped() ? stopped_us_ + passed_us : 0;
+  return stopped_us_ > kStoppedUs || now_us > end_us;
 }
 
 Status ProcessExecutor::WatchOver(RankGroup& group) {

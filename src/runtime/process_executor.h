@@ -46,6 +46,7 @@ class ProcessExecutor final : public LocalExecutor {
   void Supervise();
   StatusOr<std::shared_ptr<RankGroup>> BringUp();
   Status AwaitAll(RankGroup& group, RankMessage kind, int64_t end_us);
+  bool StartHangs(const RankGroup& group, int64_t end_us);
   Status WatchOver(RankGroup& group);
   bool StepHangs();
   // False when it is time to stop.
@@ -76,6 +77,8 @@ class ProcessExecutor final : public LocalExecutor {
   uint64_t seen_awaited_ = 0;
   int64_t last_look_us_ = 0;
   int64_t counted_us_ = 0;
+  int64_t stopped_us_ = 0;      // how long a rank has been stopped while it starts
+  int64_t first_start_us_ = 0;  // how long it took; 0: not known yet
   uint64_t epoch_ = 0;
   RestartBackoff backoff_;
 

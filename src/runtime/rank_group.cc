@@ -224,6 +224,12 @@ Status RankGroup::WarmUp() {
   return OkStatus();
 }
 
+bool RankGroup::AnyStopped() const {
+  return std::any_of(children_.begin(), children_.end(), [](const Child& child) {
+    return !child.process->waited() && IsStopped(child.process->pid());
+  });
+}
+
 void RankGroup::DumpStacks() {
   std::vector<int64_t> lines;
   for (Child& child : children_) {

@@ -52,6 +52,9 @@ class RankGroup {
   // From now on the channels are the engine thread's.
   void HandOver() { handed_over_ = true; }
 
+  // Whether one is stopped, as by SIGSTOP.
+  bool AnyStopped() const;
+
   // Asks the ranks for their stacks, and gives them a moment to answer.
   void DumpStacks();
   // Lets the ranks end by themselves for a moment, then ends them.

@@ -87,6 +87,10 @@ void RequestStacks(pid_t pid) {
   }
 }
 
+bool IsStopped(pid_t pid) {
+  return StateIn(FirstLine("/proc/" + std::to_string(pid) + "/stat")) == "T";
+}
+
 std::vector<std::string> DescribeThreads(pid_t pid) {
   std::vector<std::string> lines;
   for (const pid_t thread : ThreadsOf(pid)) {

@@ -16,6 +16,9 @@ void AnswerStackRequests();
 // Asks every thread of `pid`. A process that is stopped answers once it goes on.
 void RequestStacks(pid_t pid);
 
+// Whether a signal has stopped the process: it does nothing until another one comes.
+bool IsStopped(pid_t pid);
+
 // One line for each thread, from /proc: its name, state, and where in the kernel it
 // waits. For a process that does not answer.
 std::vector<std::string> DescribeThreads(pid_t pid);
