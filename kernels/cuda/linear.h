@@ -84,11 +84,20 @@ int LinearInt8(LinearInt8Params params, Stream stream);
 // int32: out = sum * (x scale * weight scale) + bias, in place. x, weights unused.
 int ScaleInt8Sums(LinearInt8Params params, Stream stream);
 
-// 4-bit weights as PackInt4 lays them out.
+// out += bias in each row.
+struct BiasParams {
+  float* out = nullptr;         // [rows, outputs]
+  const float* bias = nullptr;  // [outputs]
+  int32_t rows = 0;
+  int32_t outputs = 0;
+};
+int AddBias(BiasParams params, Stream stream);
+
+// 4-bit weights as PlaceInt4 lays them out.
 struct LinearInt4Params {
   const void* x = nullptr;               // q of QuantizeRows
   const float* x_scales = nullptr;       // [rows, groups]
-  const void* weights = nullptr;         // PackInt4's codes
+  const void* weights = nullptr;         // codes, see PlaceInt4
   const float* weight_scales = nullptr;  // [groups, padded outputs]
   const uint8_t* zeros = nullptr;        // [groups, padded outputs]
   const float* bias = nullptr;           // [outputs] or null

@@ -134,12 +134,28 @@ SIMT_KERNEL(kThreads) ScaleSumsKernel(LinearInt8Params p) {
   ReleaseSuccessor();
 }
 
+SIMT_KERNEL(kThreads) BiasKernel(BiasParams p) {
+  const auto row = static_cast<int64_t>(BlockX());
+  WaitForPredecessor();
+  for (auto i = static_cast<int32_t>(ThreadX() + BlockY() * kThreads); i < p.outputs;
+       i += static_cast<int32_t>(GridDimY()) * kThreads) {
+    p.out[row * p.outputs + i] += p.bias[i];
+  }
+  ReleaseSuccessor();
+}
+
 LaunchShape RowShape(int32_t rows, unsigned columns = 1) {
   LaunchShape shape;
   shape.grid = {static_cast<unsigned>(rows), columns};
   shape.block = {kThreads};
   shape.early = true;
   return shape;
+}
+
+unsigned ColumnBlocks(int32_t columns) {
+  constexpr unsigned kMost = 8;
+  const auto blocks = static_cast<unsigned>(RoundUp(columns, kThreads) / kThreads);
+  return blocks < kMost ? blocks : kMost;
 }
 
 }  // namespace
@@ -159,8 +175,12 @@ int QuantizeRows(QuantizeParams p, Stream stream) {
 
 int ScaleInt8Sums(LinearInt8Params p, Stream stream) {
   if (p.rows <= 0 || p.outputs <= 0) return 0;
-  const auto columns = static_cast<unsigned>(RoundUp(p.outputs, kThreads) / kThreads);
-  return Launch(ScaleSumsKernel, RowShape(p.rows, columns < 8 ? columns : 8), stream, p);
+  return Launch(ScaleSumsKernel, RowShape(p.rows, ColumnBlocks(p.outputs)), stream, p);
+}
+
+int AddBias(BiasParams p, Stream stream) {
+  if (p.rows <= 0 || p.outputs <= 0) return 0;
+  return Launch(BiasKernel, RowShape(p.rows, ColumnBlocks(p.outputs)), stream, p);
 }
 
 }  // namespace inferd::cuda

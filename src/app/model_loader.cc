@@ -133,6 +133,7 @@ void Add(const MemoryPlan& rank, MemoryPlan* sum) {
   sum->rope_bytes += rank.rope_bytes;
   sum->workspace_bytes += rank.workspace_bytes;
   sum->scratch_bytes += rank.scratch_bytes;
+  sum->overhead_bytes += rank.overhead_bytes;
   sum->kv_bytes_per_block += rank.kv_bytes_per_block;
   sum->kv_bytes += rank.kv_bytes;
   sum->total_bytes += rank.total_bytes;
@@ -199,6 +200,9 @@ StatusOr<std::string> DescribeMemory(const ServerConfig& config) {
   text += "KV cache    " + MiB(sum.kv_bytes) + "  " + std::to_string(sum.num_blocks) +
           " blocks of " + std::to_string(sum.kv_bytes_per_block) + " bytes, " +
           std::to_string(sum.KvTokens(config.engine.block_size)) + " tokens\n";
+  if (sum.overhead_bytes > 0) {
+    text += "overhead    " + MiB(sum.overhead_bytes) + "  the embedding's copy, padding, libraries\n";
+  }
   text += "total       " + MiB(sum.total_bytes) + "\n";
   text += "available   " + MiB(options.memory.available_bytes) + "\n";
   return text;

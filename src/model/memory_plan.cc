@@ -118,8 +118,10 @@ StatusOr<MemoryPlan> PlanMemory(const ModelShard& shard, const Checkpoint& check
   plan.workspace_bytes = Workspace::Bytes(shard, limits);
   plan.scratch_bytes = ops.ScratchBytes(request.max_batched_tokens, request.max_running,
                                         MaxFeatures(shard), config.vocab_size);
-  const int64_t fixed =
+  const int64_t counted =
       plan.weight_bytes + plan.rope_bytes + plan.workspace_bytes + plan.scratch_bytes;
+  plan.overhead_bytes = ops.OverheadBytes(counted, plan.mapped_bytes);
+  const int64_t fixed = counted + plan.overhead_bytes;
   if (request.available_bytes > 0 && fixed > request.available_bytes) {
     return ResourceExhaustedError("the model needs " + MiB(fixed) + " beside its KV cache, " +
                                   MiB(request.available_bytes) + " are available");

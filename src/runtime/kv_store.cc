@@ -17,6 +17,10 @@ StatusOr<KvStore> KvStore::Create(const KvLayerSpec& spec, int32_t num_layers, i
     store.views_.push_back({buffer.data(), num_blocks, spec});
     store.buffers_.push_back(std::move(buffer));
   }
+  if (ops.MemoryIsResident()) {
+    for (const Buffer& buffer : store.buffers_) ops.Fill(buffer.data(), 0, buffer.size());
+    store.seen_.assign(store.seen_.size(), true);
+  }
   store.Touch(std::array{kPaddingBlock});
   return store;
 }

@@ -141,6 +141,7 @@ StatusOr<std::unique_ptr<Rank>> LoadRank(const RankOptions& options, const RankP
     pipeline = std::make_unique<runtime::TimedLink>(*links.world, clock);
     timed.world = pipeline.get();
   }
+  INFERD_RETURN_IF_ERROR(ops.Reserve(info.memory.total_bytes));
   INFERD_ASSIGN_OR_RETURN(
       std::unique_ptr<Model> model,
       LoadModel(shard, timed, std::move(inspected.checkpoint), step, ops, options.packed_cache));

@@ -226,7 +226,7 @@ TEST_P(GoldenTest, ReplayedPlansGiveTheSameLogits) {
 
 INSTANTIATE_TEST_SUITE_P(Families, GoldenTest,
                          ::testing::Combine(::testing::ValuesIn(GoldenFamilies()),
-                                            ::testing::Values("ref", "cpu", "cpu_bf16", "fussy")),
+                                            ::testing::Values("ref", "cpu", "cpu_bf16", "fussy", "cuda")),
                          [](const auto& p) {
                            return std::get<0>(p.param) + "_" + std::get<1>(p.param);
                          });

@@ -24,14 +24,15 @@ enum class Activations : uint8_t {
 
 struct BackendOptions {
   int threads = 0;  // of all ranks; 0: what the process may use of the machine's cores
-  // Backends of one process share its threads: this one is for rank `rank` of `ranks`.
-  int rank = 0;
-  int ranks = 1;
   std::shared_ptr<spdlog::logger> logger;
   ThreadPinning pinning = ThreadPinning::kAuto;
   Activations activations = Activations::kF32;
   bool amx = true;  // may be used, for bf16 activations and 8-bit weights
-  int device = 0;   // which of the machine's devices, for backends that have several
+  // Backends of one process share its threads: this one is for rank `rank` of `ranks`.
+  int rank = 0;
+  int ranks = 1;
+  int device = 0;      // which of the machine's devices, for backends that have several
+  bool graphs = true;  // decode steps may be recorded and launched as one, where that is faster
 };
 
 // A device and its ops. Created once per rank, used by its thread.

@@ -40,7 +40,8 @@ struct MemoryPlan {
   int64_t kv_bytes_per_block = 0;  // all layers
   int32_t num_blocks = 0;          // padding block included
   int64_t kv_bytes = 0;
-  int64_t total_bytes = 0;  // all of it but mapped_bytes
+  int64_t overhead_bytes = 0;  // Ops::OverheadBytes
+  int64_t total_bytes = 0;     // all of it but mapped_bytes
 
   int64_t KvTokens(int32_t block_size) const { return int64_t{num_blocks - 1} * block_size; }
 };

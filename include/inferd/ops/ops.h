@@ -71,6 +71,14 @@ class Ops {
   virtual int64_t ScratchBytes(int32_t max_tokens, int32_t max_sequences, int64_t max_features,
                                int64_t vocab_size) const = 0;
   virtual void SetScratch(TensorView scratch) = 0;
+  // Bytes that the allocator takes beside the `bytes` it is asked for by a model that is
+  // loaded, whose embedding table has `embedding_bytes` in the checkpoint.
+  virtual int64_t OverheadBytes(int64_t /*bytes*/, int64_t /*embedding_bytes*/) const { return 0; }
+  // Takes that much memory at once; the allocator then takes no other. Before the first
+  // allocation. RESOURCE_EXHAUSTED when there is not so much.
+  virtual Status Reserve(int64_t /*bytes*/) { return OkStatus(); }
+  // Whether memory is there from the time it is allocated, not from its first use.
+  virtual bool MemoryIsResident() const { return false; }
 
   // ---- per step ----
   virtual void PlanStep(const StepInputs& inputs, StepPlan* plan) = 0;
@@ -114,7 +122,9 @@ class Ops {
   //                                                           from [T, n], to [T, m]
   virtual void CopyColumns(TensorView from, int64_t from_column, TensorView to, int64_t to_column,
                            int64_t columns) = 0;
-  // One token per row of logits [rows.size(), vocab]; the logits are overwritten.
+  // One token per row of logits [rows.size(), vocab]; the logits are overwritten. A plan
+  // may have given the model more rows than it was asked for: those behind rows.size()
+  // are padding. `rows`, what it points to, and `out` are the op's until Finish.
   virtual void Sample(TensorView logits, std::span<const SampleRow> rows,
                       std::span<SampleOutput> out) = 0;
   // Waits for everything enqueued; the first error since the last call.

@@ -26,7 +26,8 @@ struct StepInputs {
 };
 
 // A step as the backend keeps it (its own arrays, work lists). Reused from step
-// to step.
+// to step. A backend may pad steps that decode one token of each sequence, within what
+// the plan was made for: the numbers below then count the padding behind the step's own.
 class StepPlan {
  public:
   virtual ~StepPlan() = default;

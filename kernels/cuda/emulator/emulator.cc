@@ -1,5 +1,6 @@
 #include "cuda/emulator/emulator.h"
 
+#include <atomic>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -422,8 +423,8 @@ int RunGrid(const LaunchShape& shape, void (*invoke)(const void* call), const vo
 }
 
 namespace {
-LaunchSink& Sink() {
-  thread_local LaunchSink sink = nullptr;
+std::atomic<LaunchSink>& Sink() {
+  static std::atomic<LaunchSink> sink = nullptr;
   return sink;
 }
 }  // namespace
@@ -432,8 +433,9 @@ void SetLaunchSink(LaunchSink sink) { Sink() = sink; }
 
 int RunOrQueueGrid(Stream stream, const LaunchShape& shape, void (*invoke)(const void* call),
                    const void* call, size_t bytes) {
-  if (stream == nullptr || Sink() == nullptr) return RunGrid(shape, invoke, call);
-  return Sink()(stream, shape, invoke, call, bytes);
+  const LaunchSink sink = Sink();
+  if (stream == nullptr || sink == nullptr) return RunGrid(shape, invoke, call);
+  return sink(stream, shape, invoke, call, bytes);
 }
 
 }  // namespace inferd::cuda::emulator

@@ -96,7 +96,7 @@ int RunGrid(const LaunchShape& shape, void (*invoke)(const void* call), const vo
 // to be copied. Without a sink, and without a stream, a launch runs at once.
 using LaunchSink = int (*)(Stream stream, const LaunchShape& shape,
                            void (*invoke)(const void* call), const void* call, size_t bytes);
-void SetLaunchSink(LaunchSink sink);  // of this thread
+void SetLaunchSink(LaunchSink sink);  // of all threads
 int RunOrQueueGrid(Stream stream, const LaunchShape& shape, void (*invoke)(const void* call),
                    const void* call, size_t bytes);
 

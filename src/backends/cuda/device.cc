@@ -90,6 +90,7 @@ Status Device::Start(int ordinal) {
   }
   name_ = properties.name;
   multiprocessors_ = properties.multiProcessorCount;
+  max_shared_bytes_ = static_cast<int32_t>(properties.sharedMemPerBlockOptin);
   compute_capability_ = properties.major * 10 + properties.minor;
   if (compute_capability_ < kLeastCapability) {
     return UnavailableError("cuda: " + name_ + " has compute capability " +
@@ -132,6 +133,9 @@ Status Device::AddPiece(size_t bytes) {
 }
 
 Status Device::Reserve(size_t bytes) {
+  if (reserved_ && pieces_.front().map.empty() && pieces_.front().map.bytes() >= bytes) {
+    return OkStatus();
+  }
   if (reserved_ || !pieces_.empty()) {
     return FailedPreconditionError("cuda: memory is reserved once, before it is used");
   }

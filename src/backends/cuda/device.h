@@ -68,11 +68,13 @@ class Device final : public Allocator {
   int ordinal() const { return ordinal_; }
   int multiprocessors() const { return multiprocessors_; }
   int compute_capability() const { return compute_capability_; }  // 90 for 9.0
+  int32_t max_shared_bytes() const { return max_shared_bytes_; }  // of a block
   cudaStream_t stream() const { return stream_; }
 
   // ---- memory ----
   // Takes `bytes` in one piece, the only one: from now on what does not fit is
-  // refused. Without, memory is taken in pieces as it is needed.
+  // refused. Without, memory is taken in pieces as it is needed. Once, or again when all
+  // of it is free.
   Status Reserve(size_t bytes);
   void* Allocate(size_t bytes, size_t alignment) override;
   void Free(void* pointer, size_t bytes) override;
@@ -130,6 +132,7 @@ class Device final : public Allocator {
   int ordinal_ = 0;
   int multiprocessors_ = 0;
   int compute_capability_ = 0;
+  int32_t max_shared_bytes_ = 0;
   std::string name_;
   cudaStream_t stream_ = nullptr;
   bool reserved_ = false;

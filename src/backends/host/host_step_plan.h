@@ -31,6 +31,7 @@ class HostStepPlan : public StepPlan {
   const BlockId* block_table(int32_t sequence) const {
     return block_tables_.data() + static_cast<int64_t>(sequence) * table_stride_;
   }
+  int32_t input_table_stride() const { return table_stride_; }
   int32_t max_position() const { return max_position_; }
   int32_t min_token() const { return min_token_; }
   int32_t max_token() const { return max_token_; }

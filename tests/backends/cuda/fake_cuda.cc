@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "backends/cuda/fake_stream.h"
@@ -203,6 +204,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int /*device*/) 
   properties->major = 9;
   properties->minor = 0;
   properties->multiProcessorCount = 2;
+  properties->sharedMemPerBlockOptin = size_t{227} * 1024;
   properties->totalGlobalMem = static_cast<size_t>(Fake().total_bytes);
   return cudaSuccess;
 }
@@ -289,6 +291,24 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   }
   return Put(stream, [=] {
     std::memmove(to, from, bytes);
+    return cudaSuccess;
+  });
+}
+cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch,
+                              size_t width, size_t height, cudaMemcpyKind kind,
+                              cudaStream_t stream) {
+  ENTER();
+  const State& s = Fake();
+  if (kind != cudaMemcpyDeviceToDevice || height == 0 || width > to_pitch || width > from_pitch ||
+      !Contains(s.device, to, (height - 1) * to_pitch + width) ||
+      !Contains(s.device, from, (height - 1) * from_pitch + width)) {
+    return cudaErrorInvalidValue;
+  }
+  return Put(stream, [=] {
+    for (size_t i = 0; i < height; ++i) {
+      std::memmove(static_cast<char*>(to) + i * to_pitch,
+                   static_cast<const char*>(from) + i * from_pitch, width);
+    }
     return cudaSuccess;
   });
 }

@@ -1,0 +1,41 @@
+#include "backends/cuda/cuda_backend.h"
+
+#include <utility>
+
+#include "backends/cuda/cuda_ops.h"
+
+namespace inferd {
+namespace {
+
+class CudaBackend final : public Backend {
+ public:
+  explicit CudaBackend(std::unique_ptr<CudaOps> ops) : ops_(std::move(ops)) {}
+
+  Ops& ops() override { return *ops_; }
+  std::string Description() const override {
+    const Device& device = ops_->device();
+    const int capability = device.compute_capability();
+    return "cuda:" + std::to_string(device.ordinal()) + ": " + device.name() + ", sm_" +
+           std::to_string(capability) + ", " + std::to_string(device.multiprocessors()) +
+           " multiprocessors, cuBLASLt " + ops_->library().Version();
+  }
+  int64_t TotalMemoryBytes() const override { return ops_->device().ReadMemory().total_bytes; }
+  // What the driver has free, and what the arena has that nobody took.
+  int64_t AvailableMemoryBytes() const override {
+    const Device& device = ops_->device();
+    return device.ReadMemory().free_bytes +
+           static_cast<int64_t>(device.arena_bytes() - device.allocated_bytes());
+  }
+
+ private:
+  std::unique_ptr<CudaOps> ops_;
+};
+
+}  // namespace
+
+StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(const BackendOptions& options) {
+  INFERD_ASSIGN_OR_RETURN(std::unique_ptr<CudaOps> ops, CudaOps::Create(options));
+  return std::unique_ptr<Backend>(std::make_unique<CudaBackend>(std::move(ops)));
+}
+
+}  // namespace inferd

@@ -1,0 +1,139 @@
+#pragma once
+
+#include <initializer_list>
+#include <memory>
+#include <string_view>
+
+#include "backends/cuda/cuda_step_plan.h"
+#include "backends/cuda/device.h"
+#include "backends/cuda/library_gemm.h"
+#include "backends/ref/ref_sampling.h"
+#include "cuda/kv_cache.h"
+#include "cuda/rows.h"
+#include "inferd/backends/backend.h"
+#include "inferd/ops/ops.h"
+
+namespace inferd {
+
+// The ops on one GPU: each enqueues its kernels on the device's stream. An error of
+// the runtime or of a kernel stays: every later Finish answers it. A token outside the
+// embedding is an error of its step alone. The rank's thread.
+class CudaOps final : public Ops {
+ public:
+  static StatusOr<std::unique_ptr<CudaOps>> Create(const BackendOptions& options);
+  ~CudaOps() override;
+
+  Device& device() { return *device_; }
+  const LibraryGemm& library() const { return *library_; }
+
+  std::string_view name() const override { return "cuda"; }
+  Allocator& allocator() override { return *device_; }
+  void Fill(void* data, uint8_t value, size_t bytes) override;
+  void CopyIn(void* data, const void* host, size_t bytes) override;
+  Status CopyOut(void* host, const void* data, size_t bytes) override;
+
+  bool Supports(WeightFormat format) const override;
+  StatusOr<LinearWeight> Pack(std::span<const RawLinear> parts,
+                              std::span<const TensorView> bias) override;
+  StatusOr<VectorWeight> PackVector(const TensorView& host) override;
+  StatusOr<EmbeddingTable> PackEmbedding(const TensorView& host) override;
+  StatusOr<Buffer> Upload(std::span<const float> host) override;
+  int64_t KvBytesPerBlock(const KvLayerSpec& spec) const override;
+  std::unique_ptr<StepPlan> MakeStepPlan(int32_t max_tokens, int32_t max_sequences,
+                                         int32_t max_blocks_per_sequence) override;
+  int64_t ScratchBytes(int32_t max_tokens, int32_t max_sequences, int64_t max_features,
+                       int64_t vocab_size) const override;
+  void SetScratch(TensorView scratch) override;
+  int64_t OverheadBytes(int64_t bytes, int64_t embedding_bytes) const override;
+  Status Reserve(int64_t bytes) override;
+  bool MemoryIsResident() const override { return true; }
+
+  void PlanStep(const StepInputs& inputs, StepPlan* plan) override;
+  void Embed(const StepPlan& plan, const EmbeddingTable& table, TensorView out) override;
+  void RmsNorm(TensorView x, const VectorWeight& weight, float eps, TensorView out) override;
+  void HeadRmsNorm(TensorView x, int32_t first_head, int32_t num_heads, int32_t head_dim,
+                   const VectorWeight& weight, float eps) override;
+  void Add(TensorView x, TensorView y) override;
+  void Linear(TensorView x, const LinearWeight& weight, TensorView out) override;
+  void SiluMul(TensorView gate_up, TensorView out) override;
+  void Rope(const StepPlan& plan, const RopeTable& table, TensorView x, int32_t num_heads,
+            int32_t head_dim) override;
+  void AppendKv(const StepPlan& plan, TensorView qkv, int32_t num_q_heads,
+                const KvLayerView& kv) override;
+  void Attention(const StepPlan& plan, TensorView qkv, int32_t num_q_heads, const KvLayerView& kv,
+                 float scale, TensorView out) override;
+  void GatherSampleRows(const StepPlan& plan, TensorView x, TensorView out) override;
+  void CopyColumns(TensorView from, int64_t from_column, TensorView to, int64_t to_column,
+                   int64_t columns) override;
+  void Sample(TensorView logits, std::span<const SampleRow> rows,
+              std::span<SampleOutput> out) override;
+  Status Finish() override;
+  // UNIMPLEMENTED: ranks on several GPUs do not exchange anything yet.
+  Status AllReduceAddRmsNorm(Communicator& group, TensorView x, TensorView y,
+                             const VectorWeight& weight, float eps, TensorView out) override;
+
+  void AddRmsNorm(TensorView x, TensorView y, const VectorWeight& weight, float eps,
+                  TensorView out) override;
+  void RopeAppendKv(const StepPlan& plan, const RopeTable& table, TensorView qkv,
+                    int32_t num_q_heads, const KvLayerView& kv) override;
+
+ private:
+  // Rows of x in the form that a product takes, in the scratch memory.
+  struct PreparedRows;
+
+  CudaOps(std::unique_ptr<Device> device, int terms, bool use_graphs);
+
+  // Names an op and what it is given: whether its kernels are to be launched, each
+  // answer of which goes to Launched. Not when all is lost, nor when a graph has them.
+  enum class Op : uint8_t {
+    kEmbed,
+    kNorm,
+    kHeadNorm,
+    kAdd,
+    kLinear,
+    kSilu,
+    kRope,
+    kAttention,
+    kGather,
+    kCopyColumns,
+  };
+  bool Begins(Op op, std::initializer_list<TensorView> tensors, const void* weight = nullptr,
+              std::initializer_list<int64_t> numbers = {});
+  bool Running() const { return device_->ok(); }
+  void DrawSamples();
+  // The kernels of a step's ops are on the stream, those of a graph too.
+  void EndOps() {
+    if (graphs_ != nullptr) graphs_->End();
+    graphs_ = nullptr;
+  }
+  void Launched(int code, const char* what) { device_->Check(code, what); }
+  void Norm(TensorView x, TensorView* y, const VectorWeight& weight, float eps, TensorView out);
+  void LinearPiece(TensorView x, const LinearWeight& weight, TensorView out);
+  int64_t PreparedRowBytes(const LinearWeight& weight) const;
+  bool UsesLibrary(const LinearWeight& weight, int64_t rows) const;
+  cuda::KvCache CacheOf(const KvLayerView& kv) const;
+  void RotateAndStore(const StepPlan& plan, const RopeTable* table, TensorView x, int32_t num_heads,
+                      int32_t num_q_heads, int32_t head_dim, const KvLayerView* kv);
+
+  std::unique_ptr<Device> device_;
+  std::unique_ptr<LibraryGemm> library_;
+  const int terms_;  // bf16 numbers that a number of x is a sum of, with bf16 weights
+  TensorView scratch_;
+  Buffer bad_token_;  // on the device: an int32 that Embed sets
+  PinnedBuffer bad_token_host_;
+  bool embedded_ = false;  // since the last Finish
+  // What Sample left for Finish.
+  struct PendingSamples {
+    std::span<const SampleRow> rows;
+    std::span<SampleOutput> out;
+    int64_t vocab = 0;
+  };
+  PendingSamples samples_;
+  PinnedBuffer logits_;  // [max_sequences_, vocab] f32
+  RefSamplerMemory sampler_;
+  int32_t max_sequences_ = 1;  // of the largest plan
+  const bool use_graphs_;
+  StepGraphs* graphs_ = nullptr;  // of the step whose ops are being named, if it has any
+};
+
+}  // namespace inferd

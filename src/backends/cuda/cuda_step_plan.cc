@@ -1,0 +1,185 @@
+#include "backends/cuda/cuda_step_plan.h"
+
+#include <algorithm>
+#include <cstring>
+#include <iterator>
+
+#include "cuda/step.h"
+
+namespace inferd {
+
+CudaStepPlan::CudaStepPlan(Device& device, int32_t max_tokens, int32_t max_sequences,
+                           int32_t max_blocks)
+    : HostStepPlan(max_tokens, max_sequences, max_blocks),
+      device_(device),
+      max_tokens_(max_tokens),
+      max_sequences_(max_sequences),
+      max_blocks_(std::max(1, max_blocks)),
+      positions_(max_tokens_),
+      sequences_(positions_ + max_tokens_),
+      samples_(sequences_ + max_tokens_),
+      starts_(samples_ + max_tokens_),
+      contexts_(starts_ + max_sequences_ + 1),
+      tables_(contexts_ + max_sequences_),
+      num_words_(tables_ + int64_t{max_sequences_} * max_blocks_),
+      mirror_(static_cast<size_t>(num_words_)),
+      next_(static_cast<size_t>(num_words_)),
+      graphs_(device) {
+  const auto rows = static_cast<size_t>(max_sequences);
+  pad_ids_.reserve(rows);
+  pad_positions_.reserve(rows);
+  pad_starts_.reserve(rows + 1);
+  pad_contexts_.reserve(rows);
+  pad_tables_.reserve(rows * static_cast<size_t>(max_blocks_));
+  pad_samples_.reserve(rows);
+  if (Status status = Allocate(); !status.ok()) device_.Fail(status);
+}
+
+Status CudaStepPlan::Allocate() {
+  const size_t bytes = static_cast<size_t>(num_words_) * sizeof(int32_t);
+  const size_t change_bytes = (1 + 2 * size_t{kMaxDeltas}) * sizeof(int32_t);
+  INFERD_ASSIGN_OR_RETURN(words_, Buffer::Create(device_, bytes));
+  INFERD_ASSIGN_OR_RETURN(changes_, Buffer::Create(device_, change_bytes));
+  INFERD_ASSIGN_OR_RETURN(staged_, PinnedBuffer::Create(std::max(bytes, change_bytes)));
+  INFERD_ASSIGN_OR_RETURN(sent_, StreamMark::Create());
+  return OkStatus();
+}
+
+bool CudaStepPlan::IsDecode(const StepInputs& inputs) {
+  return inputs.num_tokens > 0 && inputs.num_tokens == inputs.num_sequences &&
+         std::ssize(inputs.sample_rows) == inputs.num_tokens;
+}
+
+void CudaStepPlan::Plan(const StepInputs& inputs, int32_t rows) {
+  const int32_t tokens = inputs.num_tokens;
+  real_rows_ = tokens;
+  is_decode_ = IsDecode(inputs);
+  work_.ready = false;
+  if (rows <= tokens) {
+    Set(inputs);
+    return Send();
+  }
+  INFERD_CHECK(tokens == inputs.num_sequences && rows <= max_sequences_ && rows <= max_tokens_);
+  StepInputs padded = inputs;
+  padded.num_tokens = padded.num_sequences = rows;
+  const auto pad = [&](auto* to, const auto& from, auto value) {
+    to->assign(from.begin(), from.begin() + tokens);
+    to->resize(static_cast<size_t>(rows), value);
+  };
+  pad(&pad_ids_, inputs.token_ids, TokenId{0});
+  pad(&pad_positions_, inputs.positions, 0);
+  pad(&pad_contexts_, inputs.context_len, 1);
+  pad_starts_.resize(static_cast<size_t>(rows) + 1);
+  pad_samples_.resize(static_cast<size_t>(rows));
+  for (int32_t i = 0; i <= rows; ++i) pad_starts_[i] = i;
+  for (int32_t i = 0; i < rows; ++i) pad_samples_[i] = i;
+  const auto used = static_cast<std::ptrdiff_t>(tokens) * inputs.table_stride;
+  pad_tables_.assign(inputs.block_tables.begin(), inputs.block_tables.begin() + used);
+  pad_tables_.resize(static_cast<size_t>(rows) * inputs.table_stride, kPaddingBlock);
+  padded.token_ids = pad_ids_;
+  padded.positions = pad_positions_;
+  padded.context_len = pad_contexts_;
+  padded.row_start = pad_starts_;
+  padded.sample_rows = pad_samples_;
+  padded.block_tables = pad_tables_;
+  Set(padded);
+  Send();
+}
+
+CudaStepPlan::AttentionWork* CudaStepPlan::WorkFor(int32_t block_size, int32_t group,
+                                                   int32_t num_kv_heads) const {
+  const int64_t max_context = int64_t{max_blocks_} * block_size;
+  const int64_t decode = cuda::MaxDecodeItems(max_sequences_, max_context);
+  const int64_t prefill = cuda::MaxPrefillItems(max_sequences_, max_tokens_, group);
+  if (work_.max_decode >= decode && work_.max_prefill >= prefill) return &work_;
+  // Parts of one allocation, each from a multiple of ArenaMap::kUnit on.
+  size_t bytes = 0;
+  const auto place = [&](int64_t count, size_t size) {
+    const size_t at = bytes;
+    bytes += (static_cast<size_t>(count) * size + ArenaMap::kUnit - 1) / ArenaMap::kUnit *
+             ArenaMap::kUnit;
+    return at;
+  };
+  const size_t counts_at = place(1, sizeof(cuda::AttentionCounts));
+  const size_t decode_at = place(decode, sizeof(cuda::DecodeItem));
+  const size_t prefill_at = place(prefill, sizeof(cuda::PrefillItem));
+  const size_t arrivals_at = place(decode * num_kv_heads, sizeof(int32_t));
+  auto items = Buffer::Create(device_, bytes);
+  if (!items.ok()) {
+    device_.Fail(items.status());
+    return nullptr;
+  }
+  work_.items = std::move(*items);
+  std::byte* data = work_.items.data();
+  work_.counts = reinterpret_cast<cuda::AttentionCounts*>(data + counts_at);
+  work_.decode = reinterpret_cast<cuda::DecodeItem*>(data + decode_at);
+  work_.prefill = reinterpret_cast<cuda::PrefillItem*>(data + prefill_at);
+  work_.arrivals = reinterpret_cast<int32_t*>(data + arrivals_at);
+  work_.max_decode = static_cast<int32_t>(decode);
+  work_.max_prefill = static_cast<int32_t>(prefill);
+  device_.Fill(work_.arrivals, 0, bytes - arrivals_at);
+  return device_.ok() ? &work_ : nullptr;
+}
+
+// Words of rows and sequences the step does not have stay as they were.
+void CudaStepPlan::Fill(std::vector<int32_t>* words) const {
+  int32_t* w = words->data();
+  for (int32_t t = 0; t < num_tokens(); ++t) {
+    w[t] = token_id(t);
+    w[positions_ + t] = t < real_rows_ ? position(t) : -1;
+    w[sequences_ + t] = sequence_of(t);
+  }
+  for (int32_t i = 0; i < num_sample_rows(); ++i) w[samples_ + i] = sample_row(i);
+  w[starts_] = 0;
+  for (int32_t s = 0; s < num_sequences(); ++s) {
+    w[starts_ + s + 1] = row_end(s);
+    w[contexts_ + s] = row_end(s) <= real_rows_ ? context_len(s) : 0;
+    std::copy_n(block_table(s), input_table_stride(), w + tables_ + int64_t{s} * max_blocks_);
+  }
+}
+
+void CudaStepPlan::Send() {
+  if (sending_) device_.WaitFor(sent_);
+  Fill(&next_);
+  auto* staged = reinterpret_cast<int32_t*>(staged_.data());
+  int32_t changed = 0;
+  if (known_) {
+    for (int64_t i = 0; i < num_words_ && changed <= kMaxDeltas; ++i) {
+      if (next_[i] == mirror_[i]) continue;
+      if (changed < kMaxDeltas) {
+        staged[1 + changed] = static_cast<int32_t>(i);
+        staged[1 + kMaxDeltas + changed] = next_[i];
+      }
+      ++changed;
+    }
+  }
+  if (known_ && changed <= kMaxDeltas) {
+    staged[0] = changed;
+    // Values right behind the places, so that one copy takes both.
+    std::memmove(staged + 1 + changed, staged + 1 + kMaxDeltas,
+                 static_cast<size_t>(changed) * sizeof(int32_t));
+    const auto* on_device = reinterpret_cast<const int32_t*>(changes_.data());
+    device_.Copy(changes_.data(), staged, (1 + 2 * static_cast<size_t>(changed)) * sizeof(int32_t),
+                 cudaMemcpyHostToDevice);
+    if (changed > 0 && device_.ok()) {
+      device_.Check(cuda::ApplyDeltas({.words = reinterpret_cast<int32_t*>(words_.data()),
+                                       .count = on_device,
+                                       .at = on_device + 1,
+                                       .values = on_device + 1 + changed,
+                                       .capacity = changed},
+                                      device_.stream()),
+                    "sending a step");
+    }
+    ++sent_as_deltas_;
+  } else {
+    std::memcpy(staged, next_.data(), next_.size() * sizeof(int32_t));
+    device_.Copy(words_.data(), staged, next_.size() * sizeof(int32_t), cudaMemcpyHostToDevice);
+    ++sent_whole_;
+  }
+  device_.Mark(sent_);
+  sending_ = true;
+  known_ = true;
+  mirror_ = next_;
+}
+
+}  // namespace inferd

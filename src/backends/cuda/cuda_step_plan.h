@@ -1,0 +1,112 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "backends/cuda/device.h"
+#include "backends/cuda/step_graphs.h"
+#include "backends/host/host_step_plan.h"
+#include "cuda/attention_work.h"
+
+namespace inferd {
+
+// A step in the device's memory: one array of words that stays there, of which the
+// host sends those that changed, or the whole when many did. Its sizes, and so all
+// addresses, are fixed at construction. The rank's thread.
+class CudaStepPlan final : public HostStepPlan {
+ public:
+  // What it takes of memory and does not get is the device's error.
+  CudaStepPlan(Device& device, int32_t max_tokens, int32_t max_sequences,
+               int32_t max_blocks_per_sequence);
+
+  // Takes the step, padded to `rows` rows when that is more than it has: as many
+  // sequences more, each of one token at position 0 in the padding block. Padding is
+  // for steps whose sequences have one row each, all sampled.
+  void Plan(const StepInputs& inputs, int32_t rows);
+
+  // Of its decode steps; in the device's memory everything of a step stays in place.
+  StepGraphs& graphs() { return graphs_; }
+  // Whether each sequence has one row and all are sampled.
+  static bool IsDecode(const StepInputs& inputs);
+
+  bool is_decode() const { return is_decode_; }
+  int32_t max_tokens() const { return max_tokens_; }
+  int32_t max_sequences() const { return max_sequences_; }
+
+  // Device addresses. Of padding the position is -1 and the context 0.
+  const int32_t* ids() const { return At(0); }                 // [T]
+  const int32_t* positions() const { return At(positions_); }  // [T]
+  const int32_t* sequences() const { return At(sequences_); }  // [T] of each row
+  const int32_t* samples() const { return At(samples_); }      // [samples]
+  const int32_t* starts() const { return At(starts_); }        // [S + 1]
+  const int32_t* contexts() const { return At(contexts_); }    // [S]
+  const int32_t* tables() const { return At(tables_); }        // [S, table_stride]
+  int32_t table_stride() const { return max_blocks_; }
+
+  // What attention works through in a step, made by a kernel of the step; room for it
+  // is taken once.
+  struct AttentionWork {
+    Buffer items;
+    cuda::AttentionCounts* counts = nullptr;
+    cuda::DecodeItem* decode = nullptr;
+    cuda::PrefillItem* prefill = nullptr;
+    int32_t* arrivals = nullptr;  // zeros between ops
+    int32_t max_decode = 0;
+    int32_t max_prefill = 0;
+    bool ready = false;  // for the step
+  };
+  // With room for sequences of `block_size` tokens a block; null when there is none, which
+  // is then the device's error.
+  AttentionWork* WorkFor(int32_t block_size, int32_t group, int32_t num_kv_heads) const;
+
+  // For tests: steps sent as changes and whole.
+  int64_t sent_as_deltas() const { return sent_as_deltas_; }
+  int64_t sent_whole() const { return sent_whole_; }
+
+  static constexpr int32_t kMaxDeltas = 1024;
+
+ private:
+  Status Allocate();
+  const int32_t* At(int64_t offset) const {
+    return reinterpret_cast<const int32_t*>(words_.data()) + offset;
+  }
+  void Fill(std::vector<int32_t>* words) const;
+  void Send();
+
+  Device& device_;
+  const int32_t max_tokens_;
+  const int32_t max_sequences_;
+  const int32_t max_blocks_;
+  // Offsets in words.
+  const int64_t positions_;
+  const int64_t sequences_;
+  const int64_t samples_;
+  const int64_t starts_;
+  const int64_t contexts_;
+  const int64_t tables_;
+  const int64_t num_words_;
+  bool known_ = false;           // whether the device has what mirror_ has
+  std::vector<int32_t> mirror_;  // [num_words_]
+  std::vector<int32_t> next_;    // [num_words_]
+  Buffer words_;                 // on the device, as mirror_
+  Buffer changes_;               // on the device: count, places, values
+  PinnedBuffer staged_;          // what is being sent
+  StreamMark sent_;
+  bool sending_ = false;
+  bool is_decode_ = false;
+  int32_t real_rows_ = 0;  // of a padded step, those that are not padding
+  int64_t sent_as_deltas_ = 0;
+  int64_t sent_whole_ = 0;
+  StepGraphs graphs_;
+  mutable AttentionWork work_;  // shared by the ops of a step, which see a const plan
+  // A padded step's inputs.
+  std::vector<TokenId> pad_ids_;
+  std::vector<int32_t> pad_positions_;
+  std::vector<int32_t> pad_starts_;
+  std::vector<int32_t> pad_contexts_;
+  std::vector<BlockId> pad_tables_;
+  std::vector<int32_t> pad_samples_;
+};
+
+}  // namespace inferd

@@ -1,0 +1,123 @@
+#include "backends/cuda/cuda_weights.h"
+
+#include <cstring>
+#include <utility>
+
+#include "backends/cuda/arena_map.h"
+#include "cuda/linear.h"
+#include "inferd/base/check.h"
+
+namespace inferd {
+namespace {
+
+constexpr auto kAlign = static_cast<int64_t>(ArenaMap::kUnit);
+
+// Row `output` of the joined matrix: the part it is in, and its row there.
+std::pair<const RawLinear*, int64_t> FindRow(std::span<const RawLinear> parts, int64_t output) {
+  for (const RawLinear& part : parts) {
+    if (output < part.data.dim(0)) return {&part, output};
+    output -= part.data.dim(0);
+  }
+  return {nullptr, 0};
+}
+
+int64_t PaddedOutputs(const LinearWeight& weight) {
+  return cuda::RoundUp(weight.out_features, cuda::kInt4TileOutputs);
+}
+
+// Eight neighbouring inputs, two a byte with the even one low, as the kernel takes
+// them: the first four in the low halves.
+void ArrangeEight(const uint8_t* from, uint8_t* to) {
+  const auto nibble = [&](int i) { return i % 2 == 0 ? from[i / 2] & 15 : from[i / 2] >> 4; };
+  for (int i = 0; i < 4; ++i) to[i] = static_cast<uint8_t>(nibble(i) | nibble(i + 4) << 4);
+}
+
+void WriteInt4Tile(std::span<const RawLinear> parts, const LinearWeight& weight, int64_t tile,
+                   int64_t tile_bytes, uint8_t* to) {
+  std::memset(to, 0, static_cast<size_t>(tile_bytes));
+  for (int64_t row = 0; row < cuda::kInt4TileOutputs; ++row) {
+    const auto [part, part_row] = FindRow(parts, tile * cuda::kInt4TileOutputs + row);
+    if (part == nullptr) return;
+    const uint8_t* from = part->data.As<uint8_t>() + part_row * weight.in_features / 2;
+    for (int64_t input = 0; input < weight.in_features; input += 8) {
+      const cuda::Int4Place place = cuda::PlaceInt4(row, input, weight.in_features);
+      ArrangeEight(from + input / 2, to + place.byte);
+    }
+  }
+}
+
+}  // namespace
+
+PackedForm FormOf(const LinearWeight& weight) {
+  PackedForm form;
+  const int64_t in = weight.in_features;
+  form.num_rows = weight.out_features;
+  switch (weight.format) {
+    case WeightFormat::kF32:
+    case WeightFormat::kF16:
+      form.row_bytes = in * DTypeSize(FormatDType(weight.format));
+      break;
+    case WeightFormat::kBF16:
+      form.row_bytes = cuda::Bf16RowBytes(in);
+      break;
+    case WeightFormat::kInt8:
+      form.row_bytes = cuda::Int8RowBytes(in);
+      break;
+    case WeightFormat::kInt4:
+      form.num_rows = PaddedOutputs(weight) / cuda::kInt4TileOutputs;
+      form.row_bytes = cuda::Int4CodeBytes(cuda::kInt4TileOutputs, in);
+      break;
+  }
+  form.scales_at = form.zeros_at = form.bytes = form.value_bytes();
+  if (weight.format == WeightFormat::kInt8) {
+    form.scales_at = cuda::RoundUp(form.bytes, kAlign);
+    form.zeros_at = form.bytes =
+        form.scales_at + weight.out_features * static_cast<int64_t>(sizeof(float));
+  }
+  if (weight.format == WeightFormat::kInt4) {
+    const int64_t pairs = in / weight.group_size * PaddedOutputs(weight);
+    form.scales_at = cuda::RoundUp(form.bytes, kAlign);
+    form.zeros_at = form.scales_at + pairs * static_cast<int64_t>(sizeof(float));
+    form.bytes = form.zeros_at + pairs;
+  }
+  return form;
+}
+
+void WritePackedRows(std::span<const RawLinear> parts, const LinearWeight& weight,
+                     int64_t first_row, int64_t count, std::byte* to) {
+  const PackedForm form = FormOf(weight);
+  for (int64_t i = 0; i < count; ++i, to += form.row_bytes) {
+    if (weight.format == WeightFormat::kInt4) {
+      WriteInt4Tile(parts, weight, first_row + i, form.row_bytes, reinterpret_cast<uint8_t*>(to));
+      continue;
+    }
+    const auto [part, row] = FindRow(parts, first_row + i);
+    const auto bytes =
+        static_cast<size_t>(weight.in_features * DTypeSize(FormatDType(weight.format)));
+    std::memcpy(to, part->data.As<std::byte>() + row * static_cast<int64_t>(bytes), bytes);
+    std::memset(to + bytes, 0, static_cast<size_t>(form.row_bytes) - bytes);
+  }
+}
+
+void WritePackedTail(std::span<const RawLinear> parts, const LinearWeight& weight, std::byte* to) {
+  const PackedForm form = FormOf(weight);
+  if (form.bytes == form.scales_at) return;
+  std::memset(to, 0, static_cast<size_t>(form.bytes - form.scales_at));
+  auto* scales = reinterpret_cast<float*>(to);
+  auto* zeros = reinterpret_cast<uint8_t*>(to + (form.zeros_at - form.scales_at));
+  const bool four = weight.format == WeightFormat::kInt4;
+  const int64_t groups = four ? weight.in_features / weight.group_size : 1;
+  const int64_t stride = four ? PaddedOutputs(weight) : 0;
+  int64_t output = 0;
+  for (const RawLinear& part : parts) {
+    for (int64_t row = 0; row < part.data.dim(0); ++row, ++output) {
+      for (int64_t g = 0; g < groups; ++g) {
+        std::memcpy(&scales[g * stride + output], part.scales.As<float>() + row * groups + g,
+                    sizeof(float));
+        if (four) zeros[g * stride + output] = part.zeros.As<uint8_t>()[row * groups + g];
+      }
+    }
+  }
+}
+
+}  // namespace inferd

@@ -1,0 +1,35 @@
+// Matrices in the forms that kernels/cuda/linear.h multiplies: how large they are
+// and what they hold. Host code; it knows no device.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+
+#include "inferd/ops/weights.h"
+
+namespace inferd {
+
+// Where the parts of LinearWeight::packed lie, in bytes. The kernels' names of the
+// forms: f32 and f16 as they are; bf16 and int8 rows padded with zeros; int4 in tiles.
+struct PackedForm {
+  int64_t row_bytes = 0;  // of the values; int4: of a tile of 16 outputs
+  int64_t num_rows = 0;   // outputs, or tiles
+  int64_t scales_at = 0;  // f32: int8 [outputs], int4 [groups, padded outputs]
+  int64_t zeros_at = 0;   // int4: u8 [groups, padded outputs]
+  int64_t bytes = 0;      // of all
+
+  int64_t value_bytes() const { return row_bytes * num_rows; }
+};
+
+// Of a weight with format, sizes and group size set.
+PackedForm FormOf(const LinearWeight& weight);
+
+// Writes `count` rows of the values from `first_row` on, as FormOf counts them.
+void WritePackedRows(std::span<const RawLinear> parts, const LinearWeight& weight,
+                     int64_t first_row, int64_t count, std::byte* to);
+// Writes everything behind the values: bytes [scales_at, bytes).
+void WritePackedTail(std::span<const RawLinear> parts, const LinearWeight& weight, std::byte* to);
+
+}  // namespace inferd

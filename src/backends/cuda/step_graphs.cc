@@ -1,0 +1,81 @@
+#include "backends/cuda/step_graphs.h"
+
+#include <algorithm>
+
+namespace inferd {
+namespace {
+
+uint64_t Mix(uint64_t hash, uint64_t value) {
+  hash ^= value + 0x9E3779B97F4A7C15U + (hash << 6) + (hash >> 2);
+  hash *= 0xFF51AFD7ED558CCDU;
+  return hash ^ (hash >> 33);
+}
+
+}  // namespace
+
+int32_t DecodeBucket(int32_t rows, int32_t limit) {
+  int32_t bucket = 0;
+  if (rows <= 8) {
+    bucket = rows <= 2 ? rows : rows <= 4 ? 4 : 8;
+  } else {
+    const int32_t step = rows <= 64 ? 8 : rows <= 128 ? 16 : rows <= 256 ? 32 : 64;
+    bucket = (rows + step - 1) / step * step;
+  }
+  return std::min(bucket, limit);
+}
+
+StepGraphs::~StepGraphs() {
+  for (const auto& [rows, entry] : entries_) {
+    if (entry.graph != nullptr) (void)cudaGraphExecDestroy(entry.graph);
+  }
+}
+
+void StepGraphs::Begin(int32_t rows) {
+  End();
+  if (!device_.ok()) return;
+  entry_ = &entries_[rows];
+  hash_ = 0;
+  mode_ = entry_->graph != nullptr ? Mode::kReplay : entry_->seen ? Mode::kRecord : Mode::kOneByOne;
+  entry_->seen = true;
+  if (mode_ == Mode::kRecord) {
+    device_.Check(cudaStreamBeginCapture(device_.stream(), cudaStreamCaptureModeThreadLocal),
+                  "recording a step");
+  }
+}
+
+bool StepGraphs::Next(std::initializer_list<uint64_t> what) {
+  if (mode_ != Mode::kNone) {
+    for (const uint64_t value : what) hash_ = Mix(hash_, value);
+  }
+  return mode_ != Mode::kReplay && device_.ok();
+}
+
+void StepGraphs::Record() {
+  cudaGraph_t graph = nullptr;
+  // Ended in any case: nothing else can be done with the stream before.
+  const cudaError_t ended = cudaStreamEndCapture(device_.stream(), &graph);
+  if (device_.Check(ended, "recording a step")) {
+    device_.Check(cudaGraphInstantiate(&entry_->graph, graph, 0), "making a graph");
+  }
+  if (graph != nullptr) (void)cudaGraphDestroy(graph);
+  if (!device_.ok()) entry_->graph = nullptr;
+  entry_->hash = hash_;
+  if (entry_->graph != nullptr) ++num_graphs_;
+}
+
+void StepGraphs::End() {
+  const Mode mode = std::exchange(mode_, Mode::kNone);
+  if (mode == Mode::kNone || mode == Mode::kOneByOne) return;
+  if (mode == Mode::kRecord) Record();
+  if (mode == Mode::kReplay) {
+    ++replayed_;
+    if (hash_ != entry_->hash) {
+      return device_.Fail(InternalError("cuda: a step's ops differ from those of its graph"));
+    }
+  }
+  if (entry_->graph != nullptr && device_.ok()) {
+    device_.Check(cudaGraphLaunch(entry_->graph, device_.stream()), "launching a graph");
+  }
+}
+
+}  // namespace inferd

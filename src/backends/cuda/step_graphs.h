@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+#include <initializer_list>
+#include <map>
+
+#include "backends/cuda/device.h"
+
+namespace inferd {
+
+// The ops of decode steps as graphs, one per number of rows. The caller goes on naming
+// every op of a step; what becomes of them depends on how often there was such a step:
+//
+//   the first     they are launched one by one, which also looks up all that is looked
+//                 up once
+//   the second    they are recorded, then launched as one graph
+//   from then on  they are only compared with the recorded ones, by a hash of what they
+//                 are given; the graph is launched when the step's ops have ended
+//
+// Graphs hold addresses: everything a step names must stay where it is. One thread.
+class StepGraphs {
+ public:
+  explicit StepGraphs(Device& device) : device_(device) {}
+  ~StepGraphs();
+  StepGraphs(const StepGraphs&) = delete;
+  StepGraphs& operator=(const StepGraphs&) = delete;
+
+  // A step of `rows` rows begins, of which there is a graph or will be.
+  void Begin(int32_t rows);
+  // The step's next op, with all it is given as numbers. Whether it is to be launched.
+  bool Next(std::initializer_list<uint64_t> what);
+  // The step's ops have ended; nothing happens when none has begun.
+  void End();
+
+  bool active() const { return mode_ != Mode::kNone; }
+  int64_t num_graphs() const { return num_graphs_; }
+  int64_t replayed() const { return replayed_; }
+
+ private:
+  enum class Mode : uint8_t { kNone, kOneByOne, kRecord, kReplay };
+  struct Entry {
+    bool seen = false;
+    cudaGraphExec_t graph = nullptr;
+    uint64_t hash = 0;
+  };
+  void Record();
+
+  Device& device_;
+  Mode mode_ = Mode::kNone;
+  Entry* entry_ = nullptr;
+  uint64_t hash_ = 0;
+  std::map<int32_t, Entry> entries_;  // by rows
+  int64_t num_graphs_ = 0;
+  int64_t replayed_ = 0;
+};
+
+// The number of rows that a decode step of `rows` is padded to: as few different ones
+// as little waste allows. At most `limit`, which is at least `rows`.
+int32_t DecodeBucket(int32_t rows, int32_t limit);
+
+}  // namespace inferd

@@ -1,0 +1,208 @@
+// Whole models on the device backend, emulated: the tokens that transformers draws,
+// graphs that change no bit, memory that is taken once, and errors that end the rank.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <map>
+
+#include "backends/cuda/cuda_backend.h"
+#include "backends/cuda/fake_cuda.h"
+#include "inferd/runtime/rank.h"
+#include "runtime/golden_files.h"
+#include "runtime/plan_driver.h"
+#include "runtime/tap_ops.h"
+
+namespace inferd::testing {
+namespace {
+
+constexpr int32_t kSlots = 4;
+constexpr int kLaunchFailure = 719;
+
+class CudaModelTest : public ::testing::Test {
+ protected:
+  struct Rank {
+    std::unique_ptr<Backend> backend;
+    std::unique_ptr<TapOps> tap;
+    std::unique_ptr<LocalExecutor> executor;
+  };
+
+  void SetUp() override { ResetFakeCuda(); }
+
+  StatusOr<Rank> Start(const std::string& family, bool graphs, bool tap = true) {
+    Rank rank;
+    BackendOptions options;
+    options.graphs = graphs;
+    INFERD_ASSIGN_OR_RETURN(rank.backend, MakeCudaBackend(options));
+    rank.tap = std::make_unique<TapOps>(rank.backend->ops());
+    RankOptions rank_options;
+    rank_options.model_dir = GoldenDir(family);
+    rank_options.memory.max_running = kSlots;
+    rank_options.memory.max_batched_tokens = 96;
+    rank_options.memory.max_model_len = 256;
+    rank_options.memory.kv_dtype = DType::kF32;
+    Ops& ops = tap ? static_cast<Ops&>(*rank.tap) : rank.backend->ops();
+    INFERD_ASSIGN_OR_RETURN(rank.executor, StartLocalExecutor(rank_options, ops, clock_, nullptr));
+    return rank;
+  }
+
+  static std::vector<DrivenPrompt> Prompts(const std::string& family, int32_t max_new) {
+    std::vector<DrivenPrompt> prompts;
+    for (const ExpectedPrompt& e : ReadExpected(GoldenDir(family))) {
+      DrivenPrompt p;
+      p.prompt = e.ids;
+      p.sampling.temperature = 0.0F;
+      p.sampling.seed = prompts.size();
+      p.max_new = std::min(max_new, static_cast<int32_t>(e.greedy.size()));
+      prompts.push_back(std::move(p));
+    }
+    return prompts;
+  }
+
+  static std::vector<DrivenResult> Drive(Rank& rank, const std::vector<DrivenPrompt>& prompts,
+                                         int32_t depth) {
+    PlanDriver driver(*rank.executor, kSlots, 16, rank.executor->info().memory.num_blocks);
+    return driver.Run(prompts, 96, depth);
+  }
+
+  SystemClock clock_;
+};
+
+TEST_F(CudaModelTest, TheTokensOfTransformers) {
+  constexpr int32_t kNew = 6;
+  for (const std::string family : {"llama3", "qwen2", "qwen3"}) {
+    SCOPED_TRACE(family);
+    auto rank = Start(family, /*graphs=*/true);
+    ASSERT_TRUE(rank.ok()) << rank.status().ToString();
+    const auto results = Drive(*rank, Prompts(family, kNew), 2);
+    const auto expected = ReadExpected(GoldenDir(family));
+    ASSERT_EQ(results.size(), expected.size());
+    for (size_t i = 0; i < results.size(); ++i) {
+      const size_t count = results[i].tokens.size();
+      ASSERT_GT(count, 0u);
+      EXPECT_EQ(results[i].tokens,
+                std::vector<TokenId>(expected[i].greedy.begin(),
+                                     expected[i].greedy.begin() + static_cast<int64_t>(count)))
+          << "prompt " << i;
+    }
+    EXPECT_GT(FakeCuda().graph_launches, 0);
+  }
+}
+
+// Also with padding: three sequences decode in a bucket of four.
+TEST_F(CudaModelTest, GraphsChangeNoBit) {
+  const std::string family = "llama3";
+  auto prompts = Prompts(family, 8);
+  if (prompts.size() > 3) prompts.resize(3);
+  std::map<TapOps::Key, std::vector<float>> plain;
+  {
+    auto rank = Start(family, /*graphs=*/false);
+    ASSERT_TRUE(rank.ok()) << rank.status().ToString();
+    Drive(*rank, prompts, 1);
+    EXPECT_EQ(FakeCuda().graph_launches, 0);
+    plain = rank->tap->logits();
+  }
+  auto rank = Start(family, /*graphs=*/true);
+  ASSERT_TRUE(rank.ok()) << rank.status().ToString();
+  Drive(*rank, prompts, 1);
+  EXPECT_GT(FakeCuda().graph_launches, 4);
+  ASSERT_EQ(rank->tap->logits().size(), plain.size());
+  for (const auto& [key, logits] : rank->tap->logits()) {
+    const std::vector<float>& other = plain.at(key);
+    ASSERT_EQ(std::memcmp(logits.data(), other.data(), logits.size() * sizeof(float)), 0)
+        << "seed " << key.first << " position " << key.second;
+  }
+}
+
+TEST_F(CudaModelTest, AllMemoryIsTakenBeforeTheFirstStep) {
+  auto rank = Start("llama3", /*graphs=*/true);
+  ASSERT_TRUE(rank.ok()) << rank.status().ToString();
+  const FakeCudaCounts ready = FakeCuda();
+  EXPECT_EQ(ready.device_allocations, 1);
+  EXPECT_GE(ready.device_bytes, rank->executor->info().memory.total_bytes);
+  Drive(*rank, Prompts("llama3", 6), 2);
+  const FakeCudaCounts after = FakeCuda();
+  EXPECT_EQ(after.device_allocations, ready.device_allocations);
+  EXPECT_EQ(after.host_allocations, ready.host_allocations);
+  EXPECT_GT(after.kernels, ready.kernels);
+}
+
+TEST_F(CudaModelTest, ADeviceThatIsTooSmallIsRefused) {
+  ResetFakeCuda(int64_t{48} << 20);
+  const auto rank = Start("llama3", true);
+  EXPECT_EQ(rank.status().code(), StatusCode::kResourceExhausted) << rank.status().ToString();
+}
+
+// Whichever call fails, at load or in service: an error is answered, and nothing else
+// from then on. What is left is given back without a crash.
+TEST_F(CudaModelTest, AnErrorEndsTheRank) {
+  const std::string family = "llama3";
+  auto prompts = Prompts(family, 4);
+  prompts.resize(1);
+  int64_t calls_at_load = 0;
+  int64_t calls_in_all = 0;
+  {
+    auto rank = Start(family, true, /*tap=*/false);
+    ASSERT_TRUE(rank.ok());
+    calls_at_load = FakeCuda().calls;
+    Drive(*rank, prompts, 1);
+    calls_in_all = FakeCuda().calls;
+  }
+  ASSERT_GT(calls_in_all, calls_at_load);
+  for (int64_t call = 1; call < calls_at_load; call += 1 + calls_at_load / 12) {
+    ResetFakeCuda();
+    FailFakeCuda(call, kLaunchFailure);
+    EXPECT_FALSE(Start(family, true, false).ok()) << "call " << call;
+  }
+  for (int64_t call = calls_at_load + 1; call < calls_in_all;
+       call += 1 + (calls_in_all - calls_at_load) / 24) {
+    ResetFakeCuda();
+    auto rank = Start(family, true, false);
+    ASSERT_TRUE(rank.ok());
+    FailFakeCuda(call - calls_at_load, kLaunchFailure);
+    // The driver stops at the first error, and the executor answers it from then on.
+    Executor& executor = *rank->executor;
+    auto plan = std::make_shared<BatchPlan>();
+    AdmittedSequence sequence;
+    sequence.slot = 0;
+    sequence.num_tokens = 1;
+    sequence.num_prompt = 1;
+    plan->admitted.push_back(sequence);
+    plan->tokens.push_back(1);
+    plan->new_blocks.push_back(1);
+    StepEntry entry;
+    entry.slot = 0;
+    entry.count = 1;
+    entry.num_new_blocks = 1;
+    entry.sample = 1;
+    plan->entries.push_back(entry);
+    bool failed = false;
+    for (int step = 0; step < 50 && !failed; ++step) {
+      auto next = std::make_shared<BatchPlan>();
+      if (step == 0) next = plan;
+      if (step > 0) {
+        StepEntry decode;
+        decode.slot = 0;
+        decode.start = step;
+        decode.count = 1;
+        decode.sample = 1;
+        if (step % 16 == 0) {
+          decode.num_new_blocks = 1;
+          next->new_blocks.push_back(1 + step / 16);
+        }
+        next->entries.push_back(decode);
+      }
+      next->step = step;
+      executor.Submit(next);
+      const StepResult result = executor.Await();
+      failed = !result.error.ok();
+      if (failed) {
+        EXPECT_TRUE(result.outputs.empty());
+      }
+    }
+    EXPECT_TRUE(failed) << "call " << call;
+  }
+  FailFakeCuda(0, 0);
+}
+
+}  // namespace
+}  // namespace inferd::testing
