@@ -26,6 +26,7 @@
 //   AtomicAdd AtomicMax AtomicMin AtomicExchange AtomicCas AtomicOr (address, value)
 //   ThreadFence(), ThreadFenceBlock()
 //   WaitForPredecessor(), ReleaseSuccessor()  programmatic dependent launch
+//   ExactMultiply ExactAdd                    on float, never fused
 //   FastExp FastExp2 FastLog FastDivide Rsqrt on float, within a few ulp
 //   Launch(kernel, shape, stream, params)
 // and on top of them async_copy.h (cp.async), mma.h (ldmatrix, mma.sync), number.h

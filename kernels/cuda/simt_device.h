@@ -101,6 +101,9 @@ SIMT_DEVICE void ReleaseSuccessor() {
 #endif
 }
 
+// One rounding each: never fused with what they are added to.
+SIMT_DEVICE float ExactMultiply(float x, float y) { return __fmul_rn(x, y); }
+SIMT_DEVICE float ExactAdd(float x, float y) { return __fadd_rn(x, y); }
 SIMT_DEVICE float FastExp(float x) { return __expf(x); }
 SIMT_DEVICE float FastExp2(float x) {
   float y;

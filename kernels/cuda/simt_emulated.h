@@ -166,6 +166,8 @@ inline void ThreadFenceBlock() { emulator::Fence(); }
 inline void WaitForPredecessor() {}
 inline void ReleaseSuccessor() {}
 
+inline float ExactMultiply(float x, float y) { return x * y; }
+inline float ExactAdd(float x, float y) { return x + y; }
 inline float FastExp(float x) { return std::exp(x); }
 inline float FastExp2(float x) { return std::exp2(x); }
 inline float FastLog(float x) { return std::log(x); }
