@@ -109,11 +109,12 @@ std::string DescribeRank(const RankInfo& rank) {
   return text;
 }
 
-StatusOr<std::unique_ptr<LocalExecutor>> StartRanks(
-    const ServerConfig& config, std::span<const std::unique_ptr<Backend>> backends,
+StatusOr<std::unique_ptr<LocalExecutor>> StartReplica(
+    const ServerConfig& config, int replica, const ReplicaBackends& backends,
     EntropySource& entropy, const Clock& clock, const std::shared_ptr<spdlog::logger>& logger) {
   const ParallelShape shape = ShapeOf(config);
-  const RankOptions options = MakeRankOptions(config, *backends.front(), logger);
+  const RankOptions options =
+      MakeRankOptions(config, *backends.front(), config.parallel.dp - replica, logger);
   if (!RanksAreProcesses(config)) {
     std::vector<Ops*> ops;
     for (const std::unique_ptr<Backend>& backend : backends) ops.push_back(&backend->ops());
@@ -122,8 +123,24 @@ StatusOr<std::unique_ptr<LocalExecutor>> StartRanks(
   INFERD_ASSIGN_OR_RETURN(std::vector<RankInfo> plan,
                           PlanGroup(options, shape, backends.front()->ops(), logger));
   const int32_t num_blocks = plan.front().memory.num_blocks;
-  return StartProcessExecutor(MakeProcessOptions(config, num_blocks), std::move(plan), entropy,
-                              clock, logger);
+  return StartProcessExecutor(MakeProcessOptions(config, replica, num_blocks), std::move(plan),
+                              entropy, clock, logger);
+}
+
+// What the first replica serves becomes what all of them do.
+void DescribeReplicas(std::span<const std::unique_ptr<LocalExecutor>> executors,
+                      ServedModel* served) {
+  if (executors.size() == 1) return;
+  const auto count = static_cast<int32_t>(executors.size());
+  served->dp = count;
+  served->num_blocks = 0;
+  for (const auto& executor : executors) {
+    const MemoryPlan& plan = executor->info().memory;
+    served->num_blocks += plan.num_blocks;
+    served->max_model_len = std::min(served->max_model_len, plan.max_model_len);
+  }
+  served->max_running *= count;
+  served->max_queued_requests *= count;
 }
 
 // The embedding is mapped once for all.
@@ -141,39 +158,46 @@ void Add(const MemoryPlan& rank, MemoryPlan* sum) {
 
 }  // namespace
 
-StatusOr<std::vector<std::unique_ptr<Backend>>> MakeBackends(
-    const ServerConfig& config, const std::shared_ptr<spdlog::logger>& logger) {
-  const int count = RanksAreProcesses(config) ? 1 : ShapeOf(config).ranks();
-  std::vector<std::unique_ptr<Backend>> backends;
-  for (int rank = 0; rank < count; ++rank) {
-    INFERD_ASSIGN_OR_RETURN(backends.emplace_back(),
-                            MakeBackend(config, rank, ShapeOf(config).ranks(), logger));
+StatusOr<std::vector<ReplicaBackends>> MakeBackends(const ServerConfig& config,
+                                                    const std::shared_ptr<spdlog::logger>& logger) {
+  const int ranks = ShapeOf(config).ranks();
+  const int count = RanksAreProcesses(config) ? 1 : ranks;
+  std::vector<ReplicaBackends> backends(static_cast<size_t>(config.parallel.dp));
+  for (int replica = 0; replica < config.parallel.dp; ++replica) {
+    for (int rank = 0; rank < count; ++rank) {
+      INFERD_ASSIGN_OR_RETURN(
+          backends[static_cast<size_t>(replica)].emplace_back(),
+          MakeBackend(config, replica * ranks + rank, RanksHere(config), logger));
+    }
   }
   return backends;
 }
 
 StatusOr<LoadedModel> LoadServedModel(const ServerConfig& config,
-                                      std::span<const std::unique_ptr<Backend>> backends,
+                                      std::span<const ReplicaBackends> backends,
                                       EntropySource& entropy, const Clock& clock,
                                       const std::shared_ptr<spdlog::logger>& logger) {
   LoadedModel loaded;
   const Status text = LoadText(config, &loaded.served, *logger);
   if (!text.ok()) return text.WithPrefix(config.model.path);
-  StatusOr<std::unique_ptr<LocalExecutor>> executor =
-      StartRanks(config, backends, entropy, clock, logger);
-  if (!executor.ok()) return executor.status().WithPrefix(config.model.path);
-  loaded.executor = std::move(*executor);
-  const Status described =
-      Describe(config, loaded.executor->info(), *backends.front(), clock, *logger, &loaded.served);
+  for (size_t replica = 0; replica < backends.size(); ++replica) {
+    StatusOr<std::unique_ptr<LocalExecutor>> executor =
+        StartReplica(config, static_cast<int>(replica), backends[replica], entropy, clock, logger);
+    if (!executor.ok()) return executor.status().WithPrefix(config.model.path);
+    loaded.executors.push_back(std::move(*executor));
+  }
+  const Status described = Describe(config, loaded.executors.front()->info(),
+                                    *backends.front().front(), clock, *logger, &loaded.served);
   if (!described.ok()) return described.WithPrefix(config.model.path);
+  DescribeReplicas(loaded.executors, &loaded.served);
   return loaded;
 }
 
 StatusOr<std::string> DescribeMemory(const ServerConfig& config) {
-  INFERD_ASSIGN_OR_RETURN(const std::vector<std::unique_ptr<Backend>> backends,
+  INFERD_ASSIGN_OR_RETURN(const std::vector<ReplicaBackends> backends,
                           MakeBackends(config, nullptr));
-  Backend& backend = *backends.front();
-  const RankOptions options = MakeRankOptions(config, backend, nullptr);
+  Backend& backend = *backends.front().front();
+  const RankOptions options = MakeRankOptions(config, backend, config.parallel.dp, nullptr);
   const ParallelShape shape = ShapeOf(config);
   const StatusOr<std::vector<RankInfo>> ranks = PlanGroup(options, shape, backend.ops(), nullptr);
   if (!ranks.ok()) return ranks.status().WithPrefix(config.model.path);
@@ -183,6 +207,9 @@ StatusOr<std::string> DescribeMemory(const ServerConfig& config) {
   text += "model       " + info.config.architecture + ", " +
           std::string(DTypeName(info.config.dtype)) + ", context of " +
           std::to_string(info.memory.max_model_len) + " tokens\n";
+  if (config.parallel.dp > 1) {
+    text += "replicas    " + std::to_string(config.parallel.dp) + ", each as follows\n";
+  }
   MemoryPlan sum = info.memory;
   if (ranks->size() > 1) {
     text += "ranks       " + std::to_string(ranks->size()) + ": " + ShapeText(shape) + "\n";

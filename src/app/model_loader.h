@@ -17,23 +17,26 @@
 
 namespace inferd::app {
 
-// The backend that `config` names, once for each rank; where ranks are processes of their
-// own only that of rank 0, to plan with. They take no memory worth mention yet, so a
-// machine that cannot run them is found out first.
-StatusOr<std::vector<std::unique_ptr<Backend>>> MakeBackends(
-    const ServerConfig& config, const std::shared_ptr<spdlog::logger>& logger);
+// The backends of one replica.
+using ReplicaBackends = std::vector<std::unique_ptr<Backend>>;
 
-// A model ready to run. The executor uses the backends until it is destroyed, unless its
-// ranks are processes.
+// The backend that `config` names, once for each rank of each replica; where ranks are
+// processes of their own only that of rank 0, to plan with. They take no memory worth mention yet,
+// so a machine that cannot run them is found out first.
+StatusOr<std::vector<ReplicaBackends>> MakeBackends(const ServerConfig& config,
+                                                    const std::shared_ptr<spdlog::logger>& logger);
+
+// A model ready to run. The executors use the backends until they are destroyed, unless
+// their ranks are processes.
 struct LoadedModel {
-  ServedModel served;
-  std::unique_ptr<LocalExecutor> executor;
+  ServedModel served;                                     // the replicas together
+  std::vector<std::unique_ptr<LocalExecutor>> executors;  // by replica
 };
 
 // Reads the checkpoint that `config` names: tokenizer, chat template, weights.
 // One line that says what is wrong otherwise. Clock and entropy outlive the model.
 StatusOr<LoadedModel> LoadServedModel(const ServerConfig& config,
-                                      std::span<const std::unique_ptr<Backend>> backends,
+                                      std::span<const ReplicaBackends> backends,
                                       EntropySource& entropy, const Clock& clock,
                                       const std::shared_ptr<spdlog::logger>& logger);
 

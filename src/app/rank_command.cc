@@ -60,9 +60,10 @@ int RunRank(int control_fd) {
   const auto load = [&](const RankPlace& place,
                         const RankLinks& links) -> StatusOr<std::unique_ptr<Rank>> {
     INFERD_RETURN_IF_ERROR(payload.status());
-    INFERD_ASSIGN_OR_RETURN(
-        backend, MakeBackend(payload->config, place.world_rank(), payload->ranks_here, logger));
-    RankOptions options = MakeRankOptions(payload->config, *backend, logger);
+    INFERD_ASSIGN_OR_RETURN(backend,
+                            MakeBackend(payload->config, payload->first_rank + place.world_rank(),
+                                        payload->ranks_here, logger));
+    RankOptions options = MakeRankOptions(payload->config, *backend, /*replicas_left=*/1, logger);
     // What is available was shared out by the daemon, before other ranks took theirs.
     options.memory.available_bytes = 0;
     options.memory.num_blocks = payload->num_blocks;

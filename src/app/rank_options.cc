@@ -34,6 +34,8 @@ bool RanksAreProcesses(const ServerConfig& config) {
   return ShapeOf(config).ranks() > 1;
 }
 
+int RanksHere(const ServerConfig& config) { return config.parallel.dp * ShapeOf(config).ranks(); }
+
 int DepthOf(const ServerConfig& config) {
   return config.parallel.pp > 1 ? config.parallel.pp + 1 : config.engine.depth;
 }
@@ -55,7 +57,7 @@ StatusOr<std::unique_ptr<Backend>> MakeBackend(const ServerConfig& config, int r
   return CreateBackend(config.model.backend, options);
 }
 
-RankOptions MakeRankOptions(const ServerConfig& config, const Backend& backend,
+RankOptions MakeRankOptions(const ServerConfig& config, const Backend& backend, int replicas_left,
                             const std::shared_ptr<spdlog::logger>& logger) {
   RankOptions options;
   options.model_dir = config.model.path;
@@ -73,7 +75,11 @@ RankOptions MakeRankOptions(const ServerConfig& config, const Backend& backend,
   memory.kv_bytes = config.kv_cache.size_bytes;
   memory.kv_fraction = config.kv_cache.fraction;
   memory.available_bytes = backend.AvailableMemoryBytes();
-  if (backend.HasOwnMemory()) memory.available_bytes *= ShapeOf(config).ranks();
+  if (backend.HasOwnMemory()) {
+    memory.available_bytes *= ShapeOf(config).ranks();
+  } else {
+    memory.available_bytes /= replicas_left;
+  }
   return options;
 }
 
@@ -82,6 +88,7 @@ std::string EncodeRankPayload(const RankPayload& payload) {
   ByteWriter out(bytes);
   out.Put(payload.num_blocks);
   out.Put(payload.ranks_here);
+  out.Put(payload.first_rank);
   for (const ConfigKey& key : ConfigKeys()) {
     if (!IsForRanks(key)) continue;
     out.PutText(key.name);
@@ -98,7 +105,9 @@ StatusOr<RankPayload> DecodeRankPayload(const std::string& text) {
   RankPayload payload;
   payload.num_blocks = in.Take<int32_t>();
   payload.ranks_here = in.Take<int32_t>();
-  in.Require(payload.num_blocks > 0 && payload.ranks_here > 0);
+  payload.first_rank = in.Take<int32_t>();
+  in.Require(payload.num_blocks > 0 && payload.first_rank >= 0 &&
+             payload.first_rank < payload.ranks_here);
   while (in.ok() && !in.AtEnd()) {
     const std::string name = in.TakeText();
     const std::string value = in.TakeText();
@@ -110,13 +119,15 @@ StatusOr<RankPayload> DecodeRankPayload(const std::string& text) {
   return payload;
 }
 
-ProcessExecutorOptions MakeProcessOptions(const ServerConfig& config, int32_t num_blocks) {
+ProcessExecutorOptions MakeProcessOptions(const ServerConfig& config, int replica,
+                                          int32_t num_blocks) {
   ProcessExecutorOptions options;
   options.shape = ShapeOf(config);
   options.max_in_flight = DepthOf(config);
   options.command = {"/proc/self/exe", "rank"};
   options.version = ProgramVersion();
-  options.payload = EncodeRankPayload({config, num_blocks, options.shape.ranks()});
+  options.payload =
+      EncodeRankPayload({config, num_blocks, RanksHere(config), replica * options.shape.ranks()});
   options.start_timeout_us = config.parallel.start_timeout_ms * 1000;
   options.last_backoff_us = config.parallel.max_backoff_ms * 1000;
   options.max_failed_starts = config.parallel.max_failed_starts;

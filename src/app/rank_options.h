@@ -18,6 +18,8 @@ namespace inferd::app {
 ParallelShape ShapeOf(const ServerConfig& config);
 // Whether the ranks are processes of their own.
 bool RanksAreProcesses(const ServerConfig& config);
+// Of this machine, over all replicas.
+int RanksHere(const ServerConfig& config);
 // Plans in flight: as configured, or as many as fill the stages.
 int DepthOf(const ServerConfig& config);
 
@@ -25,8 +27,9 @@ int DepthOf(const ServerConfig& config);
 StatusOr<std::unique_ptr<Backend>> MakeBackend(const ServerConfig& config, int rank, int ranks_here,
                                                const std::shared_ptr<spdlog::logger>& logger);
 
-// How ranks load the model, where `backend` is that of any of them.
-RankOptions MakeRankOptions(const ServerConfig& config, const Backend& backend,
+// How the ranks of a replica load the model, where `backend` is that of any of them. The
+// memory that there is now is for `replicas_left` replicas, this one among them.
+RankOptions MakeRankOptions(const ServerConfig& config, const Backend& backend, int replicas_left,
                             const std::shared_ptr<spdlog::logger>& logger);
 
 // What a rank's process is told (ProcessExecutorOptions::payload): the part of the
@@ -34,14 +37,16 @@ RankOptions MakeRankOptions(const ServerConfig& config, const Backend& backend,
 struct RankPayload {
   ServerConfig config;
   int32_t num_blocks = 0;
-  int32_t ranks_here = 1;  // on its machine
+  int32_t ranks_here = 1;  // on its machine, of all replicas
+  int32_t first_rank = 0;  // of its replica, among these
 };
 std::string EncodeRankPayload(const RankPayload& payload);
 // DATA_LOSS for what is no such thing.
 StatusOr<RankPayload> DecodeRankPayload(const std::string& text);
 
-// How the ranks' processes are run.
-ProcessExecutorOptions MakeProcessOptions(const ServerConfig& config, int32_t num_blocks);
+// How the processes of a replica's ranks are run.
+ProcessExecutorOptions MakeProcessOptions(const ServerConfig& config, int replica,
+                                          int32_t num_blocks);
 
 // The version that all ranks must have.
 std::string ProgramVersion();

@@ -26,6 +26,7 @@
 #include "inferd/base/clock.h"
 #include "inferd/base/random.h"
 #include "inferd/engine/engine.h"
+#include "inferd/engine/replicated_engine.h"
 #include "inferd/net/tls.h"
 #include "inferd/server/server.h"
 
@@ -98,8 +99,7 @@ class Daemon {
           if (left-- > 0) notifier_.ExtendStart(2 * kStartingInterval, "loading the model");
         });
     // Before ports and memory are taken: does this machine have what it takes?
-    StatusOr<std::vector<std::unique_ptr<Backend>>> backends =
-        MakeBackends(config(), logging_.logger());
+    StatusOr<std::vector<ReplicaBackends>> backends = MakeBackends(config(), logging_.logger());
     if (!backends.ok()) return Fail(backends.status());
     backends_ = std::move(*backends);
     ServerOptions options = MakeServerOptions(config());
@@ -124,19 +124,22 @@ class Daemon {
       server_->Fail();
       return Fail(model.status());
     }
-    executor_ = std::move(model->executor);
+    executors_ = std::move(model->executors);
     if (RanksAreProcesses(config())) backends_.clear();  // every rank has its own
-    const MemoryPlan& plan = executor_->info().memory;
     const double load_seconds = static_cast<double>(clock_.NowUs() - start_us) * 1e-6;
     model->served.load_seconds = load_seconds;
     const std::string summary = model->served.id + ": " + model->served.architecture + ", " +
                                 model->served.dtype + ", " + model->served.device;
-    engine_ = StartEngine(MakeEngineOptions(config(), plan.num_blocks, plan.max_model_len),
-                          *executor_, server_->sink(), clock_, entropy_, logging_.logger());
+    const int32_t context = model->served.max_model_len;
+    int64_t cache_tokens = 0;
+    for (const auto& executor : executors_) {
+      cache_tokens += executor->info().memory.KvTokens(config().engine.block_size);
+    }
+    engine_ = StartEngines(context);
     server_->Attach(std::move(model->served), *engine_);
     malloc_trim(0);  // loading leaves much behind
     logger().info("ready after {:.3f} s: {}; context {} tokens, KV cache {} tokens", load_seconds,
-                  summary, plan.max_model_len, plan.KvTokens(config().engine.block_size));
+                  summary, context, cache_tokens);
     starting.reset();
     loading_.store(false);
     ready_.store(true);
@@ -148,6 +151,22 @@ class Daemon {
  private:
   const ServerConfig& config() const { return loaded_.config; }
   spdlog::logger& logger() { return *logging_.logger(); }
+
+  // One for each replica, and what makes one of them.
+  std::unique_ptr<Engine> StartEngines(int32_t max_model_len) {
+    std::vector<std::unique_ptr<Engine>> engines;
+    RouterOptions router;
+    router.block_size = config().engine.block_size;
+    for (const std::unique_ptr<LocalExecutor>& executor : executors_) {
+      const int32_t num_blocks = executor->info().memory.num_blocks;
+      if (config().engine.prefix_caching) router.max_blocks += num_blocks;
+      engines.push_back(StartEngine(MakeEngineOptions(config(), num_blocks, max_model_len),
+                                    *executor, server_->sink(), clock_, entropy_,
+                                    logging_.logger()));
+    }
+    if (engines.size() == 1) return std::move(engines.front());
+    return MakeReplicatedEngine(std::move(engines), router, entropy_);
+  }
 
   // On the watcher's thread. While the model is being read there is nobody to drain, and
   // nothing that could be asked to stop reading.
@@ -216,7 +235,7 @@ class Daemon {
     watchdog.reset();
     TearDownWithin(std::chrono::milliseconds(reloader_.drain().grace_ms), logging_, [this] {
       engine_.reset();
-      executor_.reset();
+      executors_.clear();
       backends_.clear();
       server_.reset();
     });
@@ -238,8 +257,8 @@ class Daemon {
   SystemEntropy entropy_;
   SignalQueue signals_{64};
   std::unique_ptr<Server> server_;
-  std::vector<std::unique_ptr<Backend>> backends_;  // by rank
-  std::unique_ptr<LocalExecutor> executor_;
+  std::vector<ReplicaBackends> backends_;
+  std::vector<std::unique_ptr<LocalExecutor>> executors_;  // by replica
   std::unique_ptr<Engine> engine_;
 };
 

@@ -240,6 +240,11 @@ constexpr std::array kKeys{
     ConfigKey{"parallel.pp", "pp", kInteger, FIELD(parallel.pp), 1, 32, "",
               "Pipeline stages, each of `parallel.tp` ranks: the layers are split by what they "
               "cost, and one step more than there are stages is in flight."},
+    ConfigKey{
+        "parallel.dp", "dp", kInteger, FIELD(parallel.dp), 1, 32, "",
+        "Replicas of the model, each with its own ranks, memory, queue and cache: the keys of "
+        "`engine` hold for each of them, and they share out the cores and the memory. A "
+        "request goes to the one that has most of its prompt in its cache and least to do."},
     ConfigKey{"parallel.compare_tokens", "", kBoolean, FIELD(parallel.compare_tokens), 0, 0, "",
               "For tracking down faults: the ranks of the last stage compare the tokens they draw "
               "after every step, and fail unless these are the same."},

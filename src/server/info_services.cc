@@ -131,7 +131,8 @@ class ServerServiceImpl final : public v1::ServerService::CallbackService {
       out->set_max_model_len(model.max_model_len);
       out->set_tensor_parallel_size(model.tp);
       out->set_pipeline_parallel_size(model.pp);
-      for (int32_t i = 0; i < model.tp * model.pp; ++i) {
+      out->set_data_parallel_size(model.dp);
+      for (int32_t i = 0; i < model.tp * model.pp * model.dp; ++i) {
         v1::Device* device = out->add_devices();
         device->set_index(i);
         device->set_name(model.device.empty() ? model.backend : model.device);

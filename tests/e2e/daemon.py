@@ -87,7 +87,7 @@ class Daemon:
 
     def wait_ready(self):
         self.wait_ports()
-        self.wait_log(r"ready after")
+        self.wait_log(r"ready after [0-9.]+ s: ")
         self.ready_seconds = time.monotonic() - self.started
 
     @property

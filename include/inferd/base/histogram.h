@@ -21,6 +21,8 @@ class Histogram {
   void Observe(double value) { ObserveMany(value, 1); }
   // As `times` observations of the same value.
   void ObserveMany(double value, uint64_t times);
+  // As all of the other's observations; it has the same bounds.
+  void Add(const Histogram& other);
 
   std::span<const double> bounds() const { return {bounds_.data(), num_bounds_}; }
   // Observations per bucket, not cumulative; bounds().size() + 1 of them.

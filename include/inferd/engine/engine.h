@@ -34,8 +34,8 @@ struct TokenEvent {
   int64_t queue_us = 0;       // from Submit to first being scheduled
 };
 
-// Receives the events of each step, in order. Called on the engine thread: must
-// not wait, and hands over by moving.
+// Receives the events of each step, in order. Called on the engine thread (that of each
+// replica, where there are several): must not wait, and hands over by moving.
 class OutputSink {
  public:
   virtual ~OutputSink() = default;

@@ -107,6 +107,7 @@ struct ServedModel {
   std::string device;        // Backend::Description()
   int32_t tp = 1;            // ranks of a stage
   int32_t pp = 1;            // stages
+  int32_t dp = 1;            // replicas
   int64_t created = 0;       // Unix seconds
   int32_t max_model_len = 0;
   int32_t vocab_size = 0;
