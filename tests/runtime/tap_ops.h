@@ -34,6 +34,8 @@ class TapOps final : public Ops {
   StatusOr<VectorWeight> PackVector(const TensorView& host) override {
     return inner_.PackVector(host);
   }
+  std::string PackedLayout() const override { return inner_.PackedLayout(); }
+  bool Accepts(const LinearWeight& weight) const override { return inner_.Accepts(weight); }
   StatusOr<EmbeddingTable> PackEmbedding(const TensorView& host) override {
     return inner_.PackEmbedding(host);
   }
