@@ -146,6 +146,7 @@ void DescribeReplicas(std::span<const std::unique_ptr<LocalExecutor>> executors,
 // The embedding is mapped once for all.
 void Add(const MemoryPlan& rank, MemoryPlan* sum) {
   sum->weight_bytes += rank.weight_bytes;
+  sum->streamed_bytes += rank.streamed_bytes;
   sum->mapped_bytes = std::max(sum->mapped_bytes, rank.mapped_bytes);
   sum->rope_bytes += rank.rope_bytes;
   sum->workspace_bytes += rank.workspace_bytes;
@@ -221,6 +222,9 @@ StatusOr<std::string> DescribeMemory(const ServerConfig& config) {
     }
   }
   text += "weights     " + MiB(sum.weight_bytes) + "\n";
+  if (sum.streamed_bytes > 0) {
+    text += "streamed    " + MiB(sum.streamed_bytes) + "  layers, from the packed file\n";
+  }
   text += "embedding   " + MiB(sum.mapped_bytes) + "  mapped from the file\n";
   text += "rope        " + MiB(sum.rope_bytes) + "\n";
   text += "workspace   " + MiB(sum.workspace_bytes + sum.scratch_bytes) + "\n";

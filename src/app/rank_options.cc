@@ -63,7 +63,9 @@ RankOptions MakeRankOptions(const ServerConfig& config, const Backend& backend, 
   options.model_dir = config.model.path;
   options.max_in_flight = DepthOf(config);
   options.compare_tokens = config.parallel.compare_tokens;
-  options.packed_cache = {config.model.packed_cache, config.model.packed_cache_size_bytes, logger};
+  const bool stream = config.model.weights == "host-stream";
+  options.packed_cache = {config.model.packed_cache, config.model.packed_cache_size_bytes, logger,
+                          stream};
   MemoryRequest& memory = options.memory;
   memory.max_model_len = config.model.max_len;
   memory.max_running = config.engine.max_running;
@@ -74,6 +76,7 @@ RankOptions MakeRankOptions(const ServerConfig& config, const Backend& backend, 
                                                       : DType::kI8;
   memory.kv_bytes = config.kv_cache.size_bytes;
   memory.kv_fraction = config.kv_cache.fraction;
+  memory.stream_weights = stream;
   memory.available_bytes = backend.AvailableMemoryBytes();
   if (backend.HasOwnMemory()) {
     memory.available_bytes *= ShapeOf(config).ranks();

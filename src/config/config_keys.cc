@@ -161,6 +161,11 @@ constexpr std::array kKeys{
         "f32|bf16|auto",
         "Number format of what is multiplied with BF16 weights; see operations.md. auto: BF16 "
         "where the CPU multiplies it faster than F32 (AMX; AVX512_BF16 on AMD), else F32."},
+    ConfigKey{"model.weights", "weights", kChoice, FIELD(model.weights), 0, 0,
+              "resident|host-stream",
+              "resident: in memory. host-stream: layers stay in the file of `model.packed_cache`, "
+              "are read ahead of their use and given back after it, for models larger than the "
+              "memory; see scaling.md."},
     ConfigKey{"model.packed_cache", "packed-cache", kString, FIELD(model.packed_cache), 0, 4096, "",
               "Directory where weights are kept in the form the CPU reads them in, so that later "
               "starts need not prepare them; see operations.md. Empty: nowhere."},

@@ -285,6 +285,9 @@ Status CheckConfig(const ServerConfig& config) {
   if (config.limits.default_deadline_ms > config.limits.max_deadline_ms) {
     errors.Add("limits.default_deadline: must not be longer than limits.max_deadline");
   }
+  if (config.model.weights == "host-stream" && config.model.packed_cache.empty()) {
+    errors.Add("model.weights: host-stream needs model.packed_cache, where the weights stay");
+  }
   const StatusOr<TpGrid> grid = ParseTpGrid(config.parallel.tp);
   if (!grid.ok()) {
     errors.Add(std::string(grid.status().message()));

@@ -13,12 +13,14 @@
 // features; TensorParallel says where the ranks of a stage put their parts together.
 #include "model/llama.h"
 
+#include <algorithm>
 #include <cmath>
 #include <initializer_list>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "model/layer_stream.h"
 #include "model/packed_cache.h"
 #include "model/rope_table.h"
 #include "model/shard_rules.h"
@@ -54,6 +56,24 @@ struct LoadedWeights {
   PackedFile file;
   Weights weights;
   std::unique_ptr<PackedSaver> saver;
+  std::unique_ptr<LayerStream> stream;  // null: all in memory
+};
+
+// A layer that is in memory meanwhile.
+class LayerInUse {
+ public:
+  LayerInUse(LayerStream* stream, size_t layer) : stream_(stream), layer_(layer) {
+    if (stream_ != nullptr) stream_->Use(layer_);
+  }
+  ~LayerInUse() {
+    if (stream_ != nullptr) stream_->Release(layer_);
+  }
+  LayerInUse(const LayerInUse&) = delete;
+  LayerInUse& operator=(const LayerInUse&) = delete;
+
+ private:
+  LayerStream* const stream_;
+  const size_t layer_;
 };
 
 class Llama final : public Model {
@@ -64,7 +84,8 @@ class Llama final : public Model {
         checkpoint_(std::move(checkpoint)),
         file_(std::move(loaded.file)),
         weights_(std::move(loaded.weights)),
-        saver_(std::move(loaded.saver)) {}
+        saver_(std::move(loaded.saver)),
+        stream_(std::move(loaded.stream)) {}
 
   const ModelShard& shard() const override { return shard_; }
   StatusOr<TensorView> Forward(Ops& ops, const StepPlan& plan, std::span<const KvLayerView> kv,
@@ -76,7 +97,8 @@ class Llama final : public Model {
   Checkpoint checkpoint_;  // the embedding may point into it
   PackedFile file_;        // weights_ may point into it
   Weights weights_;
-  std::unique_ptr<PackedSaver> saver_;  // reads weights_
+  std::unique_ptr<PackedSaver> saver_;   // reads weights_
+  std::unique_ptr<LayerStream> stream_;  // reads file_; null: all of it is in memory
 };
 
 StatusOr<TensorView> Llama::Forward(Ops& ops, const StepPlan& plan, std::span<const KvLayerView> kv,
@@ -104,6 +126,7 @@ StatusOr<TensorView> Llama::Forward(Ops& ops, const StepPlan& plan, std::span<co
     const LayerWeights& layer = weights_.layers[i];
     const bool ends_stage = i + 1 == weights_.layers.size();
     const bool last = last_stage && ends_stage;
+    const LayerInUse in_use(stream_.get(), i);
 
     const TensorView qkv = workspace.Qkv(rows);
     INFERD_RETURN_IF_ERROR(parallel_.FromHidden(ops, normed, layer.qkv, qkv, workspace));
@@ -221,6 +244,59 @@ std::string ShardName(const ModelShard& shard) {
          std::to_string(shard.local.num_layers);
 }
 
+// Where the layers lie in their file, each from its first weight to the end of its last.
+std::vector<LayerStream::Region> RegionsOf(const std::vector<LayerWeights>& layers) {
+  std::vector<LayerStream::Region> regions;
+  for (const LayerWeights& layer : layers) {
+    std::byte* begin = nullptr;
+    std::byte* end = nullptr;
+    const auto include = [&](const Buffer& part) {
+      if (part.size() == 0) return;
+      begin = begin == nullptr ? part.data() : std::min(begin, part.data());
+      end = std::max(end, part.data() + part.size());
+    };
+    for (const VectorWeight* vector :
+         {&layer.attention_norm, &layer.q_norm, &layer.k_norm, &layer.mlp_norm}) {
+      include(vector->data);
+    }
+    for (const LinearWeight* linear : {&layer.qkv, &layer.output, &layer.gate_up, &layer.down}) {
+      include(linear->packed);
+      include(linear->bias);
+    }
+    regions.push_back({begin, static_cast<size_t>(end - begin)});
+  }
+  return regions;
+}
+
+// Layers that stay in the file, which is made first if it is not there: a layer at a time,
+// so that no more than one is in memory.
+StatusOr<LoadedWeights> LoadStreamed(const ModelShard& shard, const Checkpoint& checkpoint,
+                                     const PackedCacheOptions& options, Ops& ops) {
+  const std::string layout = ops.PackedLayout();
+  if (options.directory.empty() || layout.empty()) {
+    return FailedPreconditionError(
+        "streaming weights needs a directory for packed weights, and a backend whose can be kept");
+  }
+  INFERD_ASSIGN_OR_RETURN(const PackedCache cache,
+                          PackedCache::Create(options, checkpoint, layout + ShardName(shard)));
+  LoadedWeights loaded;
+  loaded.file = cache.Open();
+  if (!loaded.file.open()) {
+    PackingSource packing(shard.whole.quantization, checkpoint, ops);
+    INFERD_RETURN_IF_ERROR(cache.Keep(checkpoint.TotalBytes(), [&](PackedAppender& appender) {
+      AppendingSource appending(packing, appender);
+      return LoadPacked(shard, appending).status();
+    }));
+    loaded.file = cache.Open();
+    if (!loaded.file.open()) return FailedPreconditionError("the packed weights cannot be used");
+  }
+  KeptSource kept(loaded.file, ops);
+  INFERD_ASSIGN_OR_RETURN(loaded.weights, LoadPacked(shard, kept));
+  loaded.file.ReleasePages();
+  loaded.stream = std::make_unique<LayerStream>(RegionsOf(loaded.weights.layers));
+  return loaded;
+}
+
 StatusOr<LoadedWeights> LoadKeptOrPack(const ModelShard& shard, const Checkpoint& checkpoint,
                                        const PackedCacheOptions& options, Ops& ops) {
   LoadedWeights loaded;
@@ -271,7 +347,9 @@ StatusOr<EmbeddingTable> LoadEmbedding(const ModelShard& shard, const Checkpoint
 StatusOr<std::unique_ptr<Model>> LoadLlama(const ModelShard& shard, const RankLinks& links,
                                            Checkpoint checkpoint, const StepLimits& limits,
                                            const PackedCacheOptions& cache, Ops& ops) {
-  INFERD_ASSIGN_OR_RETURN(LoadedWeights loaded, LoadKeptOrPack(shard, checkpoint, cache, ops));
+  INFERD_ASSIGN_OR_RETURN(LoadedWeights loaded,
+                          cache.stream ? LoadStreamed(shard, checkpoint, cache, ops)
+                                       : LoadKeptOrPack(shard, checkpoint, cache, ops));
   Weights& weights = loaded.weights;
   if (shard.place.first_stage()) {
     INFERD_ASSIGN_OR_RETURN(weights.embedding, LoadEmbedding(shard, checkpoint, ops));

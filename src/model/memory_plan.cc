@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "inferd/model/model.h"
+#include "model/layer_stream.h"
 #include "model/tensor_list.h"
 
 namespace inferd {
@@ -50,7 +51,8 @@ bool IsOnStage(const ModelShard& shard, const model::ExpectedTensor& e) {
 
 // Bytes of the rank's packed weights at the checkpoint's precision; vectors and scales
 // as f32, zero points a byte each.
-int64_t WeightBytes(const ModelShard& shard, const Checkpoint& checkpoint, int64_t* mapped) {
+int64_t WeightBytes(const ModelShard& shard, const Checkpoint& checkpoint, int64_t* mapped,
+                    int64_t* of_layers) {
   constexpr int64_t kZerosPerWord = 8;
   const ModelConfig& config = shard.whole;
   const auto expected = model::ExpectedTensors(config, checkpoint);
@@ -67,6 +69,7 @@ int64_t WeightBytes(const ModelShard& shard, const Checkpoint& checkpoint, int64
       bytes += view->NumBytes() / config.vocab_size * head.out_count;
     }
     if (!IsOnStage(shard, e)) continue;
+    const int64_t before = bytes;
     switch (e.role) {
       case model::TensorRole::kMatrix:
         if (e.name == model::kEmbedding) {
@@ -88,6 +91,7 @@ int64_t WeightBytes(const ModelShard& shard, const Checkpoint& checkpoint, int64
       case model::TensorRole::kGroupIndex:
         break;
     }
+    if (e.layer >= 0) *of_layers += bytes - before;
   }
   return bytes;
 }
@@ -112,7 +116,14 @@ StatusOr<MemoryPlan> PlanMemory(const ModelShard& shard, const Checkpoint& check
 
   MemoryPlan plan;
   plan.max_model_len = request.max_model_len > 0 ? request.max_model_len : config.max_context;
-  plan.weight_bytes = WeightBytes(shard, checkpoint, &plan.mapped_bytes);
+  int64_t layer_bytes = 0;
+  plan.weight_bytes = WeightBytes(shard, checkpoint, &plan.mapped_bytes, &layer_bytes);
+  if (request.stream_weights) {
+    const int64_t in_memory =
+        std::min<int64_t>(shard.local.num_layers, model::LayerStream::kMostLayers);
+    plan.streamed_bytes = layer_bytes;
+    plan.weight_bytes -= layer_bytes - layer_bytes / shard.local.num_layers * in_memory;
+  }
   plan.rope_bytes = int64_t{plan.max_model_len} * config.head_dim * DTypeSize(DType::kF32);
   const StepLimits limits{request.max_batched_tokens, request.max_running, plan.max_model_len};
   plan.workspace_bytes = Workspace::Bytes(shard, limits);

@@ -85,6 +85,39 @@ Status SystemError(std::string_view what) {
   return ResourceExhaustedError(std::string(what) + ": " + std::strerror(errno));
 }
 
+// Puts what `write` writes to an empty file at `path`, all of it or nothing.
+Status Replace(const fs::path& path, const std::function<Status(int fd)>& write) {
+  const fs::path directory = path.parent_path();
+  std::error_code error;
+  fs::create_directory(directory, error);  // its parent is the operator's
+  const fs::path temporary = path.string() + ".tmp";
+  const int fd =
+      open(temporary.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+  if (fd < 0) return SystemError("cannot be created");
+  // Whoever holds the lock writes. If it was renamed before we got it, it is the file
+  // that others use by now.
+  struct stat ours {};
+  struct stat named {};
+  if (flock(fd, LOCK_EX | LOCK_NB) != 0 || fstat(fd, &ours) != 0 ||
+      stat(temporary.c_str(), &named) != 0 || ours.st_ino != named.st_ino ||
+      !S_ISREG(ours.st_mode)) {
+    close(fd);
+    return FailedPreconditionError("another process writes it");
+  }
+  if (ours.st_uid != geteuid() || ftruncate(fd, 0) != 0) {
+    close(fd);
+    return FailedPreconditionError("the temporary file is not ours");
+  }
+  Status status = write(fd);
+  if (status.ok() && rename(temporary.c_str(), path.c_str()) != 0) {
+    status = SystemError("cannot be renamed");
+  }
+  if (!status.ok()) unlink(temporary.c_str());
+  close(fd);
+  if (status.ok()) SyncDirectory(directory);
+  return status;
+}
+
 }  // namespace
 
 PackedSaver::PackedSaver(PackedWriter writer, Hash128 key, fs::path path,
@@ -121,37 +154,9 @@ void PackedSaver::Run() {
 }
 
 Status PackedSaver::Write() {
-  const fs::path directory = path_.parent_path();
-  std::error_code error;
-  fs::create_directory(directory, error);  // its parent is the operator's
   MakeRoom(path_, static_cast<int64_t>(writer_.FileBytes()), options_.max_bytes);
-  const fs::path temporary = path_.string() + ".tmp";
-  const int fd =
-      open(temporary.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
-  if (fd < 0) return SystemError("cannot be created");
-  // Whoever holds the lock writes. If it was renamed before we got it, it is the file
-  // that others use by now.
-  struct stat ours {};
-  struct stat named {};
-  Status status;
-  if (flock(fd, LOCK_EX | LOCK_NB) != 0 || fstat(fd, &ours) != 0 ||
-      stat(temporary.c_str(), &named) != 0 || ours.st_ino != named.st_ino ||
-      !S_ISREG(ours.st_mode)) {
-    close(fd);
-    return FailedPreconditionError("another process writes it");
-  }
-  if (ours.st_uid != geteuid() || ftruncate(fd, 0) != 0) {
-    close(fd);
-    return FailedPreconditionError("the temporary file is not ours");
-  }
-  status = writer_.WriteTo(fd, key_, [this] { return stop_.load(); });
-  if (status.ok() && rename(temporary.c_str(), path_.c_str()) != 0) {
-    status = SystemError("cannot be renamed");
-  }
-  if (!status.ok()) unlink(temporary.c_str());
-  close(fd);
-  if (status.ok()) SyncDirectory(directory);
-  return status;
+  return Replace(
+      path_, [this](int fd) { return writer_.WriteTo(fd, key_, [this] { return stop_.load(); }); });
 }
 
 // The files' names, sizes, times and headers, and a sample of every tensor: tools
@@ -194,6 +199,17 @@ PackedFile PackedCache::Open() const {
 void PackedCache::Reject(const Status& why) const {
   if (options_.logger == nullptr) return;
   options_.logger->warn("packed weights: {} is not used: it {}", path_.string(), why.message());
+}
+
+Status PackedCache::Keep(int64_t bytes, const std::function<Status(PackedAppender&)>& write) const {
+  std::error_code error;
+  fs::create_directory(path_.parent_path(), error);
+  MakeRoom(path_, bytes, options_.max_bytes);
+  return Replace(path_, [&](int fd) {
+    PackedAppender appender(fd, [] { return false; });
+    INFERD_RETURN_IF_ERROR(write(appender));
+    return appender.Finish(key_);
+  });
 }
 
 std::unique_ptr<PackedSaver> PackedCache::Save(PackedWriter writer) const {

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -11,6 +12,7 @@
 #include "inferd/base/status.h"
 #include "inferd/model/checkpoint.h"
 #include "inferd/model/packed_cache.h"
+#include "model/packed_appender.h"
 #include "model/packed_file.h"
 
 namespace inferd::model {
@@ -54,6 +56,8 @@ class PackedCache {
   PackedFile Open() const;
   // Says why an open file was not used after all.
   void Reject(const Status& why) const;
+  // Keeps what `write` adds, about `bytes` of it, and returns when it is in place.
+  Status Keep(int64_t bytes, const std::function<Status(PackedAppender&)>& write) const;
   // Begins to keep them. Null when there is no room for them or no thread.
   std::unique_ptr<PackedSaver> Save(PackedWriter writer) const;
 

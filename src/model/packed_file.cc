@@ -200,6 +200,10 @@ Status PackedFile::CheckChunks(const std::vector<uint64_t>& hashes, int threads)
   return damaged ? Unusable("is damaged") : OkStatus();
 }
 
+void PackedFile::ReleasePages() const {
+  if (data_ != nullptr) (void)madvise(data_, size_, MADV_DONTNEED);
+}
+
 Buffer PackedFile::At(uint64_t begin, uint64_t bytes) const {
   return bytes == 0 ? Buffer() : Buffer::Borrow(data_ + begin, bytes);
 }

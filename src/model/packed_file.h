@@ -67,6 +67,8 @@ class PackedFile {
   StatusOr<VectorWeight> Vector(std::string_view name) const;
 
   bool open() const { return data_ != nullptr; }
+  // Gives the pages back to the system; they are read again when touched.
+  void ReleasePages() const;
   uint64_t bytes() const { return size_; }
 
  private:
@@ -95,17 +97,15 @@ class PackedWriter {
   Status WriteTo(int fd, const Hash128& key, const std::function<bool()>& stop) const;
 
  private:
-  struct Source {
-    uint64_t begin = 0;  // in the file
-    const std::byte* data = nullptr;
-    uint64_t bytes = 0;
+  struct Noted {
+    PackedRecord record;
+    Buffer data;  // the weight's
+    Buffer bias;
   };
-  void Add(std::string_view name, PackedRecord record, const Buffer& data, const Buffer& bias);
-  uint64_t Place(const Buffer& buffer);
+  void Add(const PackedRecord& record, const Buffer& data, const Buffer& bias);
 
-  std::vector<PackedRecord> records_;
-  std::vector<Source> sources_;  // by place
-  uint64_t end_ = kPackedChunkBytes;
+  std::vector<Noted> weights_;
+  uint64_t end_ = kPackedChunkBytes;  // of the data
 };
 
 }  // namespace inferd::model

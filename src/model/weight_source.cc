@@ -51,6 +51,20 @@ StatusOr<VectorWeight> NotingSource::Vector(const std::string& name) {
   return weight;
 }
 
+StatusOr<LinearWeight> AppendingSource::Linear(const std::string& prefix,
+                                               std::span<const LinearPart> parts, bool bias) {
+  INFERD_ASSIGN_OR_RETURN(const LinearWeight weight, source_.Linear(prefix, parts, bias));
+  INFERD_RETURN_IF_ERROR(
+      appender_.Add(RecordOf(JoinedName(prefix, parts), weight), weight.packed, weight.bias));
+  return LinearWeight();
+}
+
+StatusOr<VectorWeight> AppendingSource::Vector(const std::string& name) {
+  INFERD_ASSIGN_OR_RETURN(const VectorWeight weight, source_.Vector(name));
+  INFERD_RETURN_IF_ERROR(appender_.Add(RecordOf(name, weight), weight.data, Buffer()));
+  return VectorWeight();
+}
+
 StatusOr<LinearWeight> KeptSource::Linear(const std::string& prefix,
                                           std::span<const LinearPart> parts, bool bias) {
   const std::string name = JoinedName(prefix, parts);

@@ -10,6 +10,7 @@
 #include "inferd/model/checkpoint.h"
 #include "inferd/ops/ops.h"
 #include "model/linear_source.h"
+#include "model/packed_appender.h"
 #include "model/packed_file.h"
 #include "model/shard_rules.h"
 
@@ -59,6 +60,22 @@ class NotingSource final : public WeightSource {
  private:
   WeightSource& source_;
   PackedWriter& writer_;
+};
+
+// Packs the checkpoint's tensors into a file, and gives back weights without contents.
+class AppendingSource final : public WeightSource {
+ public:
+  AppendingSource(WeightSource& source, PackedAppender& appender)
+      : source_(source), appender_(appender) {}
+
+  StatusOr<LinearWeight> Linear(const std::string& prefix, std::span<const LinearPart> parts,
+                                bool bias) override;
+  StatusOr<VectorWeight> Vector(const std::string& name) override;
+  void ReleasePages() override { source_.ReleasePages(); }
+
+ private:
+  WeightSource& source_;
+  PackedAppender& appender_;
 };
 
 // Takes them from a file, as far as the ops accept what is there. The weights refer

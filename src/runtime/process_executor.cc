@@ -13,6 +13,7 @@
 
 #include "inferd/plan/wire.h"
 #include "runtime/remote_listener.h"
+#include "runtime/stage_times.h"
 #include "spdlog/spdlog.h"
 
 namespace inferd {
@@ -111,6 +112,7 @@ StepResult ProcessExecutor::Await() {
 
 StepResult ProcessExecutor::Collect() {
   StepResult answer;
+  std::vector<int64_t> stage_us;
   Status error;
   for (size_t rank = 0; rank < group_->size(); ++rank) {
     StatusOr<StepResult> result =
@@ -119,8 +121,10 @@ StepResult ProcessExecutor::Collect() {
     if (!status.ok() && (error.ok() || (IsEcho(error) && !IsEcho(status)))) {
       error = status.WithPrefix("rank " + std::to_string(rank));
     }
+    if (result.ok()) AddStageTime(infos_[rank].place, *result, &stage_us);
     if (result.ok() && rank == answering_) answer = std::move(*result);
   }
+  answer.stage_us = std::move(stage_us);
   if (error.ok()) return answer;
   GiveUp(error);
   return last_;

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "inferd/comm/thread_group.h"
+#include "runtime/stage_times.h"
 #include "spdlog/spdlog.h"
 
 namespace inferd {
@@ -136,12 +137,7 @@ StepResult ThreadExecutor::Await() {
     if (!result->error.ok() && (error.ok() || (IsEcho(error) && !IsEcho(result->error)))) {
       error = result->error;
     }
-    const RankPlace& place = infos_[i].place;
-    if (place.tp_rank == 0 && !result->stage_us.empty()) {
-      stage_us.resize(result->stage_us.size());
-      const auto stage = static_cast<size_t>(place.pp_rank);
-      stage_us[stage] = result->stage_us[stage];
-    }
+    AddStageTime(infos_[i].place, *result, &stage_us);
     if (i == answering_) answer = std::move(*result);
   }
   answer.stage_us = std::move(stage_us);

@@ -39,7 +39,7 @@ TEST(SplitLayersTest, TheHeadCountsForTheLastStage) {
 
 TEST(ShardModelTest, RefusesWhatDoesNotDivide) {
   const auto refusal = [](const ParallelShape& shape) {
-    const auto shard = ShardModel(Config(), PlaceOf(shape, 0));
+    const auto shard = ShardModel(Config(), RankPlace{shape, 0, 0});
     return shard.ok() ? std::string() : std::string(shard.status().message());
   };
   EXPECT_EQ(refusal({4, 1, 2}), "");

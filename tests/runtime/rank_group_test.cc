@@ -125,7 +125,8 @@ TEST_F(RankGroupTest, PackedWeightsAreKeptByShard) {
       {{2, 1, 1}, 2}, {{2, 1, 1}, 2}, {{1, 1, 2}, 4}, {{2, 2, 1}, 8}, {{2, 2, 1}, 8}};
   for (const auto& [shape, wanted] : starts) {
     RankGroup group("cpu", shape);
-    group.options.packed_cache = {cache.path(), int64_t{1} << 30, nullptr};
+    group.options.packed_cache.directory = cache.path();
+    group.options.packed_cache.max_bytes = int64_t{1} << 30;
     ASSERT_TRUE(group.Start(dir_.path()).ok());
     const std::vector<TokenId> tokens =
         group.driver().Run({Greedy({5, 6, 7, 8}, 24)}, 64, 1)[0].tokens;
@@ -137,6 +138,33 @@ TEST_F(RankGroupTest, PackedWeightsAreKeptByShard) {
     }
     EXPECT_EQ(files(), wanted) << ShapeText(shape);
   }
+}
+
+// Layers that stay in their files give the same text; the files are made first, and found
+// again.
+TEST_F(RankGroupTest, StreamedWeightsGiveTheSameText) {
+  TempDir cache;
+  TempDir model;
+  TinyCheckpoint tiny = testing::ReadCheckpoint(testing::GoldenDir("llama_yarn"));
+  tiny.Write(model.path());
+  std::vector<TokenId> wanted;
+  for (const bool stream : {false, true, true}) {
+    for (const ParallelShape& shape : {ParallelShape{1, 1, 1}, ParallelShape{2, 1, 1}}) {
+      RankGroup group("cpu", shape);
+      if (stream) {
+        group.options.packed_cache = {cache.path(), int64_t{1} << 30, nullptr, true};
+        group.options.memory.stream_weights = true;
+      }
+      ASSERT_TRUE(group.Start(model.path()).ok());
+      const std::vector<TokenId> tokens =
+          group.driver().Run({Greedy({5, 6, 7, 8}, 24)}, 64, 1)[0].tokens;
+      if (wanted.empty()) wanted = tokens;
+      EXPECT_EQ(tokens, wanted) << stream << ", " << ShapeText(shape);
+    }
+  }
+  RankGroup nowhere("cpu", {1, 1, 1});
+  nowhere.options.packed_cache.stream = true;
+  EXPECT_EQ(nowhere.Start(model.path()).code(), StatusCode::kFailedPrecondition);
 }
 
 TEST_F(RankGroupTest, TheCacheSizeIsThatOfAllRanks) {

@@ -75,6 +75,7 @@ struct ServerConfig {
     int32_t max_len = 0;  // tokens; 0: what the checkpoint says
     std::string backend = "auto";
     std::string activations = "f32";
+    std::string weights = "resident";
     std::string packed_cache;  // directory; empty: off
     int64_t packed_cache_size_bytes = int64_t{64} << 30;
   };

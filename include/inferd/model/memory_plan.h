@@ -26,6 +26,7 @@ struct MemoryRequest {
   int64_t kv_bytes = 0;
   double kv_fraction = 0.5;
   int64_t available_bytes = 0;  // 0: not known, nothing is refused
+  bool stream_weights = false;  // layers stay in their file (PackedCacheOptions::stream)
 };
 
 // Where a rank's memory goes. Computed from config.json and the checkpoint's headers
@@ -33,6 +34,7 @@ struct MemoryRequest {
 struct MemoryPlan {
   int32_t max_model_len = 0;
   int64_t weight_bytes = 0;        // matrices and vectors, at the checkpoint's precision
+  int64_t streamed_bytes = 0;      // of layers in their file; the few in memory count above
   int64_t mapped_bytes = 0;        // embedding rows, read from the mapped file as needed
   int64_t rope_bytes = 0;          // cos and sin of every position
   int64_t workspace_bytes = 0;     // activations of the largest step
@@ -41,7 +43,7 @@ struct MemoryPlan {
   int32_t num_blocks = 0;          // padding block included
   int64_t kv_bytes = 0;
   int64_t overhead_bytes = 0;  // Ops::OverheadBytes
-  int64_t total_bytes = 0;     // all of it but mapped_bytes
+  int64_t total_bytes = 0;     // all of it but what stays in files
 
   int64_t KvTokens(int32_t block_size) const { return int64_t{num_blocks - 1} * block_size; }
 };

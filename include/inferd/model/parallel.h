@@ -42,6 +42,7 @@ struct RankPlace {
   bool answers() const { return last_stage() && tp_rank == 0; }
 };
 
+// The place of a rank of a shape that CheckShape passed.
 RankPlace PlaceOf(const ParallelShape& shape, int world_rank);
 
 // What a rank says to the others with. The rank's thread calls them; they outlive it.
