@@ -1,4 +1,4 @@
-"""Ranks in threads that share the demo model answer as one rank does."""
+"""Ranks that share the demo model answer as one rank does."""
 
 import concurrent.futures
 import json
@@ -13,8 +13,10 @@ CASES = [json.loads(line) for line in
 
 
 @pytest.mark.parametrize("flags, tp, pp", [
-    (("--tp=2",), 2, 1), (("--tp=4",), 4, 1), (("--tp=2x2",), 4, 1),
-    (("--pp=2",), 1, 2), (("--pp=3",), 1, 3), (("--tp=2", "--pp=2"), 2, 2)])
+    (("--tp=2", "--executor=thread"), 2, 1), (("--tp=4", "--executor=thread"), 4, 1),
+    (("--tp=2x2", "--executor=thread"), 4, 1), (("--pp=2", "--executor=thread"), 1, 2),
+    (("--pp=3", "--executor=thread"), 1, 3), (("--tp=2", "--pp=2", "--executor=thread"), 2, 2),
+    (("--tp=2x2", "--executor=process"), 4, 1), (("--tp=2", "--pp=2", "--executor=process"), 2, 2)])
 def test_answers_are_those_of_one_rank(flags, tp, pp):
     """The recorded greedy answers, of which one rank gives every one."""
     cases = CASES[:48]
@@ -44,3 +46,15 @@ def test_a_model_that_does_not_divide_is_refused():
     daemon = Daemon("--tp=3", wait=False)
     assert daemon.process.wait(timeout=60) != 0
     assert "8 query heads cannot be split over 3 ranks" in daemon.log()
+
+
+def test_streamed_weights_answer_alike(tmp_path):
+    """Layers that stay in the packed file; made by the first start, found by the second."""
+    case = CASES[0]
+    messages = [(m["role"], m["content"]) for m in case["messages"]]
+    for flags in ((), ("--tp=2", "--executor=thread"), ()):
+        with Daemon("--weights=host-stream", f"--packed-cache={tmp_path}", *flags) as daemon, \
+                daemon.channel() as channel:
+            answer = Client(channel).text(messages, temperature=0, max_tokens=64).strip()
+            assert answer == case["transformers"].strip()
+    assert len(list(tmp_path.glob("*.packed"))) == 3
