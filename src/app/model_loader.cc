@@ -111,10 +111,12 @@ std::string DescribeRank(const RankInfo& rank) {
 
 StatusOr<std::unique_ptr<LocalExecutor>> StartReplica(
     const ServerConfig& config, int replica, const ReplicaBackends& backends,
-    EntropySource& entropy, const Clock& clock, const std::shared_ptr<spdlog::logger>& logger) {
+    const RemoteRanks& remote, EntropySource& entropy, const Clock& clock,
+    const std::shared_ptr<spdlog::logger>& logger) {
   const ParallelShape shape = ShapeOf(config);
-  const RankOptions options =
+  RankOptions options =
       MakeRankOptions(config, *backends.front(), config.parallel.dp - replica, logger);
+  options.memory.available_bytes *= remote.num_hosts;  // taken to be alike
   if (!RanksAreProcesses(config)) {
     std::vector<Ops*> ops;
     for (const std::unique_ptr<Backend>& backend : backends) ops.push_back(&backend->ops());
@@ -123,8 +125,8 @@ StatusOr<std::unique_ptr<LocalExecutor>> StartReplica(
   INFERD_ASSIGN_OR_RETURN(std::vector<RankInfo> plan,
                           PlanGroup(options, shape, backends.front()->ops(), logger));
   const int32_t num_blocks = plan.front().memory.num_blocks;
-  return StartProcessExecutor(MakeProcessOptions(config, replica, num_blocks), std::move(plan),
-                              entropy, clock, logger);
+  return StartProcessExecutor(MakeProcessOptions(config, replica, num_blocks, remote),
+                              std::move(plan), entropy, clock, logger);
 }
 
 // What the first replica serves becomes what all of them do.
@@ -176,14 +178,15 @@ StatusOr<std::vector<ReplicaBackends>> MakeBackends(const ServerConfig& config,
 
 StatusOr<LoadedModel> LoadServedModel(const ServerConfig& config,
                                       std::span<const ReplicaBackends> backends,
-                                      EntropySource& entropy, const Clock& clock,
+                                      const RemoteRanks& remote, EntropySource& entropy,
+                                      const Clock& clock,
                                       const std::shared_ptr<spdlog::logger>& logger) {
   LoadedModel loaded;
   const Status text = LoadText(config, &loaded.served, *logger);
   if (!text.ok()) return text.WithPrefix(config.model.path);
   for (size_t replica = 0; replica < backends.size(); ++replica) {
-    StatusOr<std::unique_ptr<LocalExecutor>> executor =
-        StartReplica(config, static_cast<int>(replica), backends[replica], entropy, clock, logger);
+    StatusOr<std::unique_ptr<LocalExecutor>> executor = StartReplica(
+        config, static_cast<int>(replica), backends[replica], remote, entropy, clock, logger);
     if (!executor.ok()) return executor.status().WithPrefix(config.model.path);
     loaded.executors.push_back(std::move(*executor));
   }
@@ -232,7 +235,8 @@ StatusOr<std::string> DescribeMemory(const ServerConfig& config) {
           " blocks of " + std::to_string(sum.kv_bytes_per_block) + " bytes, " +
           std::to_string(sum.KvTokens(config.engine.block_size)) + " tokens\n";
   if (sum.overhead_bytes > 0) {
-    text += "overhead    " + MiB(sum.overhead_bytes) + "  the embedding's copy, padding, libraries\n";
+    text +=
+        "overhead    " + MiB(sum.overhead_bytes) + "  the embedding's copy, padding, libraries\n";
   }
   text += "total       " + MiB(sum.total_bytes) + "\n";
   text += "available   " + MiB(options.memory.available_bytes) + "\n";

@@ -11,6 +11,7 @@
 #include "inferd/base/random.h"
 #include "inferd/base/status.h"
 #include "inferd/config/server_config.h"
+#include "inferd/runtime/process_executor.h"
 #include "inferd/runtime/rank.h"
 #include "inferd/server/server.h"
 #include "spdlog/logger.h"
@@ -34,10 +35,12 @@ struct LoadedModel {
 };
 
 // Reads the checkpoint that `config` names: tokenizer, chat template, weights.
-// One line that says what is wrong otherwise. Clock and entropy outlive the model.
+// One line that says what is wrong otherwise. `remote`: ranks of
+// other hosts. Clock and entropy outlive the model.
 StatusOr<LoadedModel> LoadServedModel(const ServerConfig& config,
                                       std::span<const ReplicaBackends> backends,
-                                      EntropySource& entropy, const Clock& clock,
+                                      const RemoteRanks& remote, EntropySource& entropy,
+                                      const Clock& clock,
                                       const std::shared_ptr<spdlog::logger>& logger);
 
 // What `serve --dry-run` prints: where the memory would go. Reads the checkpoint's

@@ -17,6 +17,7 @@ namespace {
 bool IsForRanks(const ConfigKey& key) {
   constexpr std::array<std::string_view, 6> kSections = {"model",    "engine", "parallel",
                                                          "kv_cache", "cpu",    "log"};
+  if (key.name == "parallel.key_file") return false;
   return std::find(kSections.begin(), kSections.end(), key.section()) != kSections.end() ||
          key.name == "server.core_dumps";
 }
@@ -123,14 +124,15 @@ StatusOr<RankPayload> DecodeRankPayload(const std::string& text) {
 }
 
 ProcessExecutorOptions MakeProcessOptions(const ServerConfig& config, int replica,
-                                          int32_t num_blocks) {
+                                          int32_t num_blocks, const RemoteRanks& remote) {
   ProcessExecutorOptions options;
   options.shape = ShapeOf(config);
   options.max_in_flight = DepthOf(config);
   options.command = {"/proc/self/exe", "rank"};
   options.version = ProgramVersion();
-  options.payload =
-      EncodeRankPayload({config, num_blocks, RanksHere(config), replica * options.shape.ranks()});
+  options.remote = remote;
+  options.payload = EncodeRankPayload(
+      {config, num_blocks, RanksHere(config) / remote.num_hosts, replica * options.shape.ranks()});
   options.start_timeout_us = config.parallel.start_timeout_ms * 1000;
   options.last_backoff_us = config.parallel.max_backoff_ms * 1000;
   options.max_failed_starts = config.parallel.max_failed_starts;

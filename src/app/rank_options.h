@@ -44,9 +44,9 @@ std::string EncodeRankPayload(const RankPayload& payload);
 // DATA_LOSS for what is no such thing.
 StatusOr<RankPayload> DecodeRankPayload(const std::string& text);
 
-// How the processes of a replica's ranks are run.
+// How the processes of a replica's ranks are run; `remote`: those of other hosts.
 ProcessExecutorOptions MakeProcessOptions(const ServerConfig& config, int replica,
-                                          int32_t num_blocks);
+                                          int32_t num_blocks, const RemoteRanks& remote);
 
 // The version that all ranks must have.
 std::string ProgramVersion();

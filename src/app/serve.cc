@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "app/exit_codes.h"
+#include "app/host_place.h"
 #include "app/logging.h"
 #include "app/model_loader.h"
 #include "app/rank_options.h"
@@ -72,11 +73,12 @@ void DisableCoreDumps() {
 class Daemon {
  public:
   Daemon(const ServeArguments& arguments, const std::vector<std::string>& environment,
-         LoadedConfig loaded, std::shared_ptr<const KeyRing> keys,
+         LoadedConfig loaded, HostPlace place, std::shared_ptr<const KeyRing> keys,
          std::shared_ptr<TlsServerContext> tls)
       : arguments_(arguments),
         environment_(environment),
         loaded_(std::move(loaded)),
+        place_(std::move(place)),
         notifier_(environment),
         logging_(loaded_.config.log.level, loaded_.config.log.format, StderrSink()),
         keys_(std::move(keys)),
@@ -119,7 +121,7 @@ class Daemon {
                   server_->http_port(), config().model.path);
 
     StatusOr<LoadedModel> model =
-        LoadServedModel(config(), backends_, entropy_, clock_, logging_.logger());
+        LoadServedModel(config(), backends_, place_.remote, entropy_, clock_, logging_.logger());
     if (!model.ok()) {
       server_->Fail();
       return Fail(model.status());
@@ -245,6 +247,7 @@ class Daemon {
   const ServeArguments& arguments_;
   const std::vector<std::string>& environment_;
   const LoadedConfig loaded_;  // as it began
+  const HostPlace place_;
   const ServiceNotifier notifier_;
   Logging logging_;
   std::shared_ptr<const KeyRing> keys_;          // until the server has them
@@ -351,12 +354,19 @@ int RunServe(const ServeArguments& arguments, const std::vector<std::string>& en
     case ServeMode::kRun:
       break;
   }
+  StatusOr<HostPlace> place = FindHostPlace(result.loaded.config, environment);
+  if (!place.ok()) {
+    PrintErrors(place.status().message());
+    return kExitConfig;
+  }
   // Few arenas: idle memory stays near what is in use.
   mallopt(M_ARENA_MAX, 2);
   signal(SIGPIPE, SIG_IGN);
   BlockSignals(kSignals);  // before any thread exists
   if (!result.loaded.config.server.core_dumps) DisableCoreDumps();
-  Daemon daemon(arguments, environment, std::move(result.loaded), std::move(keys), std::move(tls));
+  if (!place->leads()) return RunWorkerHost(result.loaded.config, *place);
+  Daemon daemon(arguments, environment, std::move(result.loaded), std::move(*place),
+                std::move(keys), std::move(tls));
   return daemon.Run();
 }
 

@@ -265,6 +265,20 @@ constexpr std::array kKeys{
               "this; from the beginning once they have lived for a minute."},
     ConfigKey{"parallel.max_failed_starts", "", kInteger, FIELD(parallel.max_failed_starts), 1,
               1'000'000, "", "Starts in a row that may fail; then the daemon ends with code 70."},
+    ConfigKey{"parallel.hosts", "hosts", kStringList, FIELD(parallel.hosts), 0, 4096, "",
+              "Addresses of the hosts that share the ranks evenly, the leader, which serves, "
+              "first; the same on all of them. Empty: this host alone, or, with "
+              "`parallel.key_file`, what LeaderWorkerSet or a launcher says in the environment "
+              "(see scaling.md)."},
+    ConfigKey{"parallel.host_index", "host-index", kInteger, FIELD(parallel.host_index), -1, 31, "",
+              "Which of `parallel.hosts` this one is, from 0. -1: LWS_WORKER_INDEX or RANK in the "
+              "environment says it."},
+    ConfigKey{"parallel.port", "", kInteger, FIELD(parallel.port), 1, 65000, "",
+              "Where the leader listens for ranks of other hosts. Ranks listen for each other at "
+              "the ports after it, four for each rank of a host."},
+    ConfigKey{"parallel.key_file", "", kString, FIELD(parallel.key_file), 0, 4096, "",
+              "File whose first line is the secret of the deployment, the same on all hosts, at "
+              "least 16 characters; not readable by others."},
     // ---- limits ----
     ConfigKey{"limits.max_n", "", kInteger, FIELD(limits.max_n), 1, 128, "",
               "Choices of one request."},

@@ -364,8 +364,13 @@ StatusOr<std::unique_ptr<LocalExecutor>> StartProcessExecutor(
   INFERD_RETURN_IF_ERROR(CheckShape(options.shape));
   INFERD_CHECK(infos.size() == static_cast<size_t>(options.shape.ranks()));
   INFERD_CHECK(!options.command.empty());
+  if (options.remote.num_hosts < 1 || options.shape.ranks() % options.remote.num_hosts != 0) {
+    return FailedPreconditionError(std::to_string(options.remote.num_hosts) +
+                                   " hosts cannot have as many each of " +
+                                   std::to_string(options.shape.ranks()) + " ranks");
+  }
   runtime::UniqueFd listener;
-  if (options.remote.hosts.size() > 1) {
+  if (options.remote.num_hosts > 1) {
     INFERD_ASSIGN_OR_RETURN(listener, runtime::ListenForRanks(options.remote));
   }
   auto executor = std::make_unique<runtime::ProcessExecutor>(

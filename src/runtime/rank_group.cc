@@ -11,42 +11,43 @@
 #include "inferd/comm/tcp_channel.h"
 #include "runtime/fd_message.h"
 #include "runtime/oom_counter.h"
+#include "runtime/remote_listener.h"
 #include "runtime/stack_dump.h"
 #include "spdlog/spdlog.h"
 
 namespace inferd::runtime {
 namespace {
 
-constexpr int64_t kMaxMessageBytes = 64 << 20;
 // Room for every plan in flight with a long prompt, so that handing one over need not
 // wait. Memory that is not written takes no space.
 constexpr int64_t kRingBytes = 8 << 20;
 // How long ranks may wait for each other: a stage for those before it, and all for a
 // rank that is slow. Whether a step hangs is decided by its pace, not here.
 constexpr int64_t kGroupTimeoutUs = 3'600'000'000;
+// Between hosts also how long a rank may wait for others to connect.
+constexpr int64_t kHostsTimeoutUs = 60'000'000;
+constexpr int64_t kIntroductionUs = 10'000'000;
 constexpr int kStackRounds = 20;
 constexpr int kRoundMs = 25;
 constexpr int kStopRounds = 80;
 
 int NumLocal(const ProcessExecutorOptions& options) {
-  const auto hosts = static_cast<int>(options.remote.hosts.size());
-  return hosts < 2 ? options.shape.ranks() : options.shape.ranks() / hosts;
+  return options.shape.ranks() / options.remote.num_hosts;
 }
 
 // Where rank `rank` listens for its group `link`, on its own host.
-std::string GroupAddress(const ProcessExecutorOptions& options, int rank, size_t link) {
-  const int per_host = NumLocal(options);
-  const std::string& host = options.remote.hosts[static_cast<size_t>(rank / per_host)];
-  const int port = options.remote.port + 1 + (rank % per_host) * static_cast<int>(kNumLinks) +
+std::string GroupAddress(const ProcessExecutorOptions& options, const std::string& host, int rank,
+                         size_t link) {
+  const int port = options.remote.port + 1 +
+                   (rank % NumLocal(options)) * static_cast<int>(kNumLinks) +
                    static_cast<int>(link);
-  const bool bare_v6 = host.find(':') != std::string::npos && host.front() != '[';
-  return (bare_v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+  return JoinAddress(host, port);
 }
 
 HostChannelOptions ChannelOptions(uint64_t epoch) {
   HostChannelOptions options;
   options.epoch = epoch;
-  options.max_message_bytes = kMaxMessageBytes;
+  options.max_message_bytes = kMaxRankMessageBytes;
   return options;
 }
 
@@ -59,16 +60,8 @@ StatusOr<std::shared_ptr<RankGroup>> RankGroup::Start(
   group->oom_kills_ = CountOomKills();
   const int num_local = NumLocal(options);
   INFERD_RETURN_IF_ERROR(group->StartLocal(options, num_local, clock));
-  if (const int num_remote = options.shape.ranks() - num_local; num_remote > 0) {
-    TcpChannelOptions tcp;
-    tcp.channel = ChannelOptions(epoch);
-    tcp.address = options.remote.hosts[0] + ":" + std::to_string(options.remote.port);
-    tcp.key = options.remote.key;
-    tcp.num_ranks = num_remote;
-    tcp.timeout_us = options.start_timeout_us;
-    INFERD_ASSIGN_OR_RETURN(std::vector<std::unique_ptr<HostChannel>> remote,
-                            AcceptTcpChannels(tcp, listen_fd, entropy, clock));
-    for (auto& channel : remote) group->channels_.push_back(std::move(channel));
+  if (num_local < options.shape.ranks()) {
+    INFERD_RETURN_IF_ERROR(group->AcceptRemote(options, listen_fd, entropy, clock));
   }
   group->said_.resize(group->channels_.size(), RankMessage::kSetup);
   INFERD_RETURN_IF_ERROR(group->SendSetups(options));
@@ -86,7 +79,7 @@ Status RankGroup::StartLocal(const ProcessExecutorOptions& options, int num_loca
     greeting.parent_pid = getpid();
     greeting.world_rank = rank;
     greeting.epoch = epoch_;
-    greeting.max_message_bytes = kMaxMessageBytes;
+    greeting.max_message_bytes = kMaxRankMessageBytes;
     greeting.ring_bytes = kRingBytes;
     greeting.key = options.remote.key;
     const SharedMemoryChannelOptions channel{ChannelOptions(epoch_), kRingBytes};
@@ -109,6 +102,7 @@ Status RankGroup::StartLocal(const ProcessExecutorOptions& options, int num_loca
         std::unique_ptr<HostChannel> opened,
         OpenSharedMemoryChannel(segment.get(), HostSide::kEngine, channel, clock));
     channels_.push_back(std::move(opened));
+    hosts_.push_back(options.remote.leader);
     INFERD_ASSIGN_OR_RETURN(std::unique_ptr<ChildProcess> process,
                             ChildProcess::Start(options.command));
     if (logger_ != nullptr) logger_->info("rank {}: process {}", rank, process->pid());
@@ -119,16 +113,44 @@ Status RankGroup::StartLocal(const ProcessExecutorOptions& options, int num_loca
   return OkStatus();
 }
 
+Status RankGroup::AcceptRemote(const ProcessExecutorOptions& options, int listen_fd,
+                               EntropySource& entropy, const Clock& clock) {
+  TcpChannelOptions tcp;
+  tcp.channel = ChannelOptions(epoch_);
+  tcp.address = JoinAddress(options.remote.leader, options.remote.port);
+  tcp.key = options.remote.key;
+  tcp.num_ranks = options.shape.ranks() - NumLocal(options);
+  tcp.timeout_us = options.start_timeout_us;
+  if (logger_ != nullptr) {
+    logger_->info("waiting for {} ranks of other hosts on {}", tcp.num_ranks, tcp.address);
+  }
+  INFERD_ASSIGN_OR_RETURN(std::vector<std::unique_ptr<HostChannel>> remote,
+                          AcceptTcpChannels(tcp, listen_fd, entropy, clock));
+  for (std::unique_ptr<HostChannel>& channel : remote) {
+    const std::string name = "rank " + std::to_string(channels_.size());
+    const StatusOr<HostMessage> here = channel->Receive(kIntroductionUs);
+    if (!here.ok()) return here.status().WithPrefix(name);
+    if (static_cast<RankMessage>(here->kind) != RankMessage::kHere) {
+      return Status(StatusCode::kDataLoss, name + " does not say where it is");
+    }
+    hosts_.emplace_back(reinterpret_cast<const char*>(here->payload.data()), here->payload.size());
+    if (logger_ != nullptr) logger_->info("{}: on {}", name, hosts_.back());
+    channels_.push_back(std::move(channel));
+  }
+  return OkStatus();
+}
+
 Status RankGroup::SendSetups(const ProcessExecutorOptions& options) {
   RankSetup setup;
   setup.version = options.version;
   setup.epoch = epoch_;
-  setup.comm.timeout_us = kGroupTimeoutUs;
+  setup.comm.timeout_us = options.remote.num_hosts > 1 ? kHostsTimeoutUs : kGroupTimeoutUs;
   setup.payload = options.payload;
   if (NumLocal(options) < options.shape.ranks()) {
     for (int rank = 0; rank < options.shape.ranks(); ++rank) {
       for (size_t link = 0; link < kNumLinks; ++link) {
-        setup.addresses.push_back(GroupAddress(options, rank, link));
+        setup.addresses.push_back(
+            GroupAddress(options, hosts_[static_cast<size_t>(rank)], rank, link));
       }
     }
   }

@@ -74,6 +74,8 @@ class RankGroup {
   };
 
   Status StartLocal(const ProcessExecutorOptions& options, int num_local, const Clock& clock);
+  Status AcceptRemote(const ProcessExecutorOptions& options, int listen_fd, EntropySource& entropy,
+                      const Clock& clock);
   Status SendSetups(const ProcessExecutorOptions& options);
   void Collect(Child& child);
 
@@ -81,6 +83,7 @@ class RankGroup {
   const std::shared_ptr<spdlog::logger> logger_;
   std::vector<Child> children_;
   std::vector<std::unique_ptr<HostChannel>> channels_;  // by world rank
+  std::vector<std::string> hosts_;                      // addresses, by world rank
   std::vector<RankMessage> said_;                       // last, by world rank
   int64_t oom_kills_ = 0;                               // before the start
   bool handed_over_ = false;

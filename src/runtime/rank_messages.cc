@@ -86,6 +86,7 @@ std::vector<std::byte> Encode(const RankGreeting& g) {
   out.PutText(g.key);
   out.Put(g.remote_rank);
   out.Put(g.num_remote);
+  out.PutText(g.own_host);
   return bytes;
 }
 
@@ -104,6 +105,7 @@ StatusOr<RankGreeting> DecodeGreeting(std::span<const std::byte> bytes) {
   g.key = in.TakeText();
   g.remote_rank = in.Take<int32_t>();
   g.num_remote = in.Take<int32_t>();
+  g.own_host = in.TakeText();
   in.Require(g.world_rank >= 0 && g.world_rank < kMaxRanks && g.shared_links < 1 << kNumLinks);
   in.Require(g.max_message_bytes > 0 && g.ring_bytes >= 0);
   if (!in.AtEnd()) return Garbled("greeting");

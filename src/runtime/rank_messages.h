@@ -14,7 +14,8 @@
 
 namespace inferd::runtime {
 
-// Kinds of messages on a rank's host channel. To the rank: kSetup, then kWarmUp once all
+// Kinds of messages on a rank's host channel. A rank of another host begins with kHere,
+// which is its host's address. To the rank: kSetup, then kWarmUp once all
 // have loaded, then plans; and kStop at any time. From it: kLoaded, kReady, a result for
 // each plan in order; or kFailed, which is its last.
 enum class RankMessage : uint32_t {
@@ -26,6 +27,7 @@ enum class RankMessage : uint32_t {
   kResult,
   kFailed,
   kStop,
+  kHere,
 };
 
 // The groups a rank belongs to, in the order of RankLinks.
@@ -33,6 +35,9 @@ inline constexpr size_t kNumLinks = 4;
 // The world ranks of the rank's link `link`, in the order of the group; fewer than two:
 // it has no such link.
 std::vector<int> LinkRanks(const ParallelShape& shape, int world_rank, size_t link);
+
+// The longest message on any rank's channel; the same on all hosts.
+inline constexpr int64_t kMaxRankMessageBytes = 64 << 20;
 
 // The first thing a child hears, over its control socket: how to open its host channel.
 // Descriptors come with it: of the channel's segment, if it is in shared memory, and of
@@ -50,6 +55,7 @@ struct RankGreeting {
   std::string address;
   int32_t remote_rank = 0;
   int32_t num_remote = 0;
+  std::string own_host;  // for kHere
 };
 
 // kSetup.

@@ -158,6 +158,10 @@ StatusOr<std::unique_ptr<RankProcess>> RankProcess::Join(int control_fd, const s
   const int segment = message.fds.empty() ? -1 : message.fds[0].get();
   INFERD_ASSIGN_OR_RETURN(std::unique_ptr<HostChannel> channel,
                           OpenChannel(greeting, segment, entropy, clock));
+  if (!greeting.own_host.empty()) {
+    INFERD_RETURN_IF_ERROR(channel->Send(static_cast<uint32_t>(RankMessage::kHere),
+                                         std::as_bytes(std::span(greeting.own_host))));
+  }
   StatusOr<RankSetup> setup = ReceiveSetup(*channel, version);
   const auto fail = [&](const Status& status) {
     const std::vector<std::byte> bytes = EncodeStatus(status);

@@ -10,9 +10,14 @@
 
 namespace inferd::runtime {
 
+std::string JoinAddress(const std::string& host, int port) {
+  const bool bare_v6 = host.find(':') != std::string::npos && host.front() != '[';
+  return (bare_v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+}
+
 StatusOr<UniqueFd> ListenForRanks(const RemoteRanks& remote) {
-  const std::string& host = remote.hosts[0];
-  const std::string name = "listening for ranks on " + host + ":" + std::to_string(remote.port);
+  const std::string& host = remote.leader;
+  const std::string name = "listening for ranks on " + JoinAddress(host, remote.port);
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;

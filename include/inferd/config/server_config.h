@@ -115,6 +115,10 @@ struct ServerConfig {
     int64_t start_timeout_ms = 600'000;
     int64_t max_backoff_ms = 30'000;
     int32_t max_failed_starts = 8;
+    std::vector<std::string> hosts;  // the leader first; empty: this one, or by environment
+    int32_t host_index = -1;         // -1: by the environment
+    int32_t port = 29500;
+    std::string key_file;
   };
   struct Metrics {
     std::string compat = "gie";

@@ -15,13 +15,13 @@
 
 namespace inferd {
 
-// Ranks on other hosts. This one has the first ranks of the world; the others follow in
-// the order of `hosts`, as many on each.
+// Ranks on other hosts. The first host, the leader, has the engine and the first ranks of
+// the world; the others follow by host, as many on each.
 struct RemoteRanks {
-  // Names or addresses, without ports, of all hosts; this one first. Fewer than two:
-  // every rank is here.
-  std::vector<std::string> hosts;
-  // Where the engine listens for ranks; those listen for each other at the ports after it.
+  int num_hosts = 1;
+  // Name or address of the leader, where it listens for ranks, and nowhere else. Ranks
+  // listen for each other at the ports after `port`, on the address of their host.
+  std::string leader;
   int port = 0;
   std::string key;  // the deployment's secret, at least 16 bytes
 };
