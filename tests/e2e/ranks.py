@@ -1,9 +1,21 @@
-"""The processes of a daemon's ranks, and what can be done to them."""
+"""The processes of a daemon's ranks, what can be done to them, and work for them meanwhile."""
 
 import os
 import pathlib
 import resource
 import signal
+
+STREAMS = 8
+
+
+def make_jobs():
+    """Long answers, every other one greedy."""
+    jobs = []
+    for i in range(STREAMS):
+        jobs.append((f"Tell me about the sea, the weather and the number {i}.",
+                     {"max_tokens": 300 + 40 * i, "ignore_eos": True, "seed": 1000 + i,
+                      "temperature": 0.0 if i % 2 == 0 else 1.0}))
+    return jobs
 
 
 def rank_processes(daemon):

@@ -14,23 +14,12 @@ import grpc
 import pytest
 from client import Client, error_details, streamed_text
 from daemon import Daemon
-from ranks import hurt, rank_processes
+from ranks import STREAMS, hurt, make_jobs, rank_processes
 
 SEED = int(os.environ.get("INFERD_CHAOS_SEED", "1"))
 HITS = int(os.environ.get("INFERD_CHAOS_HITS", "5"))
-STREAMS = 8
 PATIENT = ("--engine.step_timeout=300ms", "--parallel.max_backoff=200ms",
            "--engine.max_rank_losses=20", "--parallel.max_failed_starts=50")
-
-
-def make_jobs():
-    """Long answers, every other one greedy."""
-    jobs = []
-    for i in range(STREAMS):
-        jobs.append((f"Tell me about the sea, the weather and the number {i}.",
-                     {"max_tokens": 300 + 40 * i, "ignore_eos": True, "seed": 1000 + i,
-                      "temperature": 0.0 if i % 2 == 0 else 1.0}))
-    return jobs
 
 
 @pytest.fixture(scope="module")
