@@ -14,7 +14,7 @@ constexpr int kWarps = kThreads / 32;
 constexpr int kHeld = 8;  // vectors a thread keeps
 
 template <int kSize>
-SIMT_KERNEL(kThreads)
+SIMT_KERNEL_BLOCKS(kThreads, 2)
 NormKernel(NormParams p) {
   SIMT_SHARED(sums, Array<float, kWarps>);
   SIMT_SHARED(maxima, Array<float, kWarps>);

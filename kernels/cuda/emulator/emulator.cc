@@ -16,7 +16,7 @@ namespace {
 constexpr unsigned kMaxThreads = 1024;
 constexpr unsigned kWarpThreads = 32;
 // A block that switches this often waits for something that never comes.
-constexpr uint64_t kMaxSwitches = 100'000'000;
+constexpr uint64_t kMaxSwitches = 10'000'000;
 
 struct PendingCopy {
   void* to;

@@ -144,7 +144,7 @@ TEST(Emulator, ReportsWhatIsWrong) {
                             "assertion failed: p.mode < 9"};
   alignas(16) const int32_t in[8] = {};
   for (int mode = 0; mode < 10; ++mode) {
-    if (mode == 5) continue;  // 10^8 switches, by hand
+    if (mode == 5) continue;  // below
     SCOPED_TRACE(mode);
     std::vector<int32_t> out(64);
     const auto codes = CodesOf(Divergent, {.grid = {1}, .block = {64}}, {in, out.data(), 1, mode},
@@ -169,6 +169,13 @@ SIMT_KERNEL(256) WarpFunctions(Params p) {
   right = right && sum == 496 * static_cast<int32_t>(BlockDimX() / 32);
   if (right) AtomicAdd(p.out, 1);
   AtomicMax(p.out + 1, lane);
+}
+
+TEST(Emulator, ABlockThatSpinsIsEnded) {
+  int32_t never = 0;
+  EXPECT_EQ(Launch(Divergent, {.grid = {1}, .block = {32}}, nullptr, {nullptr, &never, 0, 5}),
+            emulator::kKernelError);
+  EXPECT_NE(emulator::LastError().find("no progress"), std::string::npos);
 }
 
 TEST(Emulator, WarpFunctionsAndAtomics) {
