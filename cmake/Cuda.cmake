@@ -39,8 +39,9 @@ if(INFERD_HAVE_CUDA)
   # CMake 3.25 does not know it of nvcc 13.
   set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
   set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${CMAKE_SOURCE_DIR}/cmake/ptxas_report.sh)
   if(CCACHE_PROGRAM)
-    set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+    list(APPEND CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
   endif()
   # Ampere's and Hopper's own code, and PTX that later GPUs compile for themselves.
   set(INFERD_CUDA_CODE

@@ -2,7 +2,7 @@
 #
 #   docker build -f deploy/docker/cpu.Dockerfile -t inferd .
 #
-# There is no image for GPUs: this version has no CUDA backend (docs/gpu-status.md).
+# cuda.Dockerfile is the image for GPUs.
 ARG BASE=docker.io/library/debian:12-slim
 
 # ---- the Debian package, compiled from this source ----

@@ -72,6 +72,29 @@ def test_without_a_model_it_says_what_to_set(deploy):
     assert "directory of a checkpoint" in shown.stderr
 
 
+def test_the_gpu_variant(deploy, secrets):
+    """compose.gpu.yaml on top of compose.yaml: the same service, with a GPU and its image."""
+    if shutil.which("docker-compose") is None:
+        pytest.skip("docker-compose is not installed")
+    files = [deploy / "compose/compose.yaml", deploy / "compose/compose.gpu.yaml"]
+    environment = {**os.environ, "MODELS_DIR": "/srv/models/demo", "SECRETS_DIR": str(secrets)}
+    shown = subprocess.run(["docker-compose", "-f", str(files[0]), "-f", str(files[1]), "config"],
+                           capture_output=True, text=True, env=environment, check=False)
+    assert shown.returncode == 0, shown.stderr
+    service = yaml.safe_load(shown.stdout)["services"]["inferd"]
+    devices = service["deploy"]["resources"]["reservations"]["devices"]
+    assert devices[0]["driver"] == "nvidia" and devices[0]["capabilities"] == ["gpu"]
+    assert devices[0]["count"] in (1, "1")
+    assert service["deploy"]["resources"]["limits"]["memory"]  # of the CPU's file
+    assert service["read_only"] is True and service["cap_drop"] == ["ALL"]
+    assert (deploy.parent / service["build"]["dockerfile"]).is_file()
+    # The settings are ones that the daemon knows.
+    known = run("serve", "--print-config", "--model", "/nowhere",
+                env={k: str(v) for k, v in service["environment"].items()})
+    assert known.returncode == 0, known.stderr
+    assert re.search(r"backend:? *cuda", known.stdout), known.stdout
+
+
 def test_services(compose):
     assert set(compose["services"]) == {"inferd", "prometheus", "grafana", "dcgm-exporter"}
     for name, service in compose["services"].items():

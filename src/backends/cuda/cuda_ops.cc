@@ -47,7 +47,7 @@ StatusOr<std::unique_ptr<CudaOps>> CudaOps::Create(const BackendOptions& options
 }
 
 CudaOps::CudaOps(std::unique_ptr<Device> device, int terms, bool use_graphs)
-    : device_(std::move(device)), terms_(terms), use_graphs_(use_graphs) {}
+    : device_(std::move(device)), terms_(terms), sampler_(*device_), use_graphs_(use_graphs) {}
 
 CudaOps::~CudaOps() { (void)device_->Wait(); }
 
@@ -378,16 +378,14 @@ Status CudaOps::Finish() {
   EndOps();
   if (!embedded_) {
     const Status status = device_->Wait();
-    if (status.ok()) DrawSamples();
-    samples_ = {};
+    sampler_.Finish(status.ok());
     return status;
   }
   embedded_ = false;
   device_->Copy(bad_token_host_.data(), bad_token_.data(), sizeof(int32_t), cudaMemcpyDeviceToHost);
   device_->Fill(bad_token_.data(), 0, sizeof(int32_t));
   const Status status = device_->Wait();
-  if (status.ok()) DrawSamples();
-  samples_ = {};
+  sampler_.Finish(status.ok());
   INFERD_RETURN_IF_ERROR(status);
   int32_t bad = 0;
   std::memcpy(&bad, bad_token_host_.data(), sizeof(bad));

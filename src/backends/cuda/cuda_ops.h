@@ -6,8 +6,8 @@
 
 #include "backends/cuda/cuda_step_plan.h"
 #include "backends/cuda/device.h"
+#include "backends/cuda/device_sampler.h"
 #include "backends/cuda/library_gemm.h"
-#include "backends/ref/ref_sampling.h"
 #include "cuda/kv_cache.h"
 #include "cuda/rows.h"
 #include "inferd/backends/backend.h"
@@ -100,7 +100,6 @@ class CudaOps final : public Ops {
   bool Begins(Op op, std::initializer_list<TensorView> tensors, const void* weight = nullptr,
               std::initializer_list<int64_t> numbers = {});
   bool Running() const { return device_->ok(); }
-  void DrawSamples();
   // The kernels of a step's ops are on the stream, those of a graph too.
   void EndOps() {
     if (graphs_ != nullptr) graphs_->End();
@@ -122,15 +121,7 @@ class CudaOps final : public Ops {
   Buffer bad_token_;  // on the device: an int32 that Embed sets
   PinnedBuffer bad_token_host_;
   bool embedded_ = false;  // since the last Finish
-  // What Sample left for Finish.
-  struct PendingSamples {
-    std::span<const SampleRow> rows;
-    std::span<SampleOutput> out;
-    int64_t vocab = 0;
-  };
-  PendingSamples samples_;
-  PinnedBuffer logits_;  // [max_sequences_, vocab] f32
-  RefSamplerMemory sampler_;
+  DeviceSampler sampler_;
   int32_t max_sequences_ = 1;  // of the largest plan
   const bool use_graphs_;
   StepGraphs* graphs_ = nullptr;  // of the step whose ops are being named, if it has any

@@ -38,6 +38,61 @@ TEST_F(CudaConformanceTest, Rope) {
   EXPECT_GT(Compare(*reference_, *backend_, 16, "Rope_").run, 0);
 }
 
+// Rows of every kind in one step, among them some that the host has to draw.
+TEST_F(CudaConformanceTest, SamplesAsTheReference) {
+  constexpr int64_t kVocab = 997;
+  std::vector<TokenId> history;
+  for (int i = 0; i < 60; ++i) history.push_back((i * i) % 1100);  // some outside
+  const std::vector<std::pair<TokenId, float>> bias = {{5, 3.0F}, {990, -4.0F}};
+  const std::vector<TokenId> banned = {0, 17, 500};
+  std::vector<SampleRow> rows(6);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    rows[i].seed = 7 + i;
+    rows[i].position = 40 + i;
+  }
+  rows[0].temperature = 0;
+  rows[1].top_k = 20;
+  rows[2].top_p = 0.8F;
+  rows[2].logprobs = 5;
+  rows[3].repetition_penalty = 1.3F;
+  rows[3].presence_penalty = 0.5F;
+  rows[3].frequency_penalty = 0.2F;
+  rows[3].history = history;
+  rows[3].num_prompt = 30;
+  rows[4].logit_bias = bias;
+  rows[4].banned = banned;
+  rows[4].logprobs = 3;
+  rows[5].min_p = 0.1F;
+  const auto draw = [&](Ops& ops, const std::vector<SampleRow>& wanted) {
+    const auto count = static_cast<int64_t>(wanted.size());
+    GuardedRows logits(count, kVocab, &ops);
+    logits.Set(Normal(9, count * kVocab, 3.0F));
+    std::vector<SampleOutput> out(wanted.size());
+    ops.Sample(logits.view(), wanted, out);
+    EXPECT_TRUE(ops.Finish().ok());
+    EXPECT_TRUE(logits.GuardsIntact());
+    return out;
+  };
+  const auto compare = [&] {
+    const auto expected = draw(reference_->ops(), rows);
+    const auto actual = draw(backend_->ops(), rows);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      SCOPED_TRACE(i);
+      EXPECT_EQ(actual[i].token, expected[i].token);
+      EXPECT_EQ(actual[i].corrupted, expected[i].corrupted);
+      ASSERT_EQ(actual[i].top.size(), expected[i].top.size());
+      for (size_t j = 0; j < actual[i].top.size(); ++j) {
+        EXPECT_EQ(actual[i].top[j].first, expected[i].top[j].first);
+        EXPECT_NEAR(actual[i].top[j].second, expected[i].top[j].second, 1e-4);
+      }
+      EXPECT_NEAR(actual[i].logprob, expected[i].logprob, 1e-4);
+    }
+  };
+  compare();
+  rows[2].logprobs = 500;  // more than the kernels have room for
+  compare();
+}
+
 // A part of the shapes: the rest is compared where there is a GPU.
 TEST_F(CudaConformanceTest, AttentionAndCache) {
   for (const char* part :

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# What `./dev device` packs, on a machine with a GPU and CUDA 13: no network, no compiler.
+#
+#   ./run.sh [--quick]     from the unpacked folder; results go to results/
+#
+# Checks first, then benchmarks/device.sh (not with --quick). The last line is
+# "N passed, N failed, N skipped"; the exit status is 1 when anything failed. Without a GPU
+# everything that needs one is skipped and counted.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
+HERE="$PWD"
+RESULTS="$HERE/results"
+mkdir -p "$RESULTS"
+export INFERD_SOURCE_DIR="$HERE/tree"
+export LD_LIBRARY_PATH="$HERE/lib:/usr/local/cuda/lib64${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+PASSED=0 FAILED=0 SKIPPED=0
+QUICK=0
+[[ "${1:-}" == --quick ]] && QUICK=1
+
+# check NAME command...: its output goes to results/NAME.log
+check() {
+  local name="$1"
+  shift
+  if "$@" >"$RESULTS/$name.log" 2>&1; then
+    echo "ok    $name"
+    PASSED=$((PASSED + 1))
+  else
+    echo "FAIL  $name (results/$name.log)"
+    tail -n 15 "$RESULTS/$name.log"
+    FAILED=$((FAILED + 1))
+  fi
+}
+
+skip() {
+  echo "skip  $1: $2"
+  SKIPPED=$((SKIPPED + 1))
+}
+
+# Whether the library, a driver and a GPU are there: the program's own answer.
+has_gpu() {
+  bin/inferd serve --model tree/models/demo --backend cuda --dry-run >"$RESULTS/gpu.log" 2>&1
+}
+
+# 64 streams at once through gRPC, every one answered.
+serve_streams() {
+  local log="$RESULTS/serve.log" port="" i status=0
+  bin/inferd serve --model tree/models/demo --backend cuda --port 0 --http-port 0 \
+    --log-format text 2>"$log" &
+  local daemon=$!
+  for ((i = 0; i < 600; ++i)); do
+    port="$(sed -n 's/.*gRPC port \([0-9]*\).*/\1/p' "$log" | head -n 1)"
+    [[ -n "$port" ]] && bin/inferd health --addr "127.0.0.1:$port" --timeout 2 && break
+    kill -0 "$daemon" || { cat "$log"; return 1; }
+    sleep 0.2
+  done
+  bin/serve_load --addr "127.0.0.1:$port" --concurrency 64 --requests 256 --prompt-tokens 8:96 \
+    --output-tokens 16:64 --json "$RESULTS/serve.json" || status=1
+  kill -TERM "$daemon"
+  wait "$daemon" || status=1
+  return "$status"
+}
+
+# Without a GPU it lists the cases of cuda as skipped, with their number.
+check conformance bin/conformance_test --gtest_filter='*EveryBackend*'
+grep -h '^conformance:' "$RESULTS/conformance.log" || true
+if has_gpu; then
+  nvidia-smi >"$RESULTS/nvidia-smi.log" 2>&1 || true
+  check invariance bin/invariance_test --gtest_filter='*cuda*'
+  check goldens bin/golden_test --gtest_filter='*cuda*'
+  check serve_64_streams serve_streams
+  if command -v compute-sanitizer >/dev/null; then
+    for tool in memcheck racecheck; do
+      check "sanitizer_$tool" compute-sanitizer --tool "$tool" --error-exitcode 1 \
+        bin/golden_test --gtest_filter='*LogitsAgree/llama3_cuda'
+    done
+  else
+    skip sanitizer "compute-sanitizer is not in PATH"
+  fi
+  if ((QUICK == 0)); then check benchmarks benchmarks/device.sh "$RESULTS"; fi
+else
+  reason="$(tail -n 1 "$RESULTS/gpu.log")"
+  for name in invariance goldens serve_64_streams sanitizer_memcheck sanitizer_racecheck benchmarks; do
+    skip "$name" "$reason"
+  done
+fi
+echo "$PASSED passed, $FAILED failed, $SKIPPED skipped"
+((FAILED == 0))
