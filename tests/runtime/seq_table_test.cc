@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <tuple>
 
 #include "runtime/step_builder.h"
 
@@ -96,6 +97,42 @@ TEST(SeqTableTest, APrefixHitStartsAnywhere) {
   Admit(&plan, 1, {1, 2, 3, 4, 5, 6, 7, 8, 9});
   Enter(&plan, 1, 8, 1, {3, 5, 6}, true);
   EXPECT_TRUE(table.Apply(plan).ok());
+}
+
+// A rank that does not draw learns the tokens from the entries; one that does compares.
+TEST(SeqTableTest, EntriesBringTokensThatWereDrawnElsewhere) {
+  SeqTable table(Limits());
+  ASSERT_TRUE(table.Apply(First()).ok());
+  const auto decode = [](StepId step, int32_t start, TokenId token) {
+    BatchPlan plan;
+    plan.step = step;
+    Enter(&plan, 0, start, 1, {}, true);
+    plan.entries[0].input_token = token;
+    return plan;
+  };
+  ASSERT_TRUE(table.Apply(decode(2, 3, 20)).ok());
+  EXPECT_THAT(table.at(0).history, ElementsAre(5, 6, 7, 20));
+  table.Append(0, 21);  // as if drawn here
+  BatchPlan third = decode(3, 4, 21);
+  third.new_blocks = {5};
+  third.entries[0].num_new_blocks = 1;
+  ASSERT_TRUE(table.Apply(third).ok());
+  EXPECT_THAT(table.at(0).history, ElementsAre(5, 6, 7, 20, 21));
+  table.Append(0, 22);
+  EXPECT_THAT(table.Apply(decode(4, 5, 23)).message(), HasSubstr("another token than it has"));
+}
+
+TEST(SeqTableTest, TokensFromElsewhereAreChecked) {
+  for (const auto& [start, token, names] :
+       {std::tuple{3, 50, "outside the vocabulary"}, std::tuple{4, 20, "another token"}}) {
+    SeqTable table(Limits());
+    ASSERT_TRUE(table.Apply(First()).ok());
+    BatchPlan plan;
+    plan.step = 2;
+    Enter(&plan, 0, start, 1, {}, true);
+    plan.entries[0].input_token = token;
+    EXPECT_THAT(table.Apply(plan).message(), HasSubstr(names)) << start;
+  }
 }
 
 struct Violation {
