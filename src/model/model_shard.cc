@@ -39,6 +39,7 @@ std::vector<int32_t> SplitLayers(const ModelConfig& config, int stages) {
   }
   const int32_t others = config.num_layers - best_last;
   std::vector<int32_t> layers;
+  layers.reserve(static_cast<size_t>(stages));
   for (int32_t s = 0; s < stages - 1; ++s) {
     // The first ones take what is left over.
     layers.push_back(others / (stages - 1) + (s < others % (stages - 1) ? 1 : 0));
