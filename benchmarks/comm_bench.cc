@@ -117,8 +117,9 @@ void RunRank(Communicator& comm, const std::string& kind, const FloorTimes& floo
   const SystemClock clock;
   AllReduceChooserOptions options;
   options.mode = AllReduceMode::kInt8;
-  const auto chosen = ChooseAllReduce(comm, options, clock);
+  const auto chosen = MakeChosenAllReduce(comm, options, clock);
   if (!chosen.ok()) Fail(chosen.status().ToString());
+  must((*chosen)->Choose());
   if (comm.rank() == 0) {
     std::printf("\n%s, `int8` allowed: %s\n\n", kind.c_str(), (*chosen)->Summary().c_str());
   }

@@ -64,6 +64,8 @@ RankOptions MakeRankOptions(const ServerConfig& config, const Backend& backend, 
   options.model_dir = config.model.path;
   options.max_in_flight = DepthOf(config);
   options.compare_tokens = config.parallel.compare_tokens;
+  options.all_reduce =  // a choice of the table, so it has one
+      ParseAllReduceMode(config.parallel.all_reduce).value_or(AllReduceMode::kExact);
   const bool stream = config.model.weights == "host-stream";
   options.packed_cache = {config.model.packed_cache, config.model.packed_cache_size_bytes, logger,
                           stream};

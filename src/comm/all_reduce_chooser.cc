@@ -28,7 +28,12 @@ using Ways = std::array<Communicator*, kNumAllReduceKinds>;
 
 class Chosen final : public ChosenAllReduce {
  public:
-  Chosen(Communicator& all, const AllReduceChooserOptions& options) : all_(all) {
+  Chosen(Communicator& all, const AllReduceChooserOptions& options, const Clock& clock)
+      : all_(all), options_(options), clock_(clock) {
+    AllReduceChoice plain;
+    plain.max_bytes = options.max_bytes;
+    plain.ns.fill(-1);
+    choices_ = {plain};
     Way(AllReduceKind::kPlain) = &all_;
     const auto add = [this](AllReduceKind kind, std::unique_ptr<Communicator> way) {
       Way(kind) = way.get();
@@ -46,6 +51,22 @@ class Chosen final : public ChosenAllReduce {
     }
   }
 
+  Status Choose() override {
+    if (owned_.empty() || all_.world_size() == 1) return OkStatus();
+    std::vector<AllReduceChoice> choices;
+    std::vector<float> data(static_cast<size_t>(options_.max_bytes / 4));
+    for (int64_t bytes = std::min(kFirstBytes, options_.max_bytes); choices.size() < kMaxClasses;
+         bytes = std::min(bytes * kGrowth, options_.max_bytes)) {
+      const TensorView x(data.data(), DType::kF32, {bytes / 4});
+      INFERD_ASSIGN_OR_RETURN(choices.emplace_back(), ChooseFor(x));
+      if (bytes == options_.max_bytes) break;
+    }
+    // Measured alike, so decided alike; what rank 0 has goes all the same.
+    INFERD_RETURN_IF_ERROR(all_.Broadcast(std::as_writable_bytes(std::span(choices)), /*root=*/0));
+    choices_ = std::move(choices);
+    return OkStatus();
+  }
+
   const std::vector<AllReduceChoice>& choices() const override { return choices_; }
 
   std::string Summary() const override {
@@ -55,8 +76,9 @@ class Chosen final : public ChosenAllReduce {
       const bool last = i + 1 == choices_.size();
       if (!last && choices_[i + 1].kind == choice.kind) continue;
       const auto kind = static_cast<size_t>(choice.kind);
+      const bool only = last && text.empty();
       text += (text.empty() ? "" : ", ") + std::string(kKindNames[kind]);
-      text += last ? " above" : " up to " + std::to_string(choice.max_bytes) + " bytes";
+      text += only ? "" : last ? " above" : " up to " + std::to_string(choice.max_bytes) + " bytes";
       if (choice.ns[kind] >= 0) text += " (" + std::to_string(choice.ns[kind] / 1000) + " us)";
     }
     return text;
@@ -92,72 +114,58 @@ class Chosen final : public ChosenAllReduce {
     (hierarchical != nullptr ? hierarchical : &all_)->Abort();
   }
 
-  Communicator*& Way(AllReduceKind kind) { return ways_[static_cast<size_t>(kind)]; }
-  size_t NumWays() const { return owned_.size() + 1; }
-  void SetChoices(std::vector<AllReduceChoice> choices) { choices_ = std::move(choices); }
-
  private:
-  Communicator& all_;
-  std::vector<std::unique_ptr<Communicator>> owned_;
-  Ways ways_{};
-  std::vector<AllReduceChoice> choices_;
-};
+  Communicator*& Way(AllReduceKind kind) { return ways_[static_cast<size_t>(kind)]; }
 
-// The median of this rank's, in nanoseconds.
-StatusOr<int64_t> Measure(Communicator& all, Communicator& way, const TensorView& x,
-                          int repetitions, const Clock& clock) {
-  std::vector<int64_t> times;
-  for (int i = 0; i <= repetitions; ++i) {
-    INFERD_RETURN_IF_ERROR(all.Barrier());
-    const int64_t start = clock.NowNs();
-    INFERD_RETURN_IF_ERROR(way.AllReduce(x));
-    if (i > 0) times.push_back(clock.NowNs() - start);
-  }
-  const auto middle = times.begin() + repetitions / 2;
-  std::nth_element(times.begin(), middle, times.end());
-  return *middle;
-}
-
-// The largest of all ranks'.
-StatusOr<int64_t> Slowest(Communicator& all, int64_t mine) {
-  std::vector<int64_t> times(static_cast<size_t>(all.world_size()));
-  INFERD_RETURN_IF_ERROR(
-      all.AllGather(std::as_bytes(std::span(&mine, 1)), std::as_writable_bytes(std::span(times))));
-  return *std::max_element(times.begin(), times.end());
-}
-
-StatusOr<std::vector<AllReduceChoice>> MeasureAll(Communicator& all, Chosen& chosen,
-                                                  const AllReduceChooserOptions& options,
-                                                  const Clock& clock) {
-  std::vector<AllReduceChoice> choices;
-  std::vector<float> data(static_cast<size_t>(options.max_bytes / 4));
-  for (int64_t bytes = std::min(kFirstBytes, options.max_bytes); choices.size() < kMaxClasses;
-       bytes = std::min(bytes * kGrowth, options.max_bytes)) {
+  // The kind that is quickest for messages like x.
+  StatusOr<AllReduceChoice> ChooseFor(const TensorView& x) {
     AllReduceChoice choice;
-    choice.measured_bytes = bytes;
-    choice.max_bytes = bytes * kClassEnd;
+    choice.measured_bytes = x.NumBytes();
+    choice.max_bytes = x.NumBytes() * kClassEnd;
     choice.ns.fill(-1);
     int64_t best = std::numeric_limits<int64_t>::max();
     for (size_t k = 0; k < kNumAllReduceKinds; ++k) {
-      Communicator* const way = chosen.Way(static_cast<AllReduceKind>(k));
-      if (way == nullptr) continue;
-      const TensorView x(data.data(), DType::kF32, {bytes / 4});
-      INFERD_ASSIGN_OR_RETURN(const int64_t mine,
-                              Measure(all, *way, x, options.repetitions, clock));
-      INFERD_ASSIGN_OR_RETURN(choice.ns[k], Slowest(all, mine));
+      if (ways_[k] == nullptr) continue;
+      INFERD_ASSIGN_OR_RETURN(const int64_t mine, Measure(*ways_[k], x));
+      INFERD_ASSIGN_OR_RETURN(choice.ns[k], Slowest(mine));
       // The plainer one of two that take as long.
       if (choice.ns[k] < best) {
         best = choice.ns[k];
         choice.kind = static_cast<AllReduceKind>(k);
       }
     }
-    choices.push_back(choice);
-    if (bytes == options.max_bytes) break;
+    return choice;
   }
-  // Measured alike, so decided alike; what rank 0 has goes all the same.
-  INFERD_RETURN_IF_ERROR(all.Broadcast(std::as_writable_bytes(std::span(choices)), /*root=*/0));
-  return choices;
-}
+
+  // The median of this rank's, in nanoseconds.
+  StatusOr<int64_t> Measure(Communicator& way, const TensorView& x) {
+    std::vector<int64_t> times;
+    for (int i = 0; i <= options_.repetitions; ++i) {
+      INFERD_RETURN_IF_ERROR(all_.Barrier());
+      const int64_t start = clock_.NowNs();
+      INFERD_RETURN_IF_ERROR(way.AllReduce(x));
+      if (i > 0) times.push_back(clock_.NowNs() - start);
+    }
+    const auto middle = times.begin() + options_.repetitions / 2;
+    std::nth_element(times.begin(), middle, times.end());
+    return *middle;
+  }
+
+  // The largest of all ranks'.
+  StatusOr<int64_t> Slowest(int64_t mine) {
+    std::vector<int64_t> times(static_cast<size_t>(all_.world_size()));
+    INFERD_RETURN_IF_ERROR(all_.AllGather(std::as_bytes(std::span(&mine, 1)),
+                                          std::as_writable_bytes(std::span(times))));
+    return *std::max_element(times.begin(), times.end());
+  }
+
+  Communicator& all_;
+  const AllReduceChooserOptions options_;
+  const Clock& clock_;
+  std::vector<std::unique_ptr<Communicator>> owned_;
+  Ways ways_{};
+  std::vector<AllReduceChoice> choices_;
+};
 
 }  // namespace
 
@@ -173,9 +181,8 @@ std::optional<AllReduceMode> ParseAllReduceMode(std::string_view name) {
   return std::nullopt;
 }
 
-StatusOr<std::unique_ptr<ChosenAllReduce>> ChooseAllReduce(Communicator& all,
-                                                           const AllReduceChooserOptions& options,
-                                                           const Clock& clock) {
+StatusOr<std::unique_ptr<ChosenAllReduce>> MakeChosenAllReduce(
+    Communicator& all, const AllReduceChooserOptions& options, const Clock& clock) {
   constexpr int64_t kMaxBytes = int64_t{1} << 30;
   if (options.max_bytes < 4 || options.max_bytes > kMaxBytes) {
     return InvalidArgumentError("max_bytes must be in 4..1073741824");
@@ -183,17 +190,7 @@ StatusOr<std::unique_ptr<ChosenAllReduce>> ChooseAllReduce(Communicator& all,
   if (options.repetitions < 1 || options.repetitions > kMaxRepetitions) {
     return InvalidArgumentError("repetitions must be in 1..100");
   }
-  auto chosen = std::make_unique<Chosen>(all, options);
-  if (chosen->NumWays() == 1 || all.world_size() == 1) {
-    AllReduceChoice plain;
-    plain.max_bytes = options.max_bytes;
-    plain.ns.fill(-1);
-    chosen->SetChoices({plain});
-  } else {
-    INFERD_ASSIGN_OR_RETURN(auto choices, MeasureAll(all, *chosen, options, clock));
-    chosen->SetChoices(std::move(choices));
-  }
-  return std::unique_ptr<ChosenAllReduce>(std::move(chosen));
+  return std::unique_ptr<ChosenAllReduce>(std::make_unique<Chosen>(all, options, clock));
 }
 
 }  // namespace inferd

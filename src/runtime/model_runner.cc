@@ -8,13 +8,14 @@ namespace inferd::runtime {
 
 ModelRunner::ModelRunner(std::unique_ptr<Model> model, RankInfo info, const RankLinks& links,
                          const RankLimits& limits, const RunnerOptions& options, Ops& ops,
-                         const Clock& clock, std::unique_ptr<TimedLink> pipeline)
+                         const Clock& clock, SumLinks sums, std::unique_ptr<TimedLink> pipeline)
     : info_(std::move(info)),
       links_(links),
       limits_(limits),
       options_(options),
       ops_(ops),
       clock_(clock),
+      sums_(std::move(sums)),
       pipeline_(std::move(pipeline)),
       model_(std::move(model)),
       sequences_(std::make_unique<SeqTable>(limits)),
@@ -25,10 +26,11 @@ StatusOr<std::unique_ptr<ModelRunner>> ModelRunner::Create(std::unique_ptr<Model
                                                            RankInfo info, const RankLinks& links,
                                                            const RankLimits& limits,
                                                            const RunnerOptions& options, Ops& ops,
-                                                           const Clock& clock,
+                                                           const Clock& clock, SumLinks sums,
                                                            std::unique_ptr<TimedLink> pipeline) {
-  std::unique_ptr<ModelRunner> runner(new ModelRunner(
-      std::move(model), std::move(info), links, limits, options, ops, clock, std::move(pipeline)));
+  std::unique_ptr<ModelRunner> runner(new ModelRunner(std::move(model), std::move(info), links,
+                                                      limits, options, ops, clock, std::move(sums),
+                                                      std::move(pipeline)));
   const ModelShard& shard = runner->model_->shard();
   const ModelConfig& config = shard.local;
   const StepLimits step{limits.max_batched_tokens, limits.max_running, limits.max_model_len};
@@ -142,6 +144,7 @@ Status ModelRunner::TakeSamples(StepResult* result) {
 }
 
 Status ModelRunner::WarmUp() {
+  INFERD_RETURN_IF_ERROR(sums_.Choose());
   BatchPlan plan;
   AdmittedSequence sequence;
   sequence.slot = 0;

@@ -11,6 +11,7 @@
 #include "runtime/kv_store.h"
 #include "runtime/seq_table.h"
 #include "runtime/step_builder.h"
+#include "runtime/sum_links.h"
 #include "runtime/timed_link.h"
 
 namespace inferd::runtime {
@@ -23,13 +24,13 @@ struct RunnerOptions {
 // A rank: takes plans, runs its part of the model, samples, answers.
 class ModelRunner final : public Rank {
  public:
-  // `ops`, `clock` and the links outlive the runner. The model has the links already,
-  // with `pipeline`, which may be null, for the one to other stages.
+  // `ops`, `clock` and the links outlive the runner. The model has the links already, those
+  // of `sums` and with `pipeline`, which may be null, for the one to other stages.
   static StatusOr<std::unique_ptr<ModelRunner>> Create(std::unique_ptr<Model> model, RankInfo info,
                                                        const RankLinks& links,
                                                        const RankLimits& limits,
                                                        const RunnerOptions& options, Ops& ops,
-                                                       const Clock& clock,
+                                                       const Clock& clock, SumLinks sums,
                                                        std::unique_ptr<TimedLink> pipeline);
 
   StepResult Run(const BatchPlan& plan) override;
@@ -39,7 +40,7 @@ class ModelRunner final : public Rank {
  private:
   ModelRunner(std::unique_ptr<Model> model, RankInfo info, const RankLinks& links,
               const RankLimits& limits, const RunnerOptions& options, Ops& ops, const Clock& clock,
-              std::unique_ptr<TimedLink> pipeline);
+              SumLinks sums, std::unique_ptr<TimedLink> pipeline);
   Status RunStep(const BatchPlan& plan, StepResult* result);
   Status TakeSamples(StepResult* result);
   Status CompareTokens();
@@ -50,6 +51,7 @@ class ModelRunner final : public Rank {
   const RunnerOptions options_;
   Ops& ops_;
   const Clock& clock_;
+  SumLinks sums_;
   const std::unique_ptr<TimedLink> pipeline_;
   std::unique_ptr<Model> model_;
   Workspace workspace_;

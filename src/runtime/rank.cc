@@ -91,6 +91,9 @@ void LogNotes(const Inspected& inspected, const std::vector<std::string>& notes,
 
 int64_t MiB(int64_t bytes) { return bytes >> 20; }
 
+// All-reduces are compared with messages up to here; longer ones behave like these.
+constexpr int64_t kMaxMeasuredBytes = 16 << 20;
+
 }  // namespace
 
 StatusOr<RankInfo> InspectModel(const RankOptions& options, const Ops& ops,
@@ -135,7 +138,13 @@ StatusOr<std::unique_ptr<Rank>> LoadRank(const RankOptions& options, const RankP
       .vocab_size = info.config.vocab_size,
   };
   const StepLimits step{limits.max_batched_tokens, limits.max_running, limits.max_model_len};
-  RankLinks timed = links;
+  const int64_t longest_sum = int64_t{limits.max_batched_tokens} * info.config.hidden_size *
+                              static_cast<int64_t>(sizeof(float));
+  INFERD_ASSIGN_OR_RETURN(
+      runtime::SumLinks sums,
+      runtime::SumLinks::Create(links, options.all_reduce, std::min(longest_sum, kMaxMeasuredBytes),
+                                clock, logger));
+  RankLinks timed = sums.links();
   std::unique_ptr<runtime::TimedLink> pipeline;
   if (links.world != nullptr) {
     pipeline = std::make_unique<runtime::TimedLink>(*links.world, clock);
@@ -161,7 +170,7 @@ StatusOr<std::unique_ptr<Rank>> LoadRank(const RankOptions& options, const RankP
       std::unique_ptr<runtime::ModelRunner> runner,
       runtime::ModelRunner::Create(std::move(model), std::move(info), links, limits,
                                    {request.kv_dtype, options.compare_tokens}, ops, clock,
-                                   std::move(pipeline)));
+                                   std::move(sums), std::move(pipeline)));
   return std::unique_ptr<Rank>(std::move(runner));
 }
 

@@ -73,8 +73,11 @@ void Choose(int world, AllReduceChooserOptions options, const std::function<Cost
       mine.local = &local.emplace(*hosts[r], local_costs(rank), clock);
       if (rank == 0) mine.leaders = leaders[0].get();
     }
-    auto chosen = ChooseAllReduce(slow, mine, clock);
+    auto chosen = MakeChosenAllReduce(slow, mine, clock);
     ASSERT_TRUE(chosen.ok()) << chosen.status().ToString();
+    EXPECT_EQ((*chosen)->choices().size(), 1U);  // plain, until it has chosen
+    const Status status = (*chosen)->Choose();
+    ASSERT_TRUE(status.ok()) << status.ToString();
     body(rank, **chosen);
   });
 }
@@ -186,7 +189,9 @@ TEST(AllReduceChooserTest, AGroupThatBreaksDuringTheMeasurementSaysSo) {
   group[1]->Abort();
   AllReduceChooserOptions options;
   options.mode = AllReduceMode::kInt8;
-  EXPECT_EQ(ChooseAllReduce(*group[0], options, clock).status().code(), StatusCode::kUnavailable);
+  const auto chosen = MakeChosenAllReduce(*group[0], options, clock);
+  ASSERT_TRUE(chosen.ok());
+  EXPECT_EQ((*chosen)->Choose().code(), StatusCode::kUnavailable);
 }
 
 TEST(AllReduceChooserTest, NamesAndRanges) {
@@ -199,11 +204,11 @@ TEST(AllReduceChooserTest, NamesAndRanges) {
   Group group = ThreadGroup(1, CommOptions{}, clock);
   AllReduceChooserOptions options;
   options.max_bytes = 3;
-  EXPECT_EQ(ChooseAllReduce(*group[0], options, clock).status().code(),
+  EXPECT_EQ(MakeChosenAllReduce(*group[0], options, clock).status().code(),
             StatusCode::kInvalidArgument);
   options.max_bytes = 1000;
   options.repetitions = 0;
-  EXPECT_EQ(ChooseAllReduce(*group[0], options, clock).status().code(),
+  EXPECT_EQ(MakeChosenAllReduce(*group[0], options, clock).status().code(),
             StatusCode::kInvalidArgument);
 }
 

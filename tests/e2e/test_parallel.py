@@ -58,3 +58,12 @@ def test_streamed_weights_answer_alike(tmp_path):
             answer = Client(channel).text(messages, temperature=0, max_tokens=64).strip()
             assert answer == case["transformers"].strip()
     assert len(list(tmp_path.glob("*.packed"))) == 3
+
+
+@pytest.mark.parametrize("flags", [("--tp=2", "--executor=thread"), ("--tp=2", "--executor=process")])
+def test_lossy_sums_are_measured_when_they_are_allowed(flags):
+    with Daemon(*flags, "--parallel.all_reduce=int8") as daemon, daemon.channel() as channel:
+        assert daemon.wait_log(r"sums over 2 ranks: .*\(\d+ us\)")
+        assert Client(channel).text("Hello", temperature=0, max_tokens=8)
+    with Daemon(*flags) as daemon:
+        assert "sums over" not in daemon.log()

@@ -56,17 +56,21 @@ struct AllReduceChoice {
 // A communicator whose AllReduce goes the chosen way; everything else goes to the group.
 class ChosenAllReduce : public Communicator {
  public:
+  // Measures and chooses; until then everything goes the plain way. All ranks of the group
+  // call it, at the same place among their calls; rank 0 decides by the slowest rank's
+  // medians and tells the others, so that all go the same way. Where only one kind is
+  // allowed, nothing is measured.
+  virtual Status Choose() = 0;
+  // One that holds for all sizes before Choose().
   virtual const std::vector<AllReduceChoice>& choices() const = 0;
-  // "plain up to 16384 bytes (12 us), int8 above (340 us)": for the log, once.
+  // "plain up to 16384 bytes (12 us), int8 above (340 us)", or the only one: for the log.
   virtual std::string Summary() const = 0;
 };
 
-// Measures and chooses. All ranks of the group call it, with the same mode, sizes and
-// repetitions; rank 0 decides by the slowest rank's medians and tells the others, so that
-// all go the same way. Where only one kind is allowed, nothing is measured. `all`, the
-// communicators of the options and `clock` outlive the result and are used by its thread.
-StatusOr<std::unique_ptr<ChosenAllReduce>> ChooseAllReduce(Communicator& all,
-                                                           const AllReduceChooserOptions& options,
-                                                           const Clock& clock);
+// Says nothing to the other ranks, which have the same mode, sizes and repetitions. `all`,
+// the communicators of the options and `clock` outlive the result and are used by its
+// thread.
+StatusOr<std::unique_ptr<ChosenAllReduce>> MakeChosenAllReduce(
+    Communicator& all, const AllReduceChooserOptions& options, const Clock& clock);
 
 }  // namespace inferd

@@ -110,6 +110,7 @@ struct ServerConfig {
     std::string tp = "1";  // ranks, or rows x columns
     int32_t pp = 1;        // stages
     int32_t dp = 1;        // replicas
+    std::string all_reduce = "auto";
     bool compare_tokens = false;
     std::string executor = "auto";
     int64_t start_timeout_ms = 600'000;

@@ -9,6 +9,7 @@
 
 #include "inferd/base/clock.h"
 #include "inferd/base/status.h"
+#include "inferd/comm/all_reduce_chooser.h"
 #include "inferd/exec/executor.h"
 #include "inferd/model/memory_plan.h"
 #include "inferd/model/model_config.h"
@@ -32,6 +33,8 @@ struct RankOptions {
   // Runs one token before the executor is handed out, and refuses a model whose
   // logits are not finite.
   bool warm_up = true;
+  // How the ranks of a stage may sum; chosen in WarmUp(), plain without one.
+  AllReduceMode all_reduce = AllReduceMode::kAuto;
   // For tracking down faults: after each step the ranks of the last stage compare the
   // tokens they drew, and fail unless these are the same.
   bool compare_tokens = false;
