@@ -328,11 +328,11 @@ DecodeKernel(AttentionParams p) {
   ReleaseSuccessor();
 }
 
+}  // namespace
+
 int32_t DecodeSharedBytes(const AttentionParams& p) {
   return DecodeLayoutOf(p, LayoutOf(p, kRows)).end;
 }
-
-}  // namespace
 
 int DecodeAttention(const AttentionParams& p, Stream stream) {
   if (!TensorAttentionFits(p)) return kBadArguments;

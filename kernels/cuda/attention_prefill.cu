@@ -229,7 +229,7 @@ bool TensorAttentionFits(const AttentionParams& p) {
   return aligned && (p.terms == 1 || p.terms == 3) && p.kv.type != KvType::kF32 &&
          p.kv.head_dim % 16 == 0 && p.kv.head_dim <= kMaxTensorHeadDim &&
          p.kv.block_bytes % 16 == 0 && p.num_q_heads % p.kv.num_kv_heads == 0 &&
-         PrefillSharedBytes(p) <= p.max_shared_bytes;
+         PrefillSharedBytes(p) <= p.max_shared_bytes && DecodeSharedBytes(p) <= p.max_shared_bytes;
 }
 
 int PrefillAttention(const AttentionParams& p, Stream stream) {

@@ -47,6 +47,9 @@ SIMT_HOST_DEVICE AttentionLayout LayoutOf(const AttentionParams& p, int32_t tile
   return l;
 }
 
+// Shared memory of a block of the decode kernel.
+int32_t DecodeSharedBytes(const AttentionParams& params);
+
 // Begins the copying of keys [first, first + 64) and their values to a stage; what is
 // at `end` or later becomes zeros.
 SIMT_DEVICE void CopyTile(const AttentionParams& p, const AttentionLayout& l, unsigned char* stage,
