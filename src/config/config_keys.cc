@@ -204,8 +204,8 @@ constexpr std::array kKeys{
     ConfigKey{
         "engine.step_timeout", "", kDuration, FIELD(engine.step_timeout_ms), 0, kDayMs, "",
         "A step that takes longer than this, and than ten times what it should take by the "
-        "pace of the last ones (the first eight steps: than six times this), hangs: the daemon "
-        "ends with code 70. 0: not watched."},
+        "pace of the last ones (the first eight steps: than six times this), hangs: ranks "
+        "that are processes are started again, else the daemon ends with code 70. 0: not watched."},
     ConfigKey{"engine.block_size", "", kInteger, FIELD(engine.block_size), 1, 256, "",
               "Tokens per block of the KV cache; a power of two."},
     ConfigKey{"engine.prefix_caching", "prefix-caching", kBoolean, FIELD(engine.prefix_caching), 0,

@@ -42,6 +42,7 @@ std::vector<int> LinkRanks(const ParallelShape& shape, int world_rank, size_t li
       break;
   }
   std::vector<int> ranks;
+  ranks.reserve(static_cast<size_t>(count));
   for (int i = 0; i < count; ++i) ranks.push_back(first + i * stride);
   return ranks;
 }

@@ -1,0 +1,129 @@
+// What processes tell each other, and what they do with it.
+#include "runtime/rank_messages.h"
+
+#include <unistd.h>
+
+#include <array>
+#include <memory>
+#include <sstream>
+
+#include "gtest/gtest.h"
+#include "runtime/rank_log.h"
+#include "runtime/restart_backoff.h"
+#include "spdlog/sinks/ostream_sink.h"
+
+namespace inferd::runtime {
+namespace {
+
+RankGreeting SomeGreeting() {
+  RankGreeting greeting;
+  greeting.parent_pid = 77;
+  greeting.world_rank = 3;
+  greeting.epoch = 9;
+  greeting.max_message_bytes = 1 << 20;
+  greeting.ring_bytes = 4096;
+  greeting.shared_links = 5;
+  greeting.key = "a key";
+  greeting.address = "host:1";
+  greeting.own_host = "me";
+  return greeting;
+}
+
+RankSetup SomeSetup() {
+  RankSetup setup;
+  setup.version = "1.2";
+  setup.place = PlaceOf({2, 2, 2}, 5);
+  setup.epoch = 4;
+  setup.comm.timeout_us = 123;
+  setup.addresses.assign(8 * kNumLinks, "host:2");
+  setup.payload = std::string("a\0b", 3);
+  return setup;
+}
+
+TEST(RankMessages, ComeBackAsTheyWere) {
+  const auto greeting = DecodeGreeting(Encode(SomeGreeting()));
+  ASSERT_TRUE(greeting.ok());
+  EXPECT_EQ(greeting->parent_pid, 77);
+  EXPECT_EQ(greeting->shared_links, 5);
+  EXPECT_EQ(greeting->own_host, "me");
+  const auto setup = DecodeSetup(Encode(SomeSetup()));
+  ASSERT_TRUE(setup.ok());
+  EXPECT_EQ(setup->place.world_rank(), 5);
+  EXPECT_EQ(setup->place.shape, (ParallelShape{2, 2, 2}));
+  EXPECT_EQ(setup->payload, SomeSetup().payload);
+  EXPECT_EQ(setup->addresses.size(), 8 * kNumLinks);
+  const Status sent = FailedPreconditionError("why");
+  EXPECT_EQ(DecodeStatus(EncodeStatus(sent)).ToString(), sent.ToString());
+}
+
+// Every shorter and every longer message is refused, and nothing else happens.
+TEST(RankMessages, OfAnotherLengthAreRefused) {
+  for (const std::vector<std::byte>& whole : {Encode(SomeGreeting()), Encode(SomeSetup())}) {
+    for (size_t size = 0; size <= whole.size() + 1; ++size) {
+      std::vector<std::byte> bytes = whole;
+      bytes.resize(size);
+      const bool is_whole = size == whole.size();
+      EXPECT_EQ(DecodeGreeting(bytes).ok() || DecodeSetup(bytes).ok(), is_whole) << size;
+    }
+  }
+  EXPECT_EQ(DecodeStatus({}).code(), StatusCode::kDataLoss);
+  EXPECT_FALSE(DecodeFacts({}).ok());
+}
+
+TEST(RankMessages, DifferentFactsAreNamed) {
+  RankFacts mine;
+  mine.num_blocks = 10;
+  mine.load_us = 1;
+  RankFacts theirs = mine;
+  theirs.load_us = 2;
+  EXPECT_TRUE(CheckSameFacts(mine, theirs).ok());
+  theirs.num_blocks = 11;
+  EXPECT_NE(CheckSameFacts(mine, theirs).message().find("the number of blocks is 11, not 10"),
+            std::string::npos);
+}
+
+TEST(LinkRanks, AreThoseOfTheGrid) {
+  const ParallelShape shape{2, 2, 2};
+  EXPECT_EQ(LinkRanks(shape, 6, 0), (std::vector<int>{4, 5, 6, 7}));  // tp
+  EXPECT_EQ(LinkRanks(shape, 6, 1), (std::vector<int>{6, 7}));        // row
+  EXPECT_EQ(LinkRanks(shape, 6, 2), (std::vector<int>{4, 6}));        // column
+  EXPECT_EQ(LinkRanks(shape, 6, 3).size(), 8U);                       // world
+  for (size_t link = 0; link < kNumLinks; ++link) {
+    EXPECT_LT(LinkRanks({1, 1, 1}, 0, link).size(), 2U) << link;
+  }
+}
+
+TEST(RestartBackoff, DoublesUntilRanksAreHealthy) {
+  RestartBackoff backoff(100, 500, 1000);
+  EXPECT_EQ(backoff.Next(0), 100);
+  EXPECT_EQ(backoff.Next(0), 200);
+  EXPECT_EQ(backoff.Next(999), 400);
+  EXPECT_EQ(backoff.Next(0), 500);
+  EXPECT_EQ(backoff.Next(0), 500);
+  EXPECT_EQ(backoff.Next(1000), 100);
+}
+
+TEST(RankLog, KeepsLevelsAndCutsLines) {
+  std::ostringstream text;
+  auto sink = std::make_shared<spdlog::sinks::ostream_sink_mt>(text);
+  auto logger = std::make_shared<spdlog::logger>("test", sink);
+  logger->set_pattern("%l %v");
+  logger->set_level(spdlog::level::trace);
+  RankLog log(3, logger);
+  std::array<int, 2> pipes{};
+  ASSERT_EQ(pipe(pipes.data()), 0);
+  const std::string lines = "I|hello\nE|bad\nno level\n" + std::string(10'000, 'x') + "\nD|the end";
+  ASSERT_EQ(write(pipes[1], lines.data(), lines.size()), static_cast<ssize_t>(lines.size()));
+  close(pipes[1]);
+  EXPECT_FALSE(log.Read(pipes[0]));
+  log.Finish();
+  close(pipes[0]);
+  EXPECT_EQ(log.num_lines(), 5);
+  EXPECT_EQ(text.str(),
+            "info rank 3: hello\nerror rank 3: bad\nwarning rank 3: no level\n"
+            "warning rank 3: " +
+                std::string(4096, 'x') + "\ndebug rank 3: the end\n");
+}
+
+}  // namespace
+}  // namespace inferd::runtime
