@@ -133,13 +133,8 @@ StatusOr<RankSetup> ReceiveSetup(HostChannel& channel, const std::string& versio
   return setup;
 }
 
-}  // namespace
-}  // namespace runtime
-
-StatusOr<std::unique_ptr<RankProcess>> RankProcess::Join(int control_fd, const std::string& version,
-                                                         EntropySource& entropy,
-                                                         const Clock& clock) {
-  using namespace runtime;
+StatusOr<std::unique_ptr<RankProcess>> JoinEngine(int control_fd, const std::string& version,
+                                                  EntropySource& entropy, const Clock& clock) {
   UniqueFd control(control_fd);
   INFERD_ASSIGN_OR_RETURN(FdMessage message, ReceiveWithFds(control.get()));
   INFERD_ASSIGN_OR_RETURN(const RankGreeting greeting, DecodeGreeting(message.bytes));
@@ -173,6 +168,15 @@ StatusOr<std::unique_ptr<RankProcess>> RankProcess::Join(int control_fd, const s
   if (!links.ok()) return fail(links.status().WithPrefix("joining the other ranks"));
   return std::unique_ptr<RankProcess>(std::make_unique<RankProcessImpl>(
       std::move(control), std::move(channel), std::move(*setup), std::move(*links)));
+}
+
+}  // namespace
+}  // namespace runtime
+
+StatusOr<std::unique_ptr<RankProcess>> RankProcess::Join(int control_fd, const std::string& version,
+                                                         EntropySource& entropy,
+                                                         const Clock& clock) {
+  return runtime::JoinEngine(control_fd, version, entropy, clock);
 }
 
 }  // namespace inferd

@@ -88,13 +88,10 @@ class RemoteRank {
   int64_t start_at_us_ = 0;
 };
 
-}  // namespace
-}  // namespace runtime
-
-Status RunRemoteRanks(const RemoteWorkerOptions& options, int stop_fd, const Clock& clock,
-                      const std::shared_ptr<spdlog::logger>& logger) {
-  using namespace runtime;
+Status RunRanks(const RemoteWorkerOptions& options, int stop_fd, const Clock& clock,
+                const std::shared_ptr<spdlog::logger>& logger) {
   std::vector<std::unique_ptr<RemoteRank>> ranks;
+  ranks.reserve(static_cast<size_t>(options.ranks_per_host));
   for (int i = 0; i < options.ranks_per_host; ++i) {
     ranks.push_back(std::make_unique<RemoteRank>(options, i, clock, logger));
   }
@@ -120,6 +117,14 @@ Status RunRemoteRanks(const RemoteWorkerOptions& options, int stop_fd, const Clo
       if (fds[2 * i + 1].revents != 0) ranks[i]->Collect();
     }
   }
+}
+
+}  // namespace
+}  // namespace runtime
+
+Status RunRemoteRanks(const RemoteWorkerOptions& options, int stop_fd, const Clock& clock,
+                      const std::shared_ptr<spdlog::logger>& logger) {
+  return runtime::RunRanks(options, stop_fd, clock, logger);
 }
 
 StatusOr<std::string> AddressTowards(const std::string& leader, int port) {
