@@ -119,11 +119,11 @@ Receptionist::Receptionist(int listen_fd, const Hello& mine, const std::string& 
 void Receptionist::Accept() {
   Socket socket(accept4(listen_fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (socket.fd() < 0) return;
-  if (visitors_.size() == kMaxVisitors) visitors_.pop_front();
-  visitors_.push_back(
-      Visitor{std::make_unique<Handshake>(std::move(socket), Handshake::End::kAccepts, mine_, key_,
-                                          judge_, entropy_),
-              clock_.NowUs() + kVisitUs});
+  if (visitors_.size() == kMaxVisitors) visitors_.erase(visitors_.begin());
+  Visitor& visitor = visitors_.emplace_back();
+  visitor.handshake = std::make_unique<Handshake>(std::move(socket), Handshake::End::kAccepts,
+                                                  mine_, key_, judge_, entropy_);
+  visitor.deadline_us = clock_.NowUs() + kVisitUs;
 }
 
 // What a connection that merely ended says must not replace a refusal: who is refused

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "comm/handshake.h"
 #include "comm/socket.h"
@@ -57,7 +57,7 @@ class Receptionist {
   const Handshake::Judge& judge_;
   EntropySource& entropy_;
   const Clock& clock_;
-  std::deque<Visitor> visitors_;  // oldest first
+  std::vector<Visitor> visitors_;  // oldest first
   std::string refusal_;
   bool judged_ = false;  // whether refusal_ is of one who said something wrong
 };
