@@ -172,6 +172,23 @@ ENGINE = ("inferd-engine", "inferd: engine", [
             (f"histogram_quantile(0.99, sum by (model_name, le) (rate(inferd_stream_write_backlog_tokens_bucket{MODEL}[{RATE}])))",
              "{{model_name}}")], text="0 when clients keep up."),
     ]),
+    ("Ranks", [
+        named("Engine", f"inferd_engine_state{MODEL} == 1", "{{instance}}: {{state}}", kind="stat",
+              show="name", width=6, text="Recovering: the ranks are being started again; who asks meanwhile is "
+                                         "told to come back."),
+        named("Losses of ranks", f"sum by (instance) (inferd_rank_losses_total{MODEL})", "{{instance}}",
+              kind="stat", width=6, steps=GREEN_RED),
+        named("Share of the time without ranks", total("inferd_recovery_seconds_sum", "instance"), "{{instance}}",
+              unit="percentunit", width=6),
+        named("Answers resumed per second", total("inferd_sequences_resumed_total", "instance"), "{{instance}}",
+              unit="ops", width=6),
+        panel("Pipeline: part of the time at work", [
+            (total("inferd_pipeline_stage_seconds_total", "instance, stage"), "{{instance}} stage {{stage}}"),
+            (total("inferd_pipeline_seconds_total", "instance"), "{{instance}} steps in flight")],
+            unit="percentunit", width=12, text="Only with parallel.pp above 1."),
+        named("Pipeline: part of that time that stages waited, since the start", f"inferd_pipeline_bubble_ratio{MODEL}",
+              "{{instance}} stage {{stage}}", unit="percentunit", most=1, width=12),
+    ]),
     ("KV cache", [
         named("Preemptions per second", total("inferd_preemptions_total", "instance"), "{{instance}}",
               unit="ops", text="Sequences put back for lack of blocks: lower engine.max_running or give "

@@ -22,8 +22,8 @@ void Histogram::ObserveMany(double value, uint64_t times) {
 }
 
 void Histogram::Add(const Histogram& other) {
-  INFERD_CHECK(std::equal(bounds().begin(), bounds().end(), other.bounds().begin(),
-                          other.bounds().end()));
+  INFERD_CHECK(
+      std::equal(bounds().begin(), bounds().end(), other.bounds().begin(), other.bounds().end()));
   for (size_t i = 0; i <= num_bounds_; ++i) counts_[i] += other.counts_[i];
   count_ += other.count_;
   sum_ += other.sum_;

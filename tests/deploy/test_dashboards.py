@@ -120,9 +120,10 @@ def live(deploy, api_key, tmp_path_factory):
                     "-out", str(work / "cert.pem")], check=True, capture_output=True)
     (work / "key.pem").chmod(0o600)
     with Daemon(f"--api-keys-file={keys}", "--engine.max_running=6", "--engine.max_queued_requests=8", "--kv-cache-size=1MiB",
-                "--engine.max_preemptions=1000", "--engine.max_batched_tokens=128") as daemon, \
+                "--engine.max_preemptions=1000", "--engine.max_batched_tokens=128", "--pp=2") as daemon, \
             Daemon(f"--tls-certificate={work / 'cert.pem'}", f"--tls-key={work / 'key.pem'}") as other:
-        # The second speaks TLS, and is asked on its side port: this Prometheus does not.
+        # The second speaks TLS, and is asked on its side port: this Prometheus does not. The
+        # first has a pipeline.
         targets = [daemon.address, f"127.0.0.1:{other.http_port}"]
         with Prometheus(deploy / "prometheus", work, targets, secret) as prometheus:
             prometheus.wait_for("count(inferd_build_info) == 2")  # the counters' first, empty samples

@@ -57,7 +57,7 @@ struct Tally {
 // `block_size` tokens. The reference itself is only held to the rules. `slack` times
 // the tolerances, for backends that sum in an order of their own.
 inline Tally Compare(Backend& reference, Backend& backend, int32_t block_size,
-              const std::string& part = "", double slack = 1.0) {
+                     const std::string& part = "", double slack = 1.0) {
   Tally tally;
   for (const OpCase& c : AllCases(block_size)) {
     if (c.name.find(part) == std::string::npos) continue;

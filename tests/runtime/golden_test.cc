@@ -224,12 +224,11 @@ TEST_P(GoldenTest, ReplayedPlansGiveTheSameLogits) {
   EXPECT_EQ(first.tap->logits(), second.tap->logits());
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, GoldenTest,
-                         ::testing::Combine(::testing::ValuesIn(GoldenFamilies()),
-                                            ::testing::Values("ref", "cpu", "cpu_bf16", "fussy", "cuda")),
-                         [](const auto& p) {
-                           return std::get<0>(p.param) + "_" + std::get<1>(p.param);
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Families, GoldenTest,
+    ::testing::Combine(::testing::ValuesIn(GoldenFamilies()),
+                       ::testing::Values("ref", "cpu", "cpu_bf16", "fussy", "cuda")),
+    [](const auto& p) { return std::get<0>(p.param) + "_" + std::get<1>(p.param); });
 
 }  // namespace
 }  // namespace inferd

@@ -12,8 +12,8 @@ namespace inferd {
 // there is read as the checkpoint is: who may write to the directory decides what
 // the model says.
 struct PackedCacheOptions {
-  std::filesystem::path directory;  // empty: weights are packed at every start
-  int64_t max_bytes = 0;            // of all files in it together
+  std::filesystem::path directory;         // empty: weights are packed at every start
+  int64_t max_bytes = 0;                   // of all files in it together
   std::shared_ptr<spdlog::logger> logger;  // may be null
   // Layers stay in the file, are read ahead of their use and given back after it. Needs
   // the directory.
