@@ -55,7 +55,18 @@ StatusOr<std::unique_ptr<Backend>> MakeBackend(const ServerConfig& config, int r
                                                              : Activations::kF32;
   options.amx = config.cpu.amx;
   options.logger = logger;
-  return CreateBackend(config.model.backend, options);
+  INFERD_ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend,
+                          CreateBackend(config.model.backend, options));
+  INFERD_RETURN_IF_ERROR(CheckSplit(config, *backend));
+  return backend;
+}
+
+Status CheckSplit(const ServerConfig& config, const Backend& backend) {
+  if (!backend.HasOwnMemory() || ShapeOf(config).ranks() == 1) return OkStatus();
+  return UnimplementedError(
+      "parallel.tp, parallel.pp: in this version a model is split over processors only, not over "
+      "devices with memory of their own (" +
+      backend.Description() + "); parallel.dp takes several of those");
 }
 
 RankOptions MakeRankOptions(const ServerConfig& config, const Backend& backend, int replicas_left,
