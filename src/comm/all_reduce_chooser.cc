@@ -43,16 +43,19 @@ class Chosen final : public ChosenAllReduce {
       add(AllReduceKind::kHierarchical,
           MakeHierarchicalAllReduce(all, *options.local, options.leaders));
     }
-    if (options.mode == AllReduceMode::kInt8) {
+    if (Either(AllReduceMode::kInt8, AllReduceMode::kAlwaysInt8)) {
       add(AllReduceKind::kInt8, MakeQuantizedAllReduce(all, QuantizedFormat::kInt8, 0));
     }
-    if (options.mode == AllReduceMode::kFp8) {
+    if (Either(AllReduceMode::kFp8, AllReduceMode::kAlwaysFp8)) {
       add(AllReduceKind::kFp8, MakeQuantizedAllReduce(all, QuantizedFormat::kFp8, 0));
     }
+    if (options.mode == AllReduceMode::kAlwaysInt8) choices_[0].kind = AllReduceKind::kInt8;
+    if (options.mode == AllReduceMode::kAlwaysFp8) choices_[0].kind = AllReduceKind::kFp8;
   }
 
   Status Choose() override {
-    if (owned_.empty() || all_.world_size() == 1) return OkStatus();
+    const bool decided = Either(AllReduceMode::kAlwaysInt8, AllReduceMode::kAlwaysFp8);
+    if (owned_.empty() || decided || all_.world_size() == 1) return OkStatus();
     std::vector<AllReduceChoice> choices;
     std::vector<float> data(static_cast<size_t>(options_.max_bytes / 4));
     for (int64_t bytes = std::min(kFirstBytes, options_.max_bytes); choices.size() < kMaxClasses;
@@ -115,6 +118,10 @@ class Chosen final : public ChosenAllReduce {
   }
 
  private:
+  bool Either(AllReduceMode a, AllReduceMode b) const {
+    return options_.mode == a || options_.mode == b;
+  }
+
   Communicator*& Way(AllReduceKind kind) { return ways_[static_cast<size_t>(kind)]; }
 
   // The kind that is quickest for messages like x.
@@ -178,6 +185,8 @@ std::optional<AllReduceMode> ParseAllReduceMode(std::string_view name) {
   if (name == "exact") return AllReduceMode::kExact;
   if (name == "int8") return AllReduceMode::kInt8;
   if (name == "fp8") return AllReduceMode::kFp8;
+  if (name == "always-int8") return AllReduceMode::kAlwaysInt8;
+  if (name == "always-fp8") return AllReduceMode::kAlwaysFp8;
   return std::nullopt;
 }
 

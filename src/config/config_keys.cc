@@ -251,10 +251,10 @@ constexpr std::array kKeys{
         "`engine` hold for each of them, and they share out the cores and the memory. A "
         "request goes to the one that has most of its prompt in its cache and least to do."},
     ConfigKey{"parallel.all_reduce", "", kChoice, FIELD(parallel.all_reduce), 0, 0,
-              "auto|exact|int8|fp8",
+              "auto|exact|int8|fp8|always-int8|always-fp8",
               "How ranks that share a layer may sum. int8 and fp8 may send partial sums as 8-bit "
-              "numbers, where that is quicker when measured at the start: texts change. auto and "
-              "exact send all bits."},
+              "numbers, where that is quicker when measured at the start, always-int8 and "
+              "always-fp8 do in any case: texts change. auto and exact send all bits."},
     ConfigKey{"parallel.compare_tokens", "", kBoolean, FIELD(parallel.compare_tokens), 0, 0, "",
               "For tracking down faults: the ranks of the last stage compare the tokens they draw "
               "after every step, and fail unless these are the same."},

@@ -109,6 +109,19 @@ TEST(AllReduceChooserTest, LossyOnesAreChosenWhereTheyAreQuickerAndAllowed) {
   }
 }
 
+TEST(AllReduceChooserTest, LossyOnesGoUnmeasuredWhereTheyAlwaysShall) {
+  for (const auto mode : {AllReduceMode::kAlwaysInt8, AllReduceMode::kAlwaysFp8}) {
+    AllReduceChooserOptions options;
+    options.mode = mode;
+    Choose(3, options, SlowLink, [&](int, ChosenAllReduce& chosen) {
+      ASSERT_EQ(chosen.choices().size(), 1U);
+      EXPECT_EQ(chosen.choices()[0].kind,
+                mode == AllReduceMode::kAlwaysInt8 ? AllReduceKind::kInt8 : AllReduceKind::kFp8);
+      EXPECT_EQ(chosen.choices()[0].ns[0], -1);
+    });
+  }
+}
+
 TEST(AllReduceChooserTest, AutoAndExactStayExactHoweverSlow) {
   for (const auto mode : {AllReduceMode::kAuto, AllReduceMode::kExact}) {
     AllReduceChooserOptions options;
@@ -199,6 +212,8 @@ TEST(AllReduceChooserTest, NamesAndRanges) {
   EXPECT_EQ(ParseAllReduceMode("exact"), AllReduceMode::kExact);
   EXPECT_EQ(ParseAllReduceMode("int8"), AllReduceMode::kInt8);
   EXPECT_EQ(ParseAllReduceMode("fp8"), AllReduceMode::kFp8);
+  EXPECT_EQ(ParseAllReduceMode("always-int8"), AllReduceMode::kAlwaysInt8);
+  EXPECT_EQ(ParseAllReduceMode("always-fp8"), AllReduceMode::kAlwaysFp8);
   EXPECT_EQ(ParseAllReduceMode("fast"), std::nullopt);
   const SystemClock clock;
   Group group = ThreadGroup(1, CommOptions{}, clock);

@@ -29,8 +29,10 @@ enum class AllReduceMode : uint8_t {
   kExact,  // plain: the same bits whatever the hosts
   kInt8,   // these as well, where they are quicker
   kFp8,
+  kAlwaysInt8,  // whatever is quicker
+  kAlwaysFp8,
 };
-// "auto", "exact", "int8" or "fp8".
+// "auto", "exact", "int8", "fp8", "always-int8" or "always-fp8".
 std::optional<AllReduceMode> ParseAllReduceMode(std::string_view name);
 
 struct AllReduceChooserOptions {
