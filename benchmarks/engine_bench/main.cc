@@ -31,6 +31,7 @@ struct Arguments {
   int32_t repeats = 1;
   int32_t max_batched_tokens = 512;
   bool kv_f32 = false;
+  std::string activations = "f32";
   size_t bandwidth_mib = 0;  // 0: do not measure
   uint64_t seed = 1;
 };
@@ -58,6 +59,9 @@ ordered_json CaseJson(const char* name, int32_t streams, int32_t context, int32_
 StatusOr<ordered_json> RunCases(const Arguments& arguments) {
   BackendOptions backend_options;
   backend_options.threads = arguments.threads;
+  backend_options.activations = arguments.activations == "auto"   ? Activations::kAuto
+                                : arguments.activations == "bf16" ? Activations::kBF16
+                                                                  : Activations::kF32;
   INFERD_ASSIGN_OR_RETURN(const std::unique_ptr<Backend> backend,
                           CreateBackend(arguments.backend, backend_options));
   const auto most = [](const std::vector<int32_t>& values) {
@@ -129,6 +133,8 @@ int Run(int argc, char** argv) {
   app.add_option("--tokens", arguments.tokens, "Decoded per stream")->check(positive);
   app.add_option("--repeats", arguments.repeats)->check(CLI::Range(1, 1000));
   app.add_option("--max-batched-tokens", arguments.max_batched_tokens)->check(positive);
+  app.add_option("--activations", arguments.activations, "As model.activations")
+      ->check(CLI::IsMember({"f32", "bf16", "auto"}));
   app.add_flag("--kv-f32", arguments.kv_f32, "Keep keys and values in f32, not bf16");
   app.add_option("--bandwidth-mib", arguments.bandwidth_mib, "Also read this much memory")
       ->check(CLI::Range(64, 1 << 20));

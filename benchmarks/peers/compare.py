@@ -139,6 +139,7 @@ class Comparison:
                "bandwidth": self._bandwidth[pair], "step_bytes": model[1]}
         context = cases.Context(side, model[0], shapes.SHAPES[shape], arguments.bin / "serve_load",
                                 arguments.work, arguments.timeout, arguments.concurrency, arguments.threads)
+        side.use(shapes.FORMATS[form])
         context.seed = 1000 * repeat  # the same prompts for every side
         begin = time.monotonic()
         try:

@@ -59,12 +59,15 @@ class Format:
     bits: int           # of the layers' weights; 16: not quantised
     peer: str           # llama.cpp's name
     quantised_head: bool  # ours; llama.cpp always quantises it
+    activations: str = "f32"  # ours, model.activations
 
 
 # "-head": the output matrix is quantised too, as llama.cpp does. Without, it stays
-# BF16, as in most published checkpoints of these forms.
+# BF16, as in most published checkpoints of these forms. "bf16-auto": what is multiplied
+# with BF16 weights is rounded to BF16 where that is quicker, which llama.cpp always does.
 FORMATS = {f.name: f for f in (
     Format("bf16", 16, "BF16", False),
+    Format("bf16-auto", 16, "BF16", False, "auto"),
     Format("int8", 8, "Q8_0", False),
     Format("int8-head", 8, "Q8_0", True),
     Format("int4", 4, "Q4_0", False),

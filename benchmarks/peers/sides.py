@@ -26,6 +26,11 @@ class Ours:
         self._bin = pathlib.Path(binaries)
         self._threads = threads
         self._packed_cache = packed_cache
+        self._activations = "f32"
+
+    def use(self, form):
+        """The format that is measured from now on."""
+        self._activations = form.activations
 
     def settle(self, timeout):
         """Waits until a server has kept its packed weights, which it does while it serves."""
@@ -47,7 +52,8 @@ class Ours:
 
     def _bench(self, model, flags, timeout):
         command = [self._bin / "engine_bench", "--model", model, "--threads", self._threads,
-                   "--max-batched-tokens", STEP, "--repeats", 1, *flags]
+                   "--activations", self._activations, "--max-batched-tokens", STEP, "--repeats", 1,
+                   *flags]
         out, _, peak = processes.run(command, timeout)
         return json.loads(out)["cases"], peak
 
@@ -70,7 +76,7 @@ class Ours:
         command = [self._bin / "inferd", "serve", "--model", model, "--port", port, "--http-port", http,
                    "--threads", self._threads, "--max-running", slots, "--max-model-len", context,
                    "--engine.max_batched_tokens", STEP, "--kv-cache-dtype", "bf16",
-                   "--kv-cache-size", kv, "--drain-delay", "0s", "--log-level", "warn"]
+                   "--activations", self._activations, "--kv-cache-size", kv, "--drain-delay", "0s", "--log-level", "warn"]
         if self._packed_cache:
             command += ["--packed-cache", self._packed_cache]
         with processes.Server(command, f"http://127.0.0.1:{http}/readyz", log, timeout) as server:
@@ -91,6 +97,9 @@ class LlamaCpp:
         self._bin = pathlib.Path(binaries)
         self._threads = threads
         self._server_flags = list(server_flags)
+
+    def use(self, form):
+        """Its file says it all."""
 
     def settle(self, timeout):
         """It keeps nothing."""
@@ -148,6 +157,9 @@ class OpenVino:
         self._python = python
         self._threads = threads
         self._program = pathlib.Path(__file__).with_name("openvino_side.py")
+
+    def use(self, form):
+        """Its file says it all."""
 
     def _run(self, model, prompts, streams, tokens, timeout):
         command = [self._python, self._program, model, "--threads", self._threads, "--prompts",
