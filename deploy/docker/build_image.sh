@@ -1,15 +1,23 @@
 #!/usr/bin/env bash
-# Builds cpu.Dockerfile where there is no Docker: buildah with chroot isolation, on a
-# base like debian:12-slim that make_base.sh makes. Debian 12, as root. Nothing is
-# compiled again: PACKAGE is what `./dev package` made.
+# Builds an image where there is no Docker: buildah with chroot isolation, on a base like
+# debian:12-slim that make_base.sh makes. Debian 12, as root. Nothing is compiled again:
+# PACKAGE is what `./dev package` made, LIBRARY the libinferd_cuda.so built beside it.
 #
-#   build_image.sh WORK_DIR PACKAGE.deb [ARCHIVE.tar]
+#   build_image.sh WORK_DIR PACKAGE.deb [ARCHIVE.tar]                  cpu.Dockerfile
+#   build_image.sh --cuda LIBRARY WORK_DIR PACKAGE.deb [ARCHIVE.tar]   cuda.Dockerfile
 #
-# The image is localhost/inferd:cpu in the storage WORK_DIR/storage; ARCHIVE is what
-# `docker load` and `podman load` read. WORK_DIR/base.tar is kept for the next time.
+# The image is localhost/inferd:cpu or :cuda in the storage WORK_DIR/storage; ARCHIVE is
+# what `docker load` and `podman load` read. WORK_DIR/base.tar is kept for the next time.
+# CUDA's library comes from the toolkit in /usr/local/cuda, instead of out of NVIDIA's image.
 set -euo pipefail
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+VARIANT=cpu
+if [[ "$1" == --cuda ]]; then
+  VARIANT=cuda
+  LIBRARY="$(realpath "$2")"
+  shift 2
+fi
 WORK="$(mkdir -p "$1" && cd "$1" && pwd)"
 PACKAGE="$(realpath "$2")"
 BASE="$WORK/base.tar"
@@ -33,15 +41,21 @@ rm -rf "$context"
 mkdir -p "$context/build/package"
 cp -r "$ROOT"/{configs,deploy} "$context/"
 cp "$PACKAGE" "$context/build/package/inferd_prebuilt.deb"
+arguments=(--build-arg PREBUILT=build/package/inferd_prebuilt.deb)
+if [[ "$VARIANT" == cuda ]]; then
+  strip -o "$context/build/package/libinferd_cuda.so" "$LIBRARY"
+  arguments+=(--build-arg PREBUILT_CUDA=build/package/libinferd_cuda.so
+    --build-context cuda=/ --build-arg CUDA=scratch) # mounts this machine's /usr/local/cuda
+fi
 revision="$(git -C "$ROOT" rev-parse HEAD 2>/dev/null || true)"
 "${B[@]}" build --signature-policy "$WORK/policy.json" --format docker --layers=false --pull-never \
-  --file "$context/deploy/docker/cpu.Dockerfile" \
-  --build-arg BASE=localhost/inferd-base:12 --build-arg PREBUILT=build/package/inferd_prebuilt.deb \
+  --file "$context/deploy/docker/$VARIANT.Dockerfile" \
+  --build-arg BASE=localhost/inferd-base:12 "${arguments[@]}" \
   --build-arg REVISION="$revision" --build-arg CREATED="$(date -u +%Y-%m-%dT%H:%M:%SZ)" \
-  --tag localhost/inferd:cpu "$context"
+  --tag "localhost/inferd:$VARIANT" "$context"
 rm -rf "$context"
 if [[ -n "${3:-}" ]]; then
   rm -f "$3"
-  "${B[@]}" push --quiet --signature-policy "$WORK/policy.json" localhost/inferd:cpu \
-    "docker-archive:$3:inferd:cpu"
+  "${B[@]}" push --quiet --signature-policy "$WORK/policy.json" "localhost/inferd:$VARIANT" \
+    "docker-archive:$3:inferd:$VARIANT"
 fi

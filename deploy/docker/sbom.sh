@@ -1,9 +1,13 @@
 #!/bin/sh
 # The software of this system as SPDX 2.3 JSON, from dpkg's list. Needs nothing but
 # dpkg and the shell: it runs while the image is built.
+#
+#   sbom.sh ["NAME VERSION ARCHITECTURE SOURCE"...]   with what dpkg does not know of
 set -eu
 
-list="$(dpkg-query -W -f='${Package} ${Version} ${Architecture} ${source:Package}\n')"
+list="$(dpkg-query -W -f='${Package} ${Version} ${Architecture} ${source:Package}\n'
+  for other in "$@"; do printf '%s\n' "$other"; done)"
+others="$(for other in "$@"; do printf ' %s' "${other%% *}"; done) "
 digest="$(printf '%s' "$list" | sha256sum | cut -d' ' -f1)"
 created="$(date -u -d "@${SOURCE_DATE_EPOCH:-$(date +%s)}" +%Y-%m-%dT%H:%M:%SZ)"
 
@@ -18,11 +22,11 @@ cat <<HEAD
   "packages": [
 HEAD
 # A version may hold ':' and '+', which a package URL writes in hexadecimal.
-printf '%s\n' "$list" | awk '{
+printf '%s\n' "$list" | awk -v others="inferd$others" '{
   id = $1 "-" $3; gsub(/[^A-Za-z0-9.-]/, "-", id)
   version = $2; gsub(/%/, "%25", version); gsub(/:/, "%3A", version); gsub(/\+/, "%2B", version)
   name = $1; gsub(/\+/, "%2B", name)
-  origin = ($1 == "inferd" ? "generic" : "deb/debian")
+  origin = (index(others, $1 " ") == 1 || index(others, " " $1 " ") ? "generic" : "deb/debian")
   printf "%s    {\"SPDXID\": \"SPDXRef-Package-%s\", \"name\": \"%s\", \"versionInfo\": \"%s\", ", \
     (NR > 1 ? ",\n" : ""), id, $1, $2
   printf "\"sourceInfo\": \"built from %s\", \"downloadLocation\": \"NOASSERTION\", ", $4

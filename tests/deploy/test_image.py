@@ -1,9 +1,10 @@
-"""The container image, built by buildah from the Dockerfile and run as an orchestrator
+"""The container images, built by buildah from the Dockerfiles and run as an orchestrator
 would: non-root, read-only, without capabilities.
 
 There is no Docker here, so the base is made by debootstrap, and what runs is the image's
-root directory in namespaces of its own. The package inside is the one just built; that the
-Dockerfile also compiles it from source is not tried here.
+root directory in namespaces of its own. The package inside is the one just built, and CUDA's
+library this machine's; that the Dockerfiles also compile from source is not tried here. The
+CUDA image serves on the CPU here.
 """
 
 import json
@@ -15,10 +16,12 @@ import subprocess
 
 import pytest
 from chroots import WORK, Chroot, base, need_root_tools, package
-from daemon import ROOT
+from daemon import BINARY, ROOT
 from inside import MODEL_BIND, InsideDaemon
 
-MOST_BYTES = 150_000_000
+MOST_BYTES = {"cpu": 150_000_000, "cuda": 1_000_000_000}
+LEAST_BYTES = {"cpu": 50e6, "cuda": 500e6}
+CUDA_LIBRARY = pathlib.Path(BINARY).parent / "libinferd_cuda.so"
 USER = "10001:0"
 
 
@@ -29,27 +32,40 @@ def buildah(*arguments, check=True):
 
 
 @pytest.fixture(scope="module")
-def image():
+def storage():
+    """Where both images are built; only the base is kept for the next time."""
+    yield
+    shutil.rmtree(WORK / "storage", ignore_errors=True)
+    shutil.rmtree(WORK / "run", ignore_errors=True)
+
+
+@pytest.fixture(scope="module", params=["cpu", "cuda"])
+def variant(request):
+    if request.param == "cuda" and not CUDA_LIBRARY.exists():
+        pytest.skip("libinferd_cuda.so was not built: no CUDA toolkit")
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def image(storage, variant):
     deb = package()
     need_root_tools("buildah")
     base()
     probe = subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True, check=False)
     if probe.returncode != 0:
         pytest.skip("namespaces are not allowed here, so buildah cannot run")
-    built = subprocess.run([str(ROOT / "deploy/docker/build_image.sh"), str(WORK), str(deb)],
+    options = ["--cuda", str(CUDA_LIBRARY)] if variant == "cuda" else []
+    built = subprocess.run([str(ROOT / "deploy/docker/build_image.sh"), *options, str(WORK), str(deb)],
                            capture_output=True, text=True, timeout=600, check=False)
     assert built.returncode == 0, built.stdout + built.stderr
-    return json.loads(buildah("inspect", "--type", "image", "localhost/inferd:cpu"))
+    return json.loads(buildah("inspect", "--type", "image", f"localhost/inferd:{variant}"))
 
 
 @pytest.fixture(scope="module")
-def root(image):
-    container = buildah("from", "--pull-never", "localhost/inferd:cpu")
+def root(image, variant):
+    container = buildah("from", "--pull-never", f"localhost/inferd:{variant}")
     yield pathlib.Path(buildah("mount", container))
     buildah("rm", container)
-    # Only the base is kept for the next time.
-    shutil.rmtree(WORK / "storage", ignore_errors=True)
-    shutil.rmtree(WORK / "run", ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +73,13 @@ def config(image):
     return image["Docker"]["config"]
 
 
-def test_size(image):
-    listed = json.loads(buildah("images", "--json", "localhost/inferd:cpu"))[0]
+def test_size(image, variant):
+    listed = json.loads(buildah("images", "--json", f"localhost/inferd:{variant}"))[0]
     text = listed["size"]
     number, unit = re.fullmatch(r"([\d.]+) ?([kMG]B)", text).groups()
     bytes_ = float(number) * {"kB": 1e3, "MB": 1e6, "GB": 1e9}[unit]
-    assert bytes_ <= MOST_BYTES, text
-    assert bytes_ > 50e6, "this cannot be the whole image"
+    assert bytes_ <= MOST_BYTES[variant], text
+    assert bytes_ > LEAST_BYTES[variant], "this cannot be the whole image"
 
 
 def test_what_the_image_says_of_itself(config):
@@ -82,12 +98,15 @@ def test_what_the_image_says_of_itself(config):
         assert labels[f"org.opencontainers.image.{name}"], name
 
 
-def test_the_bill_of_materials_is_what_is_installed(root):
+def test_the_bill_of_materials_is_what_is_installed(root, variant):
     bill = json.loads((root / "usr/share/inferd/sbom.spdx.json").read_text())
     assert bill["spdxVersion"] == "SPDX-2.3" and bill["documentNamespace"]
     listed = Chroot(root).run("dpkg-query", "-W", "-f", "${Package} ${Version}\n").stdout.split("\n")
     installed = {tuple(line.split()) for line in listed if line}
-    assert {(item["name"], item["versionInfo"]) for item in bill["packages"]} == installed
+    named = {(item["name"], item["versionInfo"]) for item in bill["packages"]}
+    cuda = {entry for entry in named if entry[0] == "libcublaslt"}
+    assert named - cuda == installed
+    assert [bool(re.fullmatch(r"13\.[\d.]+", version)) for _, version in cuda] == [True] * (variant == "cuda")
     assert "inferd" in {item["name"] for item in bill["packages"]}
     ids = {item["SPDXID"] for item in bill["packages"]}
     assert len(ids) == len(bill["packages"])
@@ -102,6 +121,29 @@ def test_nothing_of_the_build_is_left(root):
     assert not list((root / "var/lib/apt/lists").glob("*Packages*"))
     for path in ("src", "out", "build"):
         assert not list((root / path).glob("*")) if (root / path).exists() else True
+
+
+def test_of_cuda_there_is_only_what_is_used(root, variant):
+    found = Chroot(root).run("find", "/", "-xdev", "(", "-name", "libcu*", "-o", "-name", "libnv*", "-o", "-name",
+                             "libinferd_cuda*", ")", "-printf", "%f\\n").stdout.split()
+    if variant == "cpu":
+        assert found == []
+        return
+    assert sorted(found) == ["libcublasLt.so.13", "libinferd_cuda.so"]
+    linked = Chroot(root).run("ldd", "/usr/lib/inferd/libinferd_cuda.so").stdout
+    assert "libcublasLt.so.13 => /usr/lib/inferd/" in linked and "not found" not in linked, linked
+
+
+def test_without_a_driver_cuda_is_refused_in_one_line(root, variant):
+    if pathlib.Path("/proc/driver/nvidia").exists():
+        pytest.skip("this machine has NVIDIA's driver")
+    result = Chroot(root, read_only=True, binds=[MODEL_BIND]).run(
+        "/usr/bin/inferd", "serve", "--model", "/models", "--backend", "cuda", "--port", "0", "--http-port", "0",
+        user=USER, capabilities=False)
+    assert result.returncode == 1, result.stderr
+    why = "no NVIDIA driver on this machine" if variant == "cuda" else "libinferd_cuda.so is neither beside the program"
+    errors = [line for line in result.stderr.splitlines() if '"info"' not in line]
+    assert len(errors) == 1 and why in errors[0], result.stderr
 
 
 def test_no_file_gives_more_rights_by_our_doing(root):
