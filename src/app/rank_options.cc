@@ -27,7 +27,7 @@ bool IsForRanks(const ConfigKey& key) {
 ParallelShape ShapeOf(const ServerConfig& config) {
   const StatusOr<TpGrid> grid = ParseTpGrid(config.parallel.tp);
   INFERD_CHECK(grid.ok());  // checked with the configuration
-  return {grid->rows, grid->columns, config.parallel.pp};
+  return {grid->rows, grid->columns, config.parallel.pp, config.model.weights == "sharded"};
 }
 
 bool RanksAreProcesses(const ServerConfig& config) {

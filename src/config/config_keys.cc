@@ -162,8 +162,11 @@ constexpr std::array kKeys{
         "Number format of what is multiplied with BF16 weights; see operations.md. auto: BF16 "
         "where the CPU multiplies it faster than F32 (AMX; AVX512_BF16 on AMD), else F32."},
     ConfigKey{"model.weights", "weights", kChoice, FIELD(model.weights), 0, 0,
-              "resident|host-stream",
-              "resident: in memory. host-stream: layers stay in the file of `model.packed_cache`, "
+              "resident|sharded|host-stream",
+              "resident: in memory. sharded: each rank of `parallel.tp` keeps a part of every "
+              "layer; they put the next one together while one is computed, and share the rows "
+              "of a step instead of splitting layers. host-stream: layers stay in the file of "
+              "`model.packed_cache`, "
               "are read ahead of their use and given back after it, for models larger than the "
               "memory; see scaling.md."},
     ConfigKey{"model.packed_cache", "packed-cache", kString, FIELD(model.packed_cache), 0, 4096, "",
@@ -280,7 +283,7 @@ constexpr std::array kKeys{
               "environment says it."},
     ConfigKey{"parallel.port", "", kInteger, FIELD(parallel.port), 1, 65000, "",
               "Where the leader listens for ranks of other hosts. Ranks listen for each other at "
-              "the ports after it, four for each rank of a host."},
+              "the ports after it, five for each rank of a host."},
     ConfigKey{"parallel.key_file", "", kString, FIELD(parallel.key_file), 0, 4096, "",
               "File whose first line is the secret of the deployment, the same on all hosts, at "
               "least 16 characters; not readable by others."},

@@ -293,6 +293,8 @@ Status CheckConfig(const ServerConfig& config) {
     errors.Add(std::string(grid.status().message()));
   } else if (grid->rows * grid->columns * config.parallel.pp > 32) {
     errors.Add("parallel.pp: with parallel.tp there would be more than 32 ranks");
+  } else if (config.model.weights == "sharded" && (grid->rows == 1 || grid->columns > 1)) {
+    errors.Add("model.weights: sharded needs several ranks in parallel.tp, and no grid");
   }
   CheckAccess(config, &errors);
   if (!config.tracing.otlp_endpoint.empty() && !IsCollector(config.tracing.otlp_endpoint)) {

@@ -31,12 +31,13 @@ LayerStream::~LayerStream() {
   thread_.join();
 }
 
-void LayerStream::Use(size_t layer) {
+Status LayerStream::Use(size_t layer) {
   std::unique_lock lock(mutex_);
   next_ = layer;
   for (size_t i = 0; i <= kAhead; ++i) wanted_[(layer + i) % layers_.size()] = true;
   changed_.notify_all();
   changed_.wait(lock, [&] { return fetched_[layer]; });
+  return OkStatus();
 }
 
 void LayerStream::Release(size_t layer) {

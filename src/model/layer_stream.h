@@ -7,12 +7,14 @@
 #include <thread>
 #include <vector>
 
+#include "model/layer_source.h"
+
 namespace inferd::model {
 
 // Weights that are used where a file is mapped, a layer at a time, over and over: a
 // thread brings the next layers into memory while one is used, and what was used is given
 // back. The rank's thread calls it; the mapping outlives it.
-class LayerStream {
+class LayerStream final : public LayerSource {
  public:
   struct Region {
     std::byte* begin = nullptr;  // at a page's begin
@@ -25,15 +27,13 @@ class LayerStream {
 
   // May throw std::system_error when there is no thread to be had.
   explicit LayerStream(std::vector<Region> layers);
-  ~LayerStream();
+  ~LayerStream() override;
   LayerStream(const LayerStream&) = delete;
   LayerStream& operator=(const LayerStream&) = delete;
 
-  // Returns once the layer is in memory; the ones after it are fetched meanwhile, after
-  // the last the first.
-  void Use(size_t layer);
+  Status Use(size_t layer) override;
   // The layer's pages are given back.
-  void Release(size_t layer);
+  void Release(size_t layer) override;
 
  private:
   void Loop();

@@ -6,6 +6,7 @@
 #include "inferd/model/model.h"
 #include "model/layer_stream.h"
 #include "model/tensor_list.h"
+#include "model/weight_gather.h"
 
 namespace inferd {
 namespace {
@@ -123,6 +124,12 @@ StatusOr<MemoryPlan> PlanMemory(const ModelShard& shard, const Checkpoint& check
         std::min<int64_t>(shard.local.num_layers, model::LayerStream::kMostLayers);
     plan.streamed_bytes = layer_bytes;
     plan.weight_bytes -= layer_bytes - layer_bytes / shard.local.num_layers * in_memory;
+  }
+  if (shard.place.shape.shard_weights) {
+    const auto layers = static_cast<size_t>(shard.local.num_layers);
+    const auto places = static_cast<int64_t>(model::WeightGather::NumPlaces(layers));
+    plan.weight_bytes += layer_bytes / shard.place.shape.tp() - layer_bytes +
+                         layer_bytes / shard.local.num_layers * places;
   }
   plan.rope_bytes = int64_t{plan.max_model_len} * config.head_dim * DTypeSize(DType::kF32);
   const StepLimits limits{request.max_batched_tokens, request.max_running, plan.max_model_len};

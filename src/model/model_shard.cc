@@ -56,7 +56,9 @@ StatusOr<ModelShard> ShardModel(const ModelConfig& config, const RankPlace& plac
   if (rows % config.num_kv_heads != 0) {
     INFERD_RETURN_IF_ERROR(CheckDivides(config.num_kv_heads, rows, "KV heads"));
   }
-  INFERD_RETURN_IF_ERROR(CheckDivides(config.intermediate_size, rows, "inner MLP features"));
+  if (!shape.shard_weights) {
+    INFERD_RETURN_IF_ERROR(CheckDivides(config.intermediate_size, rows, "inner MLP features"));
+  }
   INFERD_RETURN_IF_ERROR(CheckDivides(config.hidden_size, shape.tp_columns, "hidden features"));
   if (shape.pp > config.num_layers) {
     return FailedPreconditionError("the model's " + std::to_string(config.num_layers) +
@@ -69,7 +71,7 @@ StatusOr<ModelShard> ShardModel(const ModelConfig& config, const RankPlace& plac
   shard.local = config;
   shard.local.num_heads /= rows;
   shard.local.num_kv_heads = std::max(1, config.num_kv_heads / rows);
-  shard.local.intermediate_size /= rows;
+  if (!shape.shard_weights) shard.local.intermediate_size /= rows;
   const std::vector<int32_t> layers = SplitLayers(config, shape.pp);
   shard.first_layer = std::accumulate(layers.begin(), layers.begin() + place.pp_rank, 0);
   shard.local.num_layers = layers[static_cast<size_t>(place.pp_rank)];

@@ -24,6 +24,7 @@ Range Part(int64_t total, int parts, int index) { return {total / parts * index,
 
 LinearBlock BlockOf(const ModelShard& shard, LinearRole role, int64_t out, int64_t in) {
   const ParallelShape& shape = shard.place.shape;
+  if (shape.shard_weights && role != LinearRole::kHead) return {0, out, 0, in};
   const int row = shard.place.row();
   const int column = shard.place.column();
   Range outs{0, out};

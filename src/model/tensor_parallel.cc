@@ -49,10 +49,10 @@ Status TensorParallel::AddToHidden(Ops& ops, TensorView in, const LinearWeight& 
     }
   } else {
     ops.Linear(in, weight, sum);
-    if (links_.tp != nullptr && norm != nullptr) {
+    if (sums_ && norm != nullptr) {
       return ops.AllReduceAddRmsNorm(*links_.tp, x, sum, *norm, eps, normed);
     }
-    if (links_.tp != nullptr) INFERD_RETURN_IF_ERROR(links_.tp->AllReduce(sum));
+    if (sums_) INFERD_RETURN_IF_ERROR(links_.tp->AllReduce(sum));
   }
   if (norm != nullptr) {
     ops.AddRmsNorm(x, sum, *norm, eps, normed);

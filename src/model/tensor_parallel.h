@@ -13,11 +13,15 @@ namespace inferd::model {
 // split over the ranks of a stage, and the hidden state on its way from stage to stage.
 // With one rank they are the ops and nothing else. The rank thread.
 //
-// The hidden state is whole on every rank of a stage, with the same bits.
+// The hidden state is whole on every rank of a stage, with the same bits. With
+// shard_weights, where layers are whole, it is so of the rank's rows (RowParallel).
 class TensorParallel {
  public:
   TensorParallel(const ModelShard& shard, const RankLinks& links)
-      : place_(shard.place), vocab_share_(shard.vocab_share), links_(links) {}
+      : place_(shard.place),
+        sums_(links.tp != nullptr && !shard.place.shape.shard_weights),
+        vocab_share_(shard.vocab_share),
+        links_(links) {}
 
   // x := the tokens' rows of the table, which may be split by rows.  x [rows, hidden]
   Status Embed(Ops& ops, const StepPlan& plan, const EmbeddingTable& table, TensorView x);
@@ -38,6 +42,7 @@ class TensorParallel {
 
  private:
   const RankPlace place_;
+  const bool sums_;            // what ends in the hidden state is a part of a sum
   const int64_t vocab_share_;  // tokens of a rank, but the last
   const RankLinks links_;
 };

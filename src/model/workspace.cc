@@ -10,7 +10,8 @@ constexpr int64_t kAlignment = 64;  // bytes
 }  // namespace
 
 int64_t MaxFeatures(const ModelShard& shard) {
-  const ModelConfig& config = shard.local;
+  ModelConfig config = shard.local;
+  if (shard.place.shape.shard_weights) config = shard.whole;
   const int64_t heads = int64_t{config.num_heads} + 2 * int64_t{config.num_kv_heads};
   return std::max({int64_t{config.hidden_size}, heads * config.head_dim,
                    2 * int64_t{config.intermediate_size}});
@@ -19,7 +20,10 @@ int64_t MaxFeatures(const ModelShard& shard) {
 Workspace::Layout Workspace::Arrange(const ModelShard& shard, const StepLimits& limits) {
   const ModelConfig& config = shard.local;
   const ParallelShape& shape = shard.place.shape;
-  const int64_t rows = limits.max_tokens;
+  // Shared out, with padding.
+  const int sharers = shape.shard_weights ? shape.tp() : 1;
+  const int64_t share = (limits.max_tokens + sharers - 1) / sharers;
+  const int64_t rows = share * sharers;
   const int64_t samples = std::min(limits.max_sample_rows, limits.max_tokens);
   const int64_t q = int64_t{config.num_heads} * config.head_dim;
   const int64_t kv = int64_t{config.num_kv_heads} * config.head_dim;
@@ -37,17 +41,27 @@ Workspace::Layout Workspace::Arrange(const ModelShard& shard, const StepLimits& 
   layout.sampled_in = place(samples, q);
   layout.sampled_res = place(samples, config.hidden_size);
   const int64_t shared = at;
-  layout.qkv = place(rows, q + 2 * kv);
   layout.attended = place(rows, q);
+  if (shape.shard_weights) {
+    const int64_t all_q = int64_t{shard.whole.num_heads} * config.head_dim;
+    const int64_t all_kv = int64_t{shard.whole.num_kv_heads} * config.head_dim;
+    layout.qkv = place(share, all_q + 2 * all_kv);
+    layout.head_shares = place(rows, q + 2 * kv);
+    layout.head_qkv = place(rows, q + 2 * kv);
+    layout.attended_shares = place(rows, q);
+    layout.attended_rows = place(share, all_q);
+  } else {
+    layout.qkv = place(rows, q + 2 * kv);
+  }
   const int64_t attention_end = at;
   at = shared;
-  layout.gate_up = place(rows, 2 * int64_t{config.intermediate_size});
-  layout.activated = place(rows, config.intermediate_size);
+  layout.gate_up = place(share, 2 * int64_t{config.intermediate_size});
+  layout.activated = place(share, config.intermediate_size);
   at = std::max(at, attention_end);
   if (shape.tp_columns > 1) {
-    const int64_t share = config.hidden_size / shape.tp_columns;
-    layout.hidden_share = place(rows, share);
-    layout.hidden_parts = place(rows * shape.tp_columns, share);
+    const int64_t features = config.hidden_size / shape.tp_columns;
+    layout.hidden_share = place(rows, features);
+    layout.hidden_parts = place(rows * shape.tp_columns, features);
   }
   if (shard.place.last_stage()) {
     layout.logits = place(samples, config.vocab_size);
@@ -89,5 +103,11 @@ TensorView Workspace::Logits(int64_t rows) const { return View(layout_.logits, r
 TensorView Workspace::LogitShares(int64_t rows) const { return View(layout_.logit_shares, rows); }
 TensorView Workspace::HiddenShare(int64_t rows) const { return View(layout_.hidden_share, rows); }
 TensorView Workspace::HiddenParts(int64_t rows) const { return View(layout_.hidden_parts, rows); }
+TensorView Workspace::HeadShares(int64_t rows) const { return View(layout_.head_shares, rows); }
+TensorView Workspace::HeadQkv(int64_t rows) const { return View(layout_.head_qkv, rows); }
+TensorView Workspace::AttendedShares(int64_t rows) const {
+  return View(layout_.attended_shares, rows);
+}
+TensorView Workspace::AttendedRows(int64_t rows) const { return View(layout_.attended_rows, rows); }
 
 }  // namespace inferd

@@ -57,7 +57,8 @@ StepResult ModelRunner::Run(const BatchPlan& plan) {
     result.outputs.clear();
     result.top.clear();
     result.error = std::move(status);
-    for (Communicator* link : {links_.tp, links_.row, links_.column, links_.world}) {
+    for (Communicator* link :
+         {links_.tp, links_.row, links_.column, links_.world, links_.weights}) {
       if (link != nullptr) link->Abort();
     }
   } else if (pipeline_ != nullptr) {

@@ -9,7 +9,7 @@ namespace inferd::runtime {
 namespace {
 
 constexpr std::array<Communicator * RankLinks::*, kNumLinks> kMembers = {
-    &RankLinks::tp, &RankLinks::row, &RankLinks::column, &RankLinks::world};
+    &RankLinks::tp, &RankLinks::row, &RankLinks::column, &RankLinks::world, &RankLinks::weights};
 
 StatusOr<std::unique_ptr<Communicator>> JoinOne(const RankSetup& setup, const std::string& key,
                                                 size_t link, const std::vector<int>& ranks,

@@ -9,7 +9,7 @@ namespace inferd::runtime {
 namespace {
 
 constexpr uint32_t kGreetingMagic = 0x696e6672;
-constexpr uint32_t kVersion = 1;  // of these layouts
+constexpr uint32_t kVersion = 2;  // of these layouts
 
 Status Garbled(const char* what) {
   return Status(StatusCode::kDataLoss, std::string("garbled message between processes: ") + what);
@@ -36,9 +36,12 @@ std::vector<int> LinkRanks(const ParallelShape& shape, int world_rank, size_t li
       stride = shape.tp_columns;
       count = shape.tp_columns > 1 ? shape.tp_rows : 1;
       break;
-    default:  // world
+    case 3:  // world
       first = 0;
       count = shape.pp > 1 ? shape.ranks() : 1;
+      break;
+    default:  // weights
+      count = shape.shard_weights ? shape.tp() : 1;
       break;
   }
   std::vector<int> ranks;
@@ -121,6 +124,7 @@ std::vector<std::byte> Encode(const RankSetup& s) {
   out.Put<int32_t>(s.place.shape.tp_rows);
   out.Put<int32_t>(s.place.shape.tp_columns);
   out.Put<int32_t>(s.place.shape.pp);
+  out.Put<uint8_t>(s.place.shape.shard_weights ? 1 : 0);
   out.Put<int32_t>(s.place.world_rank());
   out.Put(s.epoch);
   out.Put(s.comm.timeout_us);
@@ -145,6 +149,9 @@ StatusOr<RankSetup> DecodeSetup(std::span<const std::byte> bytes) {
   shape.tp_rows = in.Take<int32_t>();
   shape.tp_columns = in.Take<int32_t>();
   shape.pp = in.Take<int32_t>();
+  const auto shard_weights = in.Take<uint8_t>();
+  in.Require(shard_weights <= 1);
+  shape.shard_weights = shard_weights == 1;
   const auto world_rank = in.Take<int32_t>();
   if (!in.ok() || !CheckShape(shape).ok() || world_rank < 0 || world_rank >= shape.ranks()) {
     return Garbled("setup");

@@ -31,7 +31,7 @@ enum class RankMessage : uint32_t {
 };
 
 // The groups a rank belongs to, in the order of RankLinks.
-inline constexpr size_t kNumLinks = 4;
+inline constexpr size_t kNumLinks = 5;
 // The world ranks of the rank's link `link`, in the order of the group; fewer than two:
 // it has no such link.
 std::vector<int> LinkRanks(const ParallelShape& shape, int world_rank, size_t link);

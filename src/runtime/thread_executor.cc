@@ -59,6 +59,9 @@ StatusOr<ThreadLinks> ThreadLinks::Create(const ParallelShape& shape, const Cloc
   for (int stage = 0; stage < shape.pp; ++stage) {
     const int first = stage * shape.tp();
     INFERD_RETURN_IF_ERROR(connect(first, shape.tp(), 1, &RankLinks::tp));
+    if (shape.shard_weights) {
+      INFERD_RETURN_IF_ERROR(connect(first, shape.tp(), 1, &RankLinks::weights));
+    }
     if (columns == 1) continue;
     for (int row = 0; row < shape.tp_rows; ++row) {
       INFERD_RETURN_IF_ERROR(connect(first + row * columns, columns, 1, &RankLinks::row));

@@ -60,6 +60,29 @@ def test_streamed_weights_answer_alike(tmp_path):
     assert len(list(tmp_path.glob("*.packed"))) == 3
 
 
+@pytest.mark.parametrize("flags", [("--tp=2", "--executor=thread"), ("--tp=2", "--executor=process"),
+                                   ("--tp=2", "--pp=2", "--executor=process")])
+def test_sharded_weights_answer_alike(flags):
+    cases = CASES[:12]
+    with Daemon("--weights=sharded", *flags) as daemon, daemon.channel() as channel:
+        client = Client(channel)
+
+        def ask(case):
+            messages = [(m["role"], m["content"]) for m in case["messages"]]
+            return client.text(messages, temperature=0, max_tokens=64).strip()
+
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(ask, cases)) == [case["transformers"].strip() for case in cases]
+        assert daemon.stop() == 0
+
+
+def test_sharded_weights_need_ranks_to_share_them():
+    for flags in ((), ("--tp=2x2",)):
+        daemon = Daemon("--weights=sharded", *flags, wait=False)
+        assert daemon.process.wait(timeout=60) != 0
+        assert "sharded needs several ranks" in daemon.log()
+
+
 @pytest.mark.parametrize("flags", [("--tp=2", "--executor=thread"), ("--tp=2", "--executor=process")])
 def test_lossy_sums_are_measured_when_they_are_allowed(flags):
     with Daemon(*flags, "--parallel.all_reduce=int8") as daemon, daemon.channel() as channel:

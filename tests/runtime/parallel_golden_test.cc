@@ -110,8 +110,40 @@ TEST_P(ParallelGoldenTest, TextAndLogitsAreThoseOfOneRank) {
   for (int r = 1; r < shape.tp(); ++r) EXPECT_EQ(group.LogitsOf(r), group.logits()) << r;
 }
 
+// Whose layers are whole where they are used: the same bits as of one rank, with integer
+// weights as well, however few rows there are to share.
+class ShardedWeightsTest : public ::testing::TestWithParam<Param> {};
+
+TEST_P(ShardedWeightsTest, GiveTheBitsOfOneRank) {
+  const auto& [family, shape, backend] = GetParam();
+  const fs::path dir = GoldenDir(family);
+  std::vector<DrivenPrompt> prompts;
+  for (size_t i = 0; i < 3; ++i) {
+    std::vector<TokenId> ids;  // 4, 22 and 58 tokens
+    for (size_t t = 0; t < 4 + 9 * i + 9 * i * i; ++t) {
+      ids.push_back(static_cast<TokenId>(3 + (i + 7 * t) % 90));
+    }
+    prompts.push_back(Greedy(i, std::move(ids), 12));
+  }
+  std::map<testing::TapOps::Key, std::vector<float>> wanted;
+  for (const bool sharded : {false, true}) {
+    RankGroup group(backend, sharded ? shape : ParallelShape{1, 1, shape.pp});
+    const Status started = group.Start(dir);
+    ASSERT_TRUE(started.ok()) << started.ToString();
+    group.driver().max_entries = 2;
+    group.driver().Run({prompts[0]}, 256, 1);  // a row at a time
+    group.driver().ForgetBlocks();
+    group.driver().Run(prompts, 19, group.options.max_in_flight);
+    if (!sharded) wanted = group.logits();
+    // Not EXPECT_EQ, which would print them all.
+    for (int r = 0; sharded && r < shape.tp(); ++r) EXPECT_TRUE(group.LogitsOf(r) == wanted) << r;
+  }
+  EXPECT_GE(wanted.size(), 12U);
+}
+
 std::string NameOf(const ::testing::TestParamInfo<Param>& p) {
-  return std::get<0>(p.param) + "_" + ShapeName(std::get<1>(p.param)) + "_" + std::get<2>(p.param);
+  const std::string family = fs::path(std::get<0>(p.param)).filename();
+  return family + "_" + ShapeName(std::get<1>(p.param)) + "_" + std::get<2>(p.param);
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, ParallelGoldenTest,
@@ -127,6 +159,22 @@ INSTANTIATE_TEST_SUITE_P(Boundary, ParallelGoldenTest,
                                                               ParallelShape{2, 2, 1}),
                                             ::testing::Values("fussy")),
                          NameOf);
+
+INSTANTIATE_TEST_SUITE_P(Families, ShardedWeightsTest,
+                         ::testing::Combine(::testing::ValuesIn(GoldenFamilies()),
+                                            ::testing::Values(ParallelShape{2, 1, 1, true}),
+                                            ::testing::Values("cpu")),
+                         NameOf);
+// KV heads that several ranks hold, integer weights, and an odd
+// number of layers and of rows.
+INSTANTIATE_TEST_SUITE_P(
+    Edges, ShardedWeightsTest,
+    ::testing::Values(Param{"qwen2", ParallelShape{4, 1, 1, true}, "cpu"},
+                      Param{"mistral", ParallelShape{4, 1, 1, true}, "cpu"},
+                      Param{"quantised/llama_int8", ParallelShape{2, 1, 1, true}, "cpu"},
+                      Param{"quantised/qwen2_awq", ParallelShape{2, 1, 1, true}, "cpu"},
+                      Param{"qwen3", ParallelShape{2, 1, 2, true}, "cpu"}),
+    NameOf);
 
 }  // namespace
 }  // namespace inferd

@@ -14,11 +14,12 @@
 
 namespace inferd::testing {
 
-// "tp2", "tp2_pp3", "tp2x2": as tests are named.
+// "tp2", "tp2_pp3", "tp2x2", "tp2_sharded": as tests are named.
 inline std::string ShapeName(const ParallelShape& shape) {
   std::string name = "tp" + std::to_string(shape.tp_rows);
   if (shape.tp_columns > 1) name += "x" + std::to_string(shape.tp_columns);
-  return shape.pp > 1 ? name + "_pp" + std::to_string(shape.pp) : name;
+  if (shape.pp > 1) name += "_pp" + std::to_string(shape.pp);
+  return shape.shard_weights ? name + "_sharded" : name;
 }
 
 class RankGroup {

@@ -32,7 +32,7 @@ RankGreeting SomeGreeting() {
 RankSetup SomeSetup() {
   RankSetup setup;
   setup.version = "1.2";
-  setup.place = PlaceOf({2, 2, 2}, 5);
+  setup.place = PlaceOf({4, 1, 2, true}, 5);
   setup.epoch = 4;
   setup.comm.timeout_us = 123;
   setup.addresses.assign(8 * kNumLinks, "host:2");
@@ -49,7 +49,7 @@ TEST(RankMessages, ComeBackAsTheyWere) {
   const auto setup = DecodeSetup(Encode(SomeSetup()));
   ASSERT_TRUE(setup.ok());
   EXPECT_EQ(setup->place.world_rank(), 5);
-  EXPECT_EQ(setup->place.shape, (ParallelShape{2, 2, 2}));
+  EXPECT_EQ(setup->place.shape, (ParallelShape{4, 1, 2, true}));
   EXPECT_EQ(setup->payload, SomeSetup().payload);
   EXPECT_EQ(setup->addresses.size(), 8 * kNumLinks);
   const Status sent = FailedPreconditionError("why");
@@ -84,10 +84,11 @@ TEST(RankMessages, DifferentFactsAreNamed) {
 
 TEST(LinkRanks, AreThoseOfTheGrid) {
   const ParallelShape shape{2, 2, 2};
-  EXPECT_EQ(LinkRanks(shape, 6, 0), (std::vector<int>{4, 5, 6, 7}));  // tp
-  EXPECT_EQ(LinkRanks(shape, 6, 1), (std::vector<int>{6, 7}));        // row
-  EXPECT_EQ(LinkRanks(shape, 6, 2), (std::vector<int>{4, 6}));        // column
-  EXPECT_EQ(LinkRanks(shape, 6, 3).size(), 8U);                       // world
+  EXPECT_EQ(LinkRanks(shape, 6, 0), (std::vector<int>{4, 5, 6, 7}));      // tp
+  EXPECT_EQ(LinkRanks(shape, 6, 1), (std::vector<int>{6, 7}));            // row
+  EXPECT_EQ(LinkRanks(shape, 6, 2), (std::vector<int>{4, 6}));            // column
+  EXPECT_EQ(LinkRanks(shape, 6, 3).size(), 8U);                           // world
+  EXPECT_EQ(LinkRanks({2, 1, 2, true}, 2, 4), (std::vector<int>{2, 3}));  // weights
   for (size_t link = 0; link < kNumLinks; ++link) {
     EXPECT_LT(LinkRanks({1, 1, 1}, 0, link).size(), 2U) << link;
   }

@@ -48,6 +48,13 @@ class Workspace {
   TensorView LogitShares(int64_t rows) const;  // [rows, tokens of a rank], rows of all ranks
   TensorView HiddenShare(int64_t rows) const;  // [rows, hidden / columns]
   TensorView HiddenParts(int64_t rows) const;  // [rows, hidden / columns], rows of all columns
+  // With shard_weights, where Qkv is of all heads of the rank's rows: q, k and v of a
+  // rank's heads for it, and of this rank's heads of all rows; and what was attended, of
+  // this rank's rows, by heads of rank after rank, and whole.
+  TensorView HeadShares(int64_t rows) const;      // [rows, (hq + 2 hk) * d]
+  TensorView HeadQkv(int64_t rows) const;         // [rows, (hq + 2 hk) * d]
+  TensorView AttendedShares(int64_t rows) const;  // [rows, hq * d]
+  TensorView AttendedRows(int64_t rows) const;    // [rows, all heads * d]
 
  private:
   struct Part {
@@ -57,7 +64,8 @@ class Workspace {
   };
   struct Layout {
     Part residual, normed, projected, qkv, attended, gate_up, activated, sampled_in, sampled_res,
-        logits, logit_shares, hidden_share, hidden_parts;
+        logits, logit_shares, hidden_share, hidden_parts, head_shares, head_qkv, attended_shares,
+        attended_rows;
     int64_t bytes = 0;
   };
   static Layout Arrange(const ModelShard& shard, const StepLimits& limits);

@@ -16,6 +16,8 @@ namespace inferd {
 // the columns of a grid the inputs of the layers that begin with the hidden state are
 // split as well, and the outputs of those that end in it; heads are not, so the ranks
 // of a row hold the same KV cache.
+//
+// With shard_weights only heads, and so the KV cache, and the vocabulary are split.
 struct ModelShard {
   RankPlace place;
   ModelConfig whole;

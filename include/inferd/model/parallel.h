@@ -16,15 +16,20 @@ struct ParallelShape {
   int tp_rows = 1;
   int tp_columns = 1;
   int pp = 1;  // stages
+  // The ranks of a stage (one column) do not split the layers: each keeps a part of the
+  // bytes of every layer, which they put together ahead of its use, and computes its part
+  // of a step's rows with whole layers. Heads and the vocabulary are split as ever.
+  bool shard_weights = false;
 
   int tp() const { return tp_rows * tp_columns; }  // ranks of a stage
   int ranks() const { return tp() * pp; }
   friend bool operator==(const ParallelShape&, const ParallelShape&) = default;
 };
 
-// Every number at least 1, and at most kMaxRanks ranks.
+// Every number at least 1, and at most kMaxRanks ranks; no grid with shard_weights.
 Status CheckShape(const ParallelShape& shape);
-// "tp 4, pp 2", with a grid "tp 2x2, pp 2".
+// "tp 4, pp 2", with a grid "tp 2x2, pp 2", with shard_weights "tp 4, pp 2, weights
+// sharded".
 std::string ShapeText(const ParallelShape& shape);
 
 // One rank's place in its group.
@@ -55,6 +60,9 @@ struct RankLinks {
   Communicator* column = nullptr;
   // All ranks, by world_rank; null when there is one stage.
   Communicator* world = nullptr;
+  // The ranks of this stage once more, for a thread that gathers weights; null without
+  // shard_weights.
+  Communicator* weights = nullptr;
 };
 
 }  // namespace inferd
