@@ -25,7 +25,8 @@ template <int kSize>
 SIMT_KERNEL(kThreads)
 EmbedKernel(EmbedParams p) {
   const int64_t row = BlockX();
-  const int64_t id = p.ids[row];
+  int64_t id = p.ids[row];
+  if (id < -1 && id >= -1 - int64_t{p.num_drawn}) id = p.drawn[-2 - id];
   const int64_t entry = id - p.first_row;
   const bool known = entry >= 0 && entry < p.table_rows;
   WaitForPredecessor();

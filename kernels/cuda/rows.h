@@ -29,8 +29,9 @@ struct RoundedRows {
 };
 
 // out[r] = table[ids[r] - first_row], converted; zeros for an id whose row another
-// part of the table holds, and for -1, which is padding. An id outside the whole
-// vocabulary gives zeros and sets *error to 1. Floor: 2 * columns * size / 3 TB/s a row.
+// part of the table holds, and for -1, which is padding. -2 - s names the id at drawn[s]. An id
+// outside the whole vocabulary gives zeros and sets *error to 1. Floor: 2 * columns * size / 3 TB/s
+// a row.
 struct EmbedParams {
   const int32_t* ids = nullptr;  // [num_rows]
   Rows table;                    // [table_rows, columns]
@@ -41,6 +42,8 @@ struct EmbedParams {
   int64_t columns = 0;
   int32_t num_rows = 0;
   int32_t* error = nullptr;
+  const int32_t* drawn = nullptr;  // [num_drawn]
+  int32_t num_drawn = 0;
 };
 int Embed(const EmbedParams& params, Stream stream);
 

@@ -58,6 +58,7 @@ SIMT_DEVICE void WriteResult(const SampleParams& p, const SampleWorkspace& w, in
     result.num_top = spec.logprobs < p.vocabulary ? spec.logprobs : p.vocabulary;
   }
   p.results[r] = result;
+  if (spec.slot >= 0) p.drawn[spec.slot] = token < 0 ? 0 : token;
 }
 
 // Brings a block's part of the row. The last block gets true, in all threads, with all

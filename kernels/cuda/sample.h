@@ -35,6 +35,8 @@ struct SampleSpec {
   int32_t seen_end = 0;
   uint64_t seed = 0;
   uint64_t position = 0;
+  int32_t slot = -1;      // of SampleParams::drawn, where the token goes; -1: nowhere
+  int32_t sees_slot = 0;  // 1: what is there now is one more token of the history, drawn
 };
 inline constexpr int32_t kMaxLogprobs = 128;
 
@@ -55,6 +57,7 @@ struct SampleParams {
   const int32_t* banned_ids = nullptr;
   const int32_t* seen_ids = nullptr;     // of the history, each token once
   const int32_t* seen_counts = nullptr;  // how often in its output part
+  int32_t* drawn = nullptr;              // by slot; 0 after a corrupted row
   SampleResult* results = nullptr;       // [num_rows]
   int32_t* top_ids = nullptr;            // [num_rows, kMaxLogprobs]
   float* top_logprobs = nullptr;

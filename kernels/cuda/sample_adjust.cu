@@ -9,6 +9,7 @@ namespace {
 SIMT_KERNEL(kSampleThreads)
 AdjustKernel(SampleParams p) {
   SIMT_SHARED(invalid, int32_t);
+  SIMT_SHARED(counted, int32_t);  // whether the token of the slot is among those seen
   const auto r = static_cast<int32_t>(BlockX());
   const SampleWorkspace w = WorkspaceOf(p.workspace, p.max_rows, p.vocabulary);
   const SampleSpec spec = p.specs[r];
@@ -17,7 +18,8 @@ AdjustKernel(SampleParams p) {
   const auto known = [&](int32_t id) { return id >= 0 && id < p.vocabulary; };
   WaitForPredecessor();
   if (IsAdjusted(spec)) {
-    if (thread == 0) invalid = 0;
+    if (thread == 0) invalid = counted = 0;
+    const int32_t last = spec.sees_slot != 0 ? p.drawn[spec.slot] : -1;
     SyncThreads();
     // What is overwritten is looked at before.
     const auto check = [&](const int32_t* ids, int32_t begin, int32_t end) {
@@ -28,6 +30,7 @@ AdjustKernel(SampleParams p) {
     check(p.bias_ids, spec.bias_begin, spec.bias_end);
     check(p.banned_ids, spec.banned_begin, spec.banned_end);
     check(p.seen_ids, spec.seen_begin, spec.seen_end);
+    if (thread == 0) check(&last, 0, 1);
     SyncThreads();
     // A token's first entry takes all of its entries, in order.
     for (int32_t i = spec.bias_begin + thread; i < spec.bias_end; i += kSampleThreads) {
@@ -47,10 +50,7 @@ AdjustKernel(SampleParams p) {
       if (known(id)) AtomicExchange(row + id, -FloatFromBits(0x7F800000U));
     }
     SyncThreads();
-    for (int32_t i = spec.seen_begin + thread; i < spec.seen_end; i += kSampleThreads) {
-      const int32_t id = p.seen_ids[i];
-      if (!known(id)) continue;
-      const int32_t count = p.seen_counts[i];
+    const auto penalise = [&](int32_t id, int32_t count) {
       float logit = row[id];
       logit = logit > 0 ? logit / spec.repetition_penalty
                         : ExactMultiply(logit, spec.repetition_penalty);
@@ -58,7 +58,15 @@ AdjustKernel(SampleParams p) {
           ExactAdd(ExactMultiply(spec.frequency_penalty, static_cast<float>(count)),
                    count > 0 ? spec.presence_penalty : 0.0F);
       row[id] = ExactAdd(logit, -penalty);
+    };
+    for (int32_t i = spec.seen_begin + thread; i < spec.seen_end; i += kSampleThreads) {
+      const int32_t id = p.seen_ids[i];
+      if (!known(id)) continue;
+      if (id == last) AtomicOr(&counted, 1);
+      penalise(id, p.seen_counts[i] + (id == last ? 1 : 0));
     }
+    SyncThreads();
+    if (thread == 0 && known(last) && counted == 0) penalise(last, 1);
     if (thread == 0) w.states[r].invalid = invalid;
   }
   ReleaseSuccessor();

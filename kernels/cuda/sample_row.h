@@ -71,7 +71,7 @@ SIMT_HOST_DEVICE SampleWorkspace WorkspaceOf(void* memory, int32_t max_rows, int
 
 SIMT_HOST_DEVICE bool IsAdjusted(const SampleSpec& spec) {
   return spec.bias_begin < spec.bias_end || spec.banned_begin < spec.banned_end ||
-         spec.seen_begin < spec.seen_end;
+         spec.seen_begin < spec.seen_end || spec.sees_slot != 0;
 }
 
 // Orders as the numbers do.

@@ -1,8 +1,9 @@
 #include "runtime/model_runner.h"
 
-#include <algorithm>
 #include <string>
 #include <utility>
+
+#include "inferd/base/check.h"
 
 namespace inferd::runtime {
 
@@ -20,7 +21,10 @@ ModelRunner::ModelRunner(std::unique_ptr<Model> model, RankInfo info, const Rank
       model_(std::move(model)),
       sequences_(std::make_unique<SeqTable>(limits)),
       builder_(limits),
-      drawn_(static_cast<size_t>(limits.max_running)) {}
+      max_steps_(info_.place.shape.pp > 1 || options.compare_tokens ? 1 : ops.MaxSteps()),
+      steps_(static_cast<size_t>(max_steps_)) {
+  for (Step& step : steps_) step.drawn.resize(static_cast<size_t>(limits.max_running));
+}
 
 StatusOr<std::unique_ptr<ModelRunner>> ModelRunner::Create(std::unique_ptr<Model> model,
                                                            RankInfo info, const RankLinks& links,
@@ -48,12 +52,57 @@ StatusOr<std::unique_ptr<ModelRunner>> ModelRunner::Create(std::unique_ptr<Model
   return runner;
 }
 
-StepResult ModelRunner::Run(const BatchPlan& plan) {
+void ModelRunner::Begin(const BatchPlan& plan) {
+  INFERD_CHECK(num_steps_ < steps_.size());
+  Step& step = steps_[(oldest_ + num_steps_++) % steps_.size()];
+  step.id = plan.step;
+  step.computes = false;
+  step.slots.clear();
+  step.positions.clear();
+  const int64_t begin_us = OwnUs();
+  step.error = BeginStep(plan, &step);
+  step.own_us = OwnUs() - begin_us;
+}
+
+Status ModelRunner::BeginStep(const BatchPlan& plan, Step* step) {
+  INFERD_RETURN_IF_ERROR(sequences_->Apply(plan));
+  if (plan.entries.empty()) return OkStatus();
+  kv_.Touch(plan.new_blocks);
+  ops_.PlanStep(builder_.Build(plan, *sequences_), step_plan_.get());
+  INFERD_ASSIGN_OR_RETURN(const TensorView logits,
+                          model_->Forward(ops_, *step_plan_, kv_.layers(), workspace_));
+  step->computes = true;
+  const std::span<const SampleRow> rows = builder_.sample_rows();
+  if (info_.place.last_stage() && !rows.empty()) {
+    ops_.Sample(logits, rows, std::span(step->drawn).first(rows.size()));
+    for (const SlotId slot : builder_.sample_slots()) {
+      step->slots.push_back(slot);
+      step->positions.push_back(static_cast<int32_t>(sequences_->at(slot).history.size()));
+    }
+  }
+  // The rows point into the histories until then.
+  ops_.SealStep();
+  if (max_steps_ > 1) {
+    for (const SlotId slot : step->slots) sequences_->Append(slot, SeqTable::kUnknownToken);
+  }
+  return OkStatus();
+}
+
+bool ModelRunner::IsDone() {
+  INFERD_CHECK(num_steps_ > 0);
+  const Step& step = steps_[oldest_];
+  return !step.error.ok() || !step.computes || ops_.StepIsDone();
+}
+
+StepResult ModelRunner::End() {
+  INFERD_CHECK(num_steps_ > 0);
+  Step& step = steps_[oldest_];
+  oldest_ = (oldest_ + 1) % steps_.size();
+  --num_steps_;
   StepResult result;
-  result.step = plan.step;
-  const int64_t begin_us = clock_.NowUs();
-  const int64_t waited_us = pipeline_ != nullptr ? pipeline_->message_us() : 0;
-  if (Status status = RunStep(plan, &result); !status.ok()) {
+  result.step = step.id;
+  const int64_t begin_us = OwnUs();
+  if (Status status = EndStep(step, &result); !status.ok()) {
     result.outputs.clear();
     result.top.clear();
     result.error = std::move(status);
@@ -63,25 +112,18 @@ StepResult ModelRunner::Run(const BatchPlan& plan) {
     }
   } else if (pipeline_ != nullptr) {
     result.stage_us.resize(static_cast<size_t>(info_.place.shape.pp));
-    result.stage_us[static_cast<size_t>(info_.place.pp_rank)] =
-        clock_.NowUs() - begin_us - (pipeline_->message_us() - waited_us);
+    result.stage_us[static_cast<size_t>(info_.place.pp_rank)] = step.own_us + OwnUs() - begin_us;
   }
   return result;
 }
 
-Status ModelRunner::RunStep(const BatchPlan& plan, StepResult* result) {
-  INFERD_RETURN_IF_ERROR(sequences_->Apply(plan));
-  if (plan.entries.empty()) return OkStatus();
-  kv_.Touch(plan.new_blocks);
-  ops_.PlanStep(builder_.Build(plan, *sequences_), step_plan_.get());
-  INFERD_ASSIGN_OR_RETURN(const TensorView logits,
-                          model_->Forward(ops_, *step_plan_, kv_.layers(), workspace_));
-  if (!info_.place.last_stage()) return ops_.Finish();
-  const std::span<const SampleRow> rows = builder_.sample_rows();
-  if (!rows.empty()) ops_.Sample(logits, rows, std::span(drawn_).first(rows.size()));
-  INFERD_RETURN_IF_ERROR(ops_.Finish());
-  if (options_.compare_tokens && links_.tp != nullptr) INFERD_RETURN_IF_ERROR(CompareTokens());
-  INFERD_RETURN_IF_ERROR(TakeSamples(result));
+Status ModelRunner::EndStep(Step& step, StepResult* result) {
+  INFERD_RETURN_IF_ERROR(step.error);
+  if (!step.computes) return OkStatus();
+  INFERD_RETURN_IF_ERROR(ops_.FinishStep());
+  if (!info_.place.last_stage()) return OkStatus();
+  if (options_.compare_tokens && links_.tp != nullptr) INFERD_RETURN_IF_ERROR(CompareTokens(step));
+  INFERD_RETURN_IF_ERROR(TakeSamples(step, result));
   if (!info_.place.answers()) {
     result->outputs.clear();
     result->top.clear();
@@ -89,8 +131,8 @@ Status ModelRunner::RunStep(const BatchPlan& plan, StepResult* result) {
   return OkStatus();
 }
 
-Status ModelRunner::CompareTokens() {
-  const std::span<const SlotId> slots = builder_.sample_slots();
+Status ModelRunner::CompareTokens(const Step& step) {
+  const std::vector<SlotId>& slots = step.slots;
   const auto ranks = static_cast<size_t>(links_.tp->world_size());
   drawn_by_all_.resize(ranks * slots.size());
   const auto of = [&](int rank) {
@@ -98,7 +140,7 @@ Status ModelRunner::CompareTokens() {
   };
   const int own = links_.tp->rank();
   for (size_t i = 0; i < slots.size(); ++i) {
-    of(own)[i] = drawn_[i].corrupted ? TokenId{-1} : drawn_[i].token;
+    of(own)[i] = step.drawn[i].corrupted ? TokenId{-1} : step.drawn[i].token;
   }
   INFERD_RETURN_IF_ERROR(links_.tp->AllGather(std::as_bytes(of(own)),
                                               std::as_writable_bytes(std::span(drawn_by_all_))));
@@ -113,32 +155,34 @@ Status ModelRunner::CompareTokens() {
   return OkStatus();
 }
 
-Status ModelRunner::TakeSamples(StepResult* result) {
-  const std::span<const SlotId> slots = builder_.sample_slots();
-  result->outputs.reserve(slots.size());
-  for (size_t i = 0; i < slots.size(); ++i) {
-    const SampleOutput& drawn = drawn_[i];
+Status ModelRunner::TakeSamples(const Step& step, StepResult* result) {
+  result->outputs.reserve(step.slots.size());
+  for (size_t i = 0; i < step.slots.size(); ++i) {
+    const SlotId slot = step.slots[i];
+    const SampleOutput& drawn = step.drawn[i];
     StepOutput output;
-    output.slot = slots[i];
+    output.slot = slot;
     output.corrupted = drawn.corrupted;
-    if (drawn.corrupted) {
-      // Positions stay in step with the scheduler's count; what this token leads
-      // to is never shown, the sequence ends here.
-      sequences_->Append(slots[i], 0);
-      result->outputs.push_back(output);
-      continue;
-    }
-    if (drawn.token < 0 || drawn.token >= limits_.vocab_size) {
+    if (!drawn.corrupted && (drawn.token < 0 || drawn.token >= limits_.vocab_size)) {
       return InternalError("the sampler drew a token outside the vocabulary");
     }
-    output.token = drawn.token;
-    if (sequences_->at(slots[i]).sampling.logprobs >= 0) {
-      output.logprob = drawn.logprob;
-      output.first_top = static_cast<int32_t>(result->top.size());
-      output.num_top = static_cast<int32_t>(drawn.top.size());
-      for (const auto& [token, logprob] : drawn.top) result->top.push_back({token, logprob});
+    // After a corrupted row positions stay in step with the scheduler's count; what this
+    // token leads to is never shown, the sequence ends here.
+    const TokenId token = drawn.corrupted ? TokenId{0} : drawn.token;
+    if (max_steps_ > 1) {
+      INFERD_RETURN_IF_ERROR(sequences_->Learn(slot, step.positions[i], token));
+    } else {
+      sequences_->Append(slot, token);
     }
-    sequences_->Append(slots[i], drawn.token);
+    if (!drawn.corrupted) {
+      output.token = drawn.token;
+      if (sequences_->at(slot).sampling.logprobs >= 0) {
+        output.logprob = drawn.logprob;
+        output.first_top = static_cast<int32_t>(result->top.size());
+        output.num_top = static_cast<int32_t>(drawn.top.size());
+        for (const auto& [id, logprob] : drawn.top) result->top.push_back({id, logprob});
+      }
+    }
     result->outputs.push_back(output);
   }
   return OkStatus();

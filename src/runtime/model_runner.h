@@ -33,7 +33,12 @@ class ModelRunner final : public Rank {
                                                        const Clock& clock, SumLinks sums,
                                                        std::unique_ptr<TimedLink> pipeline);
 
-  StepResult Run(const BatchPlan& plan) override;
+  void Begin(const BatchPlan& plan) override;
+  StepResult End() override;
+  bool IsDone() override;
+  // The ops' own, unless a step ends with messages between ranks: those need the same
+  // order on all of them, and which steps overlap differs.
+  int MaxSteps() const override { return max_steps_; }
   Status WarmUp() override;
   const RankInfo& info() const override { return info_; }
 
@@ -41,9 +46,21 @@ class ModelRunner final : public Rank {
   ModelRunner(std::unique_ptr<Model> model, RankInfo info, const RankLinks& links,
               const RankLimits& limits, const RunnerOptions& options, Ops& ops, const Clock& clock,
               SumLinks sums, std::unique_ptr<TimedLink> pipeline);
-  Status RunStep(const BatchPlan& plan, StepResult* result);
-  Status TakeSamples(StepResult* result);
-  Status CompareTokens();
+  // A plan that has begun. Reused.
+  struct Step {
+    StepId id = 0;
+    Status error;                     // of its beginning
+    bool computes = false;            // the ops have something to finish
+    int64_t own_us = 0;               // spent in Begin, messages of the pipeline left out
+    std::vector<SlotId> slots;        // whose tokens are drawn
+    std::vector<int32_t> positions;   // of these tokens in their histories
+    std::vector<SampleOutput> drawn;  // [max_running]
+  };
+  Status BeginStep(const BatchPlan& plan, Step* step);
+  Status EndStep(Step& step, StepResult* result);
+  Status TakeSamples(const Step& step, StepResult* result);
+  Status CompareTokens(const Step& step);
+  int64_t OwnUs() const { return clock_.NowUs() - (pipeline_ ? pipeline_->message_us() : 0); }
 
   const RankInfo info_;
   const RankLinks links_;
@@ -60,7 +77,10 @@ class ModelRunner final : public Rank {
   std::unique_ptr<StepPlan> step_plan_;
   std::unique_ptr<SeqTable> sequences_;
   StepBuilder builder_;
-  std::vector<SampleOutput> drawn_;    // [max_running], reused
+  const int max_steps_;
+  std::vector<Step> steps_;  // [max_steps_], a ring
+  size_t oldest_ = 0;
+  size_t num_steps_ = 0;               // that have begun and not ended
   std::vector<TokenId> drawn_by_all_;  // [tp, rows], reused
 };
 

@@ -23,6 +23,8 @@ namespace {
 
 // How long one wait for the engine takes; there is no end to waiting.
 constexpr int64_t kPatienceUs = 60'000'000;
+// How often a rank that could take another plan looks whether its oldest is done.
+constexpr int64_t kPollUs = 50;
 
 StatusOr<std::unique_ptr<HostChannel>> OpenChannel(const RankGreeting& greeting, int segment,
                                                    EntropySource& entropy, const Clock& clock) {
@@ -75,7 +77,12 @@ class RankProcessImpl final : public RankProcess {
     rank_ = std::move(*loaded);
     INFERD_RETURN_IF_ERROR(Send(RankMessage::kLoaded, Encode(FactsOf(rank_->info()))));
     for (;;) {
-      StatusOr<HostMessage> message = channel_->Receive(kPatienceUs);
+      // Another plan is looked for as long as the oldest that has begun is not done.
+      if (under_way_ == rank_->MaxSteps() || (under_way_ > 0 && rank_->IsDone())) {
+        INFERD_RETURN_IF_ERROR(EndPlan());
+        continue;
+      }
+      StatusOr<HostMessage> message = channel_->Receive(under_way_ > 0 ? kPollUs : kPatienceUs);
       if (message.status().code() == StatusCode::kDeadlineExceeded) continue;
       INFERD_RETURN_IF_ERROR(message.status());
       switch (static_cast<RankMessage>(message->kind)) {
@@ -86,7 +93,7 @@ class RankProcessImpl final : public RankProcess {
           INFERD_RETURN_IF_ERROR(Send(RankMessage::kReady, {}));
           break;
         case RankMessage::kPlan:
-          INFERD_RETURN_IF_ERROR(RunPlan(message->payload));
+          INFERD_RETURN_IF_ERROR(BeginPlan(message->payload));
           break;
         default:
           return Status(StatusCode::kDataLoss,
@@ -95,9 +102,16 @@ class RankProcessImpl final : public RankProcess {
     }
   }
 
-  Status RunPlan(std::span<const std::byte> bytes) {
+  Status BeginPlan(std::span<const std::byte> bytes) {
     INFERD_ASSIGN_OR_RETURN(const BatchPlan plan, DecodePlan(bytes));
-    const StepResult result = rank_->Run(plan);
+    rank_->Begin(plan);
+    ++under_way_;
+    return OkStatus();
+  }
+
+  Status EndPlan() {
+    const StepResult result = rank_->End();
+    --under_way_;
     EncodeResult(result, bytes_);
     INFERD_RETURN_IF_ERROR(Send(RankMessage::kResult, bytes_));
     return result.error;
@@ -112,6 +126,7 @@ class RankProcessImpl final : public RankProcess {
   ProcessLinks links_;  // outlives the rank
   std::unique_ptr<HostChannel> channel_;
   std::unique_ptr<Rank> rank_;
+  int under_way_ = 0;  // plans that have begun and not ended
   std::vector<std::byte> bytes_;
 };
 

@@ -1,5 +1,6 @@
 #include "runtime/seq_table.h"
 
+#include <iterator>
 #include <string>
 
 namespace inferd::runtime {
@@ -133,6 +134,16 @@ Status SeqTable::TakeInput(const StepEntry& entry, int64_t end, RankSequence* se
              sequence->history[static_cast<size_t>(end) - 1] != entry.input_token) {
     return Broken("is given another token than it has", entry.slot);
   }
+  return OkStatus();
+}
+
+Status SeqTable::Learn(SlotId slot, int32_t position, TokenId token) {
+  RankSequence* sequence = Find(slot);
+  if (sequence == nullptr || position < 0 || position >= std::ssize(sequence->history) ||
+      sequence->history[static_cast<size_t>(position)] != kUnknownToken) {
+    return Broken("is released before its last result", slot);  // P3
+  }
+  sequence->history[static_cast<size_t>(position)] = token;
   return OkStatus();
 }
 

@@ -45,10 +45,13 @@ class SeqTable {
   // then half changed and the rank must stop. Linear in what the plan holds.
   Status Apply(const BatchPlan& plan);
 
-  // The token drawn for `slot`.
+  // The token drawn for `slot`; kUnknownToken for one that is being drawn.
   void Append(SlotId slot, TokenId token) {
     slots_[static_cast<size_t>(slot)].history.push_back(token);
   }
+  static constexpr TokenId kUnknownToken = -1;
+  // What an unknown token is by now. INTERNAL when the plans since then took it away.
+  Status Learn(SlotId slot, int32_t position, TokenId token);
 
   const RankSequence& at(SlotId slot) const { return slots_[static_cast<size_t>(slot)]; }
   const RankLimits& limits() const { return limits_; }

@@ -5,7 +5,7 @@
 namespace inferd::runtime {
 namespace {
 
-SampleRow MakeSampleRow(const RankSequence& sequence) {
+SampleRow MakeSampleRow(SlotId slot, const RankSequence& sequence) {
   const SamplingParams& p = sequence.sampling;
   SampleRow row;
   row.temperature = p.temperature;
@@ -23,6 +23,7 @@ SampleRow MakeSampleRow(const RankSequence& sequence) {
   row.seed = p.seed;
   row.position = static_cast<uint64_t>(length);
   row.logprobs = p.logprobs;
+  row.slot = slot;
   return row;
 }
 
@@ -60,6 +61,7 @@ const StepInputs& StepBuilder::Build(const BatchPlan& plan, const SeqTable& sequ
     const RankSequence& sequence = sequences.at(entry.slot);
     const auto first = sequence.history.begin() + entry.start;
     token_ids_.insert(token_ids_.end(), first, first + entry.count);
+    if (token_ids_.back() == SeqTable::kUnknownToken) token_ids_.back() = DrawnToken(entry.slot);
     for (int32_t i = 0; i < entry.count; ++i) positions_.push_back(entry.start + i);
     row_start_.push_back(static_cast<int32_t>(token_ids_.size()));
     context_len_.push_back(entry.start + entry.count);
@@ -67,7 +69,7 @@ const StepInputs& StepBuilder::Build(const BatchPlan& plan, const SeqTable& sequ
     table_row += static_cast<std::ptrdiff_t>(stride);
     if (entry.sample == 0) continue;
     sample_at_.push_back(row_start_.back() - 1);
-    rows_.push_back(MakeSampleRow(sequence));
+    rows_.push_back(MakeSampleRow(entry.slot, sequence));
     slots_.push_back(entry.slot);
   }
 

@@ -17,7 +17,8 @@ class StepBuilder {
  public:
   explicit StepBuilder(const RankLimits& limits);
 
-  // Rows are in entry order. The block tables are padded with block 0 up to the
+  // Rows are in entry order. A token that is being drawn, which only the last of a history
+  // can be, becomes DrawnToken of its slot. The block tables are padded with block 0 up to the
   // longest of the step.
   const StepInputs& Build(const BatchPlan& plan, const SeqTable& sequences);
 

@@ -2,6 +2,8 @@
 
 #include <pthread.h>
 
+#include <chrono>
+#include <deque>
 #include <exception>
 #include <functional>
 #include <optional>
@@ -21,6 +23,9 @@ namespace {
 bool IsEcho(const Status& status) {
   return status.code() == StatusCode::kUnavailable || status.code() == StatusCode::kAborted;
 }
+
+// How often a rank that could take another plan looks whether its oldest is done.
+constexpr std::chrono::microseconds kPollInterval{50};
 
 // body(i) for every i below `count`, at the same time; the first that failed.
 Status OnEach(int count, const std::function<Status(int)>& body) {
@@ -152,22 +157,40 @@ StepResult ThreadExecutor::Await() {
   return answer;
 }
 
+std::optional<std::shared_ptr<const BatchPlan>> ThreadExecutor::NextPlan(Worker& worker,
+                                                                         int under_way) {
+  if (under_way == 0) return worker.plans.Pop();
+  if (under_way == worker.rank->MaxSteps()) return std::nullopt;
+  std::optional<std::shared_ptr<const BatchPlan>> plan = worker.plans.TryPop();
+  while (!plan.has_value() && !worker.rank->IsDone() && !worker.plans.closed()) {
+    plan = worker.plans.PopFor(kPollInterval);
+  }
+  return plan;
+}
+
 void ThreadExecutor::Loop(Worker& worker) {
   const int world_rank = worker.rank->info().place.world_rank();
   (void)pthread_setname_np(pthread_self(), ("inferd-rank" + std::to_string(world_rank)).c_str());
+  std::deque<StepId> under_way;
   for (;;) {
-    std::optional<std::shared_ptr<const BatchPlan>> plan = worker.plans.Pop();
-    if (!plan.has_value()) return;
     StepResult result;
     try {
-      result = worker.rank->Run(**plan);
+      const auto plan = NextPlan(worker, static_cast<int>(under_way.size()));
+      if (plan.has_value()) {
+        under_way.push_back((*plan)->step);
+        worker.rank->Begin(**plan);
+        continue;
+      }
+      if (under_way.empty()) return;
+      result = worker.rank->End();
     } catch (const std::exception&) {
       // The only exceptions here are the library's own, such as no memory.
       result = StepResult();
-      result.step = (*plan)->step;
+      result.step = under_way.front();
       result.error = InternalError("the rank ran out of memory");
       links_.Abort();
     }
+    under_way.pop_front();
     const bool failed = !result.error.ok();
     if (failed && logger_ != nullptr && !stopping_) {
       logger_->error("rank {}: step {} failed: {}", world_rank, result.step,

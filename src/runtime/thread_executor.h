@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -54,6 +55,9 @@ class ThreadExecutor final : public LocalExecutor {
     std::thread thread;
   };
   void Loop(Worker& worker);  // a rank's thread
+  // The plan that the rank is to begin now; nothing when the oldest that has begun is to
+  // be ended first, or none will come.
+  static std::optional<std::shared_ptr<const BatchPlan>> NextPlan(Worker& worker, int under_way);
 
   ThreadLinks links_;  // outlives the ranks
   const int max_in_flight_;

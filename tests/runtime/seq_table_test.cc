@@ -275,6 +275,30 @@ TEST(StepBuilderTest, FeedsTheDrawnToken) {
   EXPECT_TRUE(builder.sample_rows()[0].banned.empty());  // one token is out
 }
 
+// A token that is being drawn is named by its slot, and learned once.
+TEST(StepBuilderTest, NamesTheTokenThatIsBeingDrawn) {
+  SeqTable table(Limits());
+  StepBuilder builder(Limits());
+  BatchPlan first = First();
+  first.admitted[0].sampling.repetition_penalty = 1.5F;
+  ASSERT_TRUE(table.Apply(first).ok());
+  table.Append(0, SeqTable::kUnknownToken);
+  BatchPlan plan;
+  plan.step = 2;
+  Enter(&plan, 0, 3, 1, {}, true);
+  plan.entries[0].input_on_device = 1;
+  ASSERT_TRUE(table.Apply(plan).ok());
+  EXPECT_THAT(builder.Build(plan, table).token_ids, ElementsAre(DrawnToken(0)));
+  EXPECT_THAT(builder.sample_rows()[0].history, ElementsAre(5, 6, 7, -1));
+  EXPECT_EQ(builder.sample_rows()[0].slot, 0);
+  EXPECT_TRUE(table.Learn(0, 3, 20).ok());
+  EXPECT_EQ(table.at(0).history.back(), 20);
+  EXPECT_EQ(table.Learn(0, 3, 20).code(), StatusCode::kInternal);  // it is known
+  EXPECT_EQ(table.Learn(0, 4, 20).code(), StatusCode::kInternal);
+  EXPECT_EQ(table.Learn(2, 0, 20).code(), StatusCode::kInternal);  // nobody is there
+  EXPECT_EQ(table.Learn(3, 0, 20).code(), StatusCode::kInternal);
+}
+
 TEST(StepBuilderTest, SamplesTheLastRowOfEachSequence) {
   SeqTable table(Limits());
   StepBuilder builder(Limits());

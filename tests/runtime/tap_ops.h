@@ -107,6 +107,10 @@ class TapOps final : public Ops {
     inner_.Sample(logits, rows, out);
   }
   Status Finish() override { return inner_.Finish(); }
+  int MaxSteps() const override { return inner_.MaxSteps(); }
+  void SealStep() override { inner_.SealStep(); }
+  bool StepIsDone() override { return inner_.StepIsDone(); }
+  Status FinishStep() override { return inner_.FinishStep(); }
   void AddRmsNorm(TensorView x, TensorView y, const VectorWeight& weight, float eps,
                   TensorView out) override {
     inner_.AddRmsNorm(x, y, weight, eps, out);

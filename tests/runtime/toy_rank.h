@@ -62,7 +62,14 @@ class ToyRank final : public Rank {
   ToyRank(const RankPlace& place, const RankLinks& links, bool slow)
       : info_(ToyInfo(place)), links_(links), slow_(slow), sequences_(ToyLimits()) {}
 
-  StepResult Run(const BatchPlan& plan) override {
+  void Begin(const BatchPlan& plan) override { result_ = Draw(plan); }
+  StepResult End() override { return std::move(result_); }
+  bool IsDone() override { return true; }
+  Status WarmUp() override { return Agree(0); }
+  const RankInfo& info() const override { return info_; }
+
+ private:
+  StepResult Draw(const BatchPlan& plan) {
     StepResult result;
     result.step = plan.step;
     result.error = sequences_.Apply(plan);
@@ -82,10 +89,6 @@ class ToyRank final : public Rank {
     }
     return result;
   }
-  Status WarmUp() override { return Agree(0); }
-  const RankInfo& info() const override { return info_; }
-
- private:
   // Only the rank that answers suffers; the others wait for it.
   void Suffer(TokenId token, StepResult* result) const {
     if (!info_.place.answers()) return;
@@ -112,6 +115,7 @@ class ToyRank final : public Rank {
   const RankLinks links_;
   const bool slow_;
   runtime::SeqTable sequences_;
+  StepResult result_;
 };
 
 }  // namespace inferd::testing

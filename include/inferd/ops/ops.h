@@ -124,11 +124,26 @@ class Ops {
                            int64_t columns) = 0;
   // One token per row of logits [rows.size(), vocab]; the logits are overwritten. A plan
   // may have given the model more rows than it was asked for: those behind rows.size()
-  // are padding. `rows`, what it points to, and `out` are the op's until Finish.
+  // are padding. `rows` and what it points to are the op's until Finish or SealStep, `out`
+  // until Finish or FinishStep.
   virtual void Sample(TensorView logits, std::span<const SampleRow> rows,
                       std::span<SampleOutput> out) = 0;
-  // Waits for everything enqueued; the first error since the last call.
+  // Waits for everything enqueued; the first error since the last call. No step is under
+  // way then.
   virtual Status Finish() = 0;
+
+  // ---- steps that overlap, where MaxSteps() > 1 ----
+  // How many steps may be under way: sealed, and not finished yet. 1: a step is finished
+  // before the next one is planned.
+  virtual int MaxSteps() const { return 1; }
+  // All ops of the step are named; another may be planned. At most one Sample a step.
+  // Never waits.
+  virtual void SealStep() {}
+  // Whether FinishStep would not wait.
+  virtual bool StepIsDone() { return true; }
+  // Waits for the oldest step under way: what it drew is in the `out` of its Sample. The
+  // first error since the last call.
+  virtual Status FinishStep() { return Finish(); }
 
   // ---- fused, optional: the defaults are compositions of the above ----
   // x += y; out = RmsNorm(x).

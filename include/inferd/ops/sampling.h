@@ -41,6 +41,10 @@ struct SampleRow {
   std::span<const TokenId> banned;
   std::span<const TokenId> history;  // prompt and output so far; read only with penalties
   int32_t num_prompt = 0;            // of the history
+  // Where the token drawn is kept for a later step that names DrawnToken(slot); -1: nowhere.
+  // Backends that overlap steps; with those the last token of `history` may be negative:
+  // that of the slot, drawn by a step that is not finished yet.
+  SlotId slot = kNoSlot;
   uint64_t seed = 0;
   uint64_t position = 0;  // index in the sequence of the token to be drawn
   int32_t logprobs = -1;

@@ -10,6 +10,10 @@
 
 namespace inferd {
 
+// In place of a token's id: the token drawn last for `slot` (SampleRow::slot), which the
+// host does not know yet. For backends that overlap steps (Ops::MaxSteps) only.
+constexpr TokenId DrawnToken(SlotId slot) { return -2 - slot; }
+
 // Host arrays, valid during Ops::PlanStep only. Rows (tokens) are ordered by
 // sequence; sequence i owns rows [row_start[i], row_start[i+1]), which sit at
 // positions context_len[i] - rows .. context_len[i] - 1 of it.

@@ -61,9 +61,23 @@ class Rank {
  public:
   virtual ~Rank() = default;
 
-  // Runs one plan to its end, together with the other ranks. A result with an error is
-  // the last one: the rank's state is unknown.
-  virtual StepResult Run(const BatchPlan& plan) = 0;
+  // Begins a plan, together with the other ranks: all of its work is done, or on its way.
+  // At most MaxSteps() may have begun and not ended.
+  virtual void Begin(const BatchPlan& plan) = 0;
+  // The result of the oldest plan that has begun; waits for it. One with an error is the
+  // last: the rank's state is unknown.
+  virtual StepResult End() = 0;
+  // Whether End would not wait.
+  virtual bool IsDone() = 0;
+  // How many plans may have begun and not ended: above 1 where a device is kept at work
+  // while the host waits for what it drew.
+  virtual int MaxSteps() const { return 1; }
+
+  // One plan from beginning to end, with no other under way.
+  StepResult Run(const BatchPlan& plan) {
+    Begin(plan);
+    return End();
+  }
 
   // Runs one token through all ranks, to touch every weight once and see that the logits
   // are finite. Before the first plan, by all ranks together; leaves no sequence behind.

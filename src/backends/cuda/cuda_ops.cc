@@ -42,7 +42,10 @@ StatusOr<std::unique_ptr<CudaOps>> CudaOps::Create(const BackendOptions& options
   const int terms = options.activations == Activations::kF32 ? kExactTerms : 1;
   std::unique_ptr<CudaOps> ops(new CudaOps(std::move(device), terms, options.graphs));
   INFERD_ASSIGN_OR_RETURN(ops->library_, LibraryGemm::Create(*ops->device_));
-  INFERD_ASSIGN_OR_RETURN(ops->bad_token_host_, PinnedBuffer::Create(sizeof(int32_t)));
+  for (Sealed& step : ops->sealed_) {
+    INFERD_ASSIGN_OR_RETURN(step.done, StreamMark::Create());
+    INFERD_ASSIGN_OR_RETURN(step.bad_token, PinnedBuffer::Create(sizeof(int32_t)));
+  }
   return ops;
 }
 
@@ -64,7 +67,9 @@ void CudaOps::CopyIn(void* data, const void* host, size_t bytes) {
 }
 
 Status CudaOps::CopyOut(void* host, const void* data, size_t bytes) {
-  INFERD_RETURN_IF_ERROR(Finish());
+  // The outputs of steps under way are taken by FinishStep only.
+  if (num_sealed_ == 0) INFERD_RETURN_IF_ERROR(Finish());
+  EndOps();
   return device_->CopyOut(host, data, bytes);
 }
 
@@ -131,6 +136,7 @@ StatusOr<Buffer> CudaOps::Upload(std::span<const float> host) {
 std::unique_ptr<StepPlan> CudaOps::MakeStepPlan(int32_t max_tokens, int32_t max_sequences,
                                                 int32_t max_blocks_per_sequence) {
   max_sequences_ = std::max(max_sequences_, max_sequences);
+  sampler_.PrepareSlots(max_sequences_);
   auto plan =
       std::make_unique<CudaStepPlan>(*device_, max_tokens, max_sequences, max_blocks_per_sequence);
   if (bad_token_.size() == 0) {
@@ -199,7 +205,9 @@ void CudaOps::Embed(const StepPlan& plan, const EmbeddingTable& table, TensorVie
                         .out = RowsOf(out),
                         .columns = out.dim(1),
                         .num_rows = NumRows(out),
-                        .error = reinterpret_cast<int32_t*>(bad_token_.data())},
+                        .error = reinterpret_cast<int32_t*>(bad_token_.data()),
+                        .drawn = sampler_.drawn(),
+                        .num_drawn = sampler_.num_slots()},
                        device_->stream()),
            "the embedding");
 }
@@ -374,22 +382,49 @@ int64_t CudaOps::ScratchBytes(int32_t max_tokens, int32_t /*max_sequences*/, int
   return max_tokens * row + 4 * static_cast<int64_t>(ArenaMap::kUnit);
 }
 
+void CudaOps::SealStep() {
+  EndOps();
+  INFERD_CHECK(num_sealed_ < sealed_.size());
+  Sealed& step = sealed_[(oldest_sealed_ + num_sealed_++) % sealed_.size()];
+  step.embedded = std::exchange(embedded_, false);
+  step.sampled = std::exchange(sampled_, false);
+  if (step.embedded) {
+    device_->Copy(step.bad_token.data(), bad_token_.data(), sizeof(int32_t),
+                  cudaMemcpyDeviceToHost);
+    device_->Fill(bad_token_.data(), 0, sizeof(int32_t));
+  }
+  device_->Mark(step.done);
+}
+
+bool CudaOps::StepIsDone() {
+  INFERD_CHECK(num_sealed_ > 0);
+  return device_->IsDone(sealed_[oldest_sealed_].done);
+}
+
+Status CudaOps::FinishStep() {
+  INFERD_CHECK(num_sealed_ > 0);
+  Sealed& step = sealed_[oldest_sealed_];
+  oldest_sealed_ = (oldest_sealed_ + 1) % sealed_.size();
+  --num_sealed_;
+  device_->WaitFor(step.done);
+  if (step.sampled) sampler_.Finish(Running());
+  if (!Running()) return device_->error();
+  int32_t bad = 0;
+  if (step.embedded) std::memcpy(&bad, step.bad_token.data(), sizeof(bad));
+  return bad == 0 ? OkStatus() : InternalError("token id outside the embedding table");
+}
+
 Status CudaOps::Finish() {
   EndOps();
-  if (!embedded_) {
-    const Status status = device_->Wait();
-    sampler_.Finish(status.ok());
-    return status;
-  }
-  embedded_ = false;
-  device_->Copy(bad_token_host_.data(), bad_token_.data(), sizeof(int32_t), cudaMemcpyDeviceToHost);
-  device_->Fill(bad_token_.data(), 0, sizeof(int32_t));
+  Status first;
+  const auto finish_step = [&] {
+    if (Status status = FinishStep(); first.ok()) first = std::move(status);
+  };
+  while (num_sealed_ == sealed_.size()) finish_step();
+  if (embedded_ || sampled_) SealStep();
+  while (num_sealed_ > 0) finish_step();
   const Status status = device_->Wait();
-  sampler_.Finish(status.ok());
-  INFERD_RETURN_IF_ERROR(status);
-  int32_t bad = 0;
-  std::memcpy(&bad, bad_token_host_.data(), sizeof(bad));
-  return bad == 0 ? OkStatus() : InternalError("token id outside the embedding table");
+  return first.ok() ? status : first;
 }
 
 }  // namespace inferd

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <initializer_list>
 #include <memory>
 #include <string_view>
@@ -68,6 +69,10 @@ class CudaOps final : public Ops {
   void Sample(TensorView logits, std::span<const SampleRow> rows,
               std::span<SampleOutput> out) override;
   Status Finish() override;
+  int MaxSteps() const override { return kMaxSteps; }
+  void SealStep() override;
+  bool StepIsDone() override;
+  Status FinishStep() override;
   // UNIMPLEMENTED: ranks on several GPUs do not exchange anything yet.
   Status AllReduceAddRmsNorm(Communicator& group, TensorView x, TensorView y,
                              const VectorWeight& weight, float eps, TensorView out) override;
@@ -119,9 +124,20 @@ class CudaOps final : public Ops {
   const int terms_;  // bf16 numbers that a number of x is a sum of, with bf16 weights
   TensorView scratch_;
   Buffer bad_token_;  // on the device: an int32 that Embed sets
-  PinnedBuffer bad_token_host_;
-  bool embedded_ = false;  // since the last Finish
   DeviceSampler sampler_;
+  // Of the step whose ops are being named.
+  bool embedded_ = false;
+  bool sampled_ = false;
+  // A step whose ops are all enqueued.
+  struct Sealed {
+    StreamMark done;
+    PinnedBuffer bad_token;
+    bool embedded = false;
+    bool sampled = false;
+  };
+  std::array<Sealed, kMaxSteps> sealed_;  // a ring
+  size_t oldest_sealed_ = 0;
+  size_t num_sealed_ = 0;
   int32_t max_sequences_ = 1;  // of the largest plan
   const bool use_graphs_;
   StepGraphs* graphs_ = nullptr;  // of the step whose ops are being named, if it has any

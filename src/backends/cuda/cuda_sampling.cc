@@ -7,11 +7,12 @@ namespace inferd {
 void CudaOps::Sample(TensorView logits, std::span<const SampleRow> rows,
                      std::span<SampleOutput> out) {
   INFERD_CHECK(logits.dtype == DType::kF32 && logits.rank == 2 && out.size() == rows.size());
-  INFERD_CHECK(std::ssize(rows) <= logits.dim(0) && !sampler_.pending());
+  INFERD_CHECK(std::ssize(rows) <= logits.dim(0) && !sampled_);
   EndOps();
   if (!Running() || rows.empty()) return;
   const auto vocabulary = static_cast<int32_t>(logits.dim(1));
   sampler_.Prepare(max_sequences_, vocabulary);
+  sampled_ = true;
   sampler_.Begin(logits.As<float>(), vocabulary, rows, out);
 }
 

@@ -40,8 +40,10 @@ Status CudaStepPlan::Allocate() {
   const size_t change_bytes = (1 + 2 * size_t{kMaxDeltas}) * sizeof(int32_t);
   INFERD_ASSIGN_OR_RETURN(words_, Buffer::Create(device_, bytes));
   INFERD_ASSIGN_OR_RETURN(changes_, Buffer::Create(device_, change_bytes));
-  INFERD_ASSIGN_OR_RETURN(staged_, PinnedBuffer::Create(std::max(bytes, change_bytes)));
-  INFERD_ASSIGN_OR_RETURN(sent_, StreamMark::Create());
+  for (Staged& staged : staged_) {
+    INFERD_ASSIGN_OR_RETURN(staged.words, PinnedBuffer::Create(std::max(bytes, change_bytes)));
+    INFERD_ASSIGN_OR_RETURN(staged.sent, StreamMark::Create());
+  }
   return OkStatus();
 }
 
@@ -139,9 +141,11 @@ void CudaStepPlan::Fill(std::vector<int32_t>* words) const {
 }
 
 void CudaStepPlan::Send() {
-  if (sending_) device_.WaitFor(sent_);
+  Staged& turn = staged_[next_staged_];
+  next_staged_ = (next_staged_ + 1) % staged_.size();
+  if (turn.sending) device_.WaitFor(turn.sent);
   Fill(&next_);
-  auto* staged = reinterpret_cast<int32_t*>(staged_.data());
+  auto* staged = reinterpret_cast<int32_t*>(turn.words.data());
   int32_t changed = 0;
   if (known_) {
     for (int64_t i = 0; i < num_words_ && changed <= kMaxDeltas; ++i) {
@@ -176,8 +180,8 @@ void CudaStepPlan::Send() {
     device_.Copy(words_.data(), staged, next_.size() * sizeof(int32_t), cudaMemcpyHostToDevice);
     ++sent_whole_;
   }
-  device_.Mark(sent_);
-  sending_ = true;
+  device_.Mark(turn.sent);
+  turn.sending = true;
   known_ = true;
   mirror_ = next_;
 }

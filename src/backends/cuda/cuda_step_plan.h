@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -91,9 +92,13 @@ class CudaStepPlan final : public HostStepPlan {
   std::vector<int32_t> next_;    // [num_words_]
   Buffer words_;                 // on the device, as mirror_
   Buffer changes_;               // on the device: count, places, values
-  PinnedBuffer staged_;          // what is being sent
-  StreamMark sent_;
-  bool sending_ = false;
+  struct Staged {
+    PinnedBuffer words;  // what is being sent
+    StreamMark sent;
+    bool sending = false;
+  };
+  std::array<Staged, kMaxSteps> staged_;  // in turn
+  size_t next_staged_ = 0;
   bool is_decode_ = false;
   int32_t real_rows_ = 0;  // of a padded step, those that are not padding
   int64_t sent_as_deltas_ = 0;

@@ -259,6 +259,12 @@ void Device::WaitFor(const StreamMark& mark) {
   if (ok()) Check(cudaEventSynchronize(mark.event()), "waiting for the GPU");
 }
 
+bool Device::IsDone(const StreamMark& mark) {
+  if (!ok()) return true;
+  const cudaError_t code = cudaEventQuery(mark.event());
+  return code != cudaErrorNotReady && (Check(code, "asking the GPU"), true);
+}
+
 Status Device::Wait() {
   if (ok()) Check(cudaStreamSynchronize(stream_), "waiting for the GPU");
   return error_;

@@ -54,6 +54,10 @@ class StreamMark {
   cudaEvent_t event_ = nullptr;
 };
 
+// Steps that may be under way at once: the host prepares one while the device works on
+// the one before.
+inline constexpr int kMaxSteps = 2;
+
 // One GPU as one rank uses it: one stream, one arena of device memory, and the first
 // error, which stays: after it nothing is launched any more and every Wait answers it.
 // The rank's thread.
@@ -93,6 +97,7 @@ class Device final : public Allocator {
   // Whether all is well still.
   bool Check(int code, const char* what);
   bool ok() const { return error_.ok(); }
+  const Status& error() const { return error_; }
   // For errors that are not the runtime's.
   void Fail(const Status& error);
   // Pageable memory to the device, through the two pinned slots; `host` is the caller's
@@ -108,6 +113,8 @@ class Device final : public Allocator {
   void Copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind);
   void Mark(const StreamMark& mark);
   void WaitFor(const StreamMark& mark);
+  // Whether WaitFor would not wait.
+  bool IsDone(const StreamMark& mark);
   // For all that was enqueued; the first error ever.
   Status Wait();
 

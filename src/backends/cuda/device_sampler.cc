@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "cuda/sample.h"
+#include "inferd/base/check.h"
 
 namespace inferd {
 namespace {
@@ -25,6 +26,7 @@ size_t ResultBytes(int32_t rows) {
 
 void DeviceSampler::Prepare(int32_t max_rows, int32_t vocabulary) {
   if (max_rows <= max_rows_ && vocabulary == vocabulary_) return;
+  INFERD_CHECK(pending_ == 0);
   max_rows = std::max(max_rows, max_rows_);
   const size_t sent_bytes = static_cast<size_t>(max_rows) * RowBytes();
   const size_t result_bytes = ResultBytes(max_rows) + 2 * TopBytes(max_rows);
@@ -34,8 +36,10 @@ void DeviceSampler::Prepare(int32_t max_rows, int32_t vocabulary) {
       static_cast<size_t>(max_rows) * static_cast<size_t>(vocabulary) * sizeof(float) <= kRawBytes;
   const size_t workspace_bytes = cuda::SampleWorkspaceBytes(max_rows, vocabulary, has_raw_room_);
   const auto allocate = [&]() -> Status {
-    INFERD_ASSIGN_OR_RETURN(sent_, PinnedBuffer::Create(sent_bytes));
-    INFERD_ASSIGN_OR_RETURN(results_, PinnedBuffer::Create(result_bytes));
+    for (Turn& turn : turns_) {
+      INFERD_ASSIGN_OR_RETURN(turn.sent, PinnedBuffer::Create(sent_bytes));
+      INFERD_ASSIGN_OR_RETURN(turn.results, PinnedBuffer::Create(result_bytes));
+    }
     INFERD_ASSIGN_OR_RETURN(sent_on_device_, Buffer::Create(device_, sent_bytes));
     INFERD_ASSIGN_OR_RETURN(results_on_device_, Buffer::Create(device_, result_bytes));
     INFERD_ASSIGN_OR_RETURN(workspace_, Buffer::Create(device_, workspace_bytes));
@@ -45,6 +49,15 @@ void DeviceSampler::Prepare(int32_t max_rows, int32_t vocabulary) {
   device_.Fill(workspace_.data(), 0, workspace_bytes);
   max_rows_ = max_rows;
   vocabulary_ = vocabulary;
+}
+
+void DeviceSampler::PrepareSlots(int32_t slots) {
+  if (slots <= num_slots()) return;
+  const size_t bytes = static_cast<size_t>(slots) * sizeof(int32_t);
+  auto drawn = Buffer::Create(device_, bytes);
+  if (!drawn.ok()) return device_.Fail(drawn.status());
+  drawn_ = std::move(*drawn);
+  device_.Fill(drawn_.data(), 0, bytes);
 }
 
 DeviceSampler::Layout DeviceSampler::LayoutOf(const SampleArguments& a) const {
@@ -66,21 +79,32 @@ DeviceSampler::Layout DeviceSampler::LayoutOf(const SampleArguments& a) const {
 
 void DeviceSampler::Begin(float* logits, int32_t vocabulary, std::span<const SampleRow> rows,
                           std::span<SampleOutput> out) {
+  INFERD_CHECK(pending_ < turns_.size());
   Prepare(static_cast<int32_t>(rows.size()), vocabulary);
+  Turn& turn = turns_[(oldest_ + pending_++) % turns_.size()];
+  turn.out = out;
+  turn.wants_logprobs.clear();
+  turn.on_host = true;
   if (!device_.ok()) return;
-  rows_ = rows;
-  out_ = out;
-  logits_ = logits;
+  for (const SampleRow& row : rows) {
+    INFERD_CHECK(row.slot < num_slots());
+    turn.wants_logprobs.push_back(row.logprobs >= 0 ? 1 : 0);
+  }
   arguments_.Set(rows, vocabulary);
   const Layout layout = LayoutOf(arguments_);
-  on_host_ = !arguments_.fits() || layout.bytes > sent_.size() ||
-             (arguments_.needs_raw() && !has_raw_room_);
-  if (!on_host_) Launch(logits, layout);
+  turn.on_host = !arguments_.fits() || layout.bytes > turn.sent.size() ||
+                 (arguments_.needs_raw() && !has_raw_room_);
+  if (turn.on_host) {
+    DrawOnHost(logits, rows, out);
+  } else {
+    Launch(logits, layout, &turn);
+  }
 }
 
-void DeviceSampler::Launch(float* logits, const Layout& layout) {
+void DeviceSampler::Launch(float* logits, const Layout& layout, Turn* turn) {
   const auto put = [&](size_t at, const auto& list) {
-    if (!list.empty()) std::memcpy(sent_.data() + at, list.data(), list.size() * sizeof(list[0]));
+    if (list.empty()) return;
+    std::memcpy(turn->sent.data() + at, list.data(), list.size() * sizeof(list[0]));
   };
   put(0, arguments_.specs());
   put(layout.bias_ids, arguments_.bias_ids());
@@ -88,8 +112,8 @@ void DeviceSampler::Launch(float* logits, const Layout& layout) {
   put(layout.banned_ids, arguments_.banned_ids());
   put(layout.seen_ids, arguments_.seen_ids());
   put(layout.seen_counts, arguments_.seen_counts());
-  device_.Copy(sent_on_device_.data(), sent_.data(), layout.bytes, cudaMemcpyHostToDevice);
-  const auto rows = static_cast<int32_t>(rows_.size());
+  device_.Copy(sent_on_device_.data(), turn->sent.data(), layout.bytes, cudaMemcpyHostToDevice);
+  const auto rows = static_cast<int32_t>(arguments_.specs().size());
   std::byte* sent = sent_on_device_.data();
   std::byte* results = results_on_device_.data();
   cuda::SampleParams params;
@@ -102,6 +126,7 @@ void DeviceSampler::Launch(float* logits, const Layout& layout) {
   params.banned_ids = reinterpret_cast<const int32_t*>(sent + layout.banned_ids);
   params.seen_ids = reinterpret_cast<const int32_t*>(sent + layout.seen_ids);
   params.seen_counts = reinterpret_cast<const int32_t*>(sent + layout.seen_counts);
+  params.drawn = reinterpret_cast<int32_t*>(drawn_.data());
   params.results = reinterpret_cast<cuda::SampleResult*>(results);
   params.top_ids = reinterpret_cast<int32_t*>(results + ResultBytes(rows));
   params.top_logprobs = reinterpret_cast<float*>(results + ResultBytes(rows) + TopBytes(rows));
@@ -110,45 +135,57 @@ void DeviceSampler::Launch(float* logits, const Layout& layout) {
   arguments_.SetFlags(&params);
   if (device_.ok()) device_.Check(cuda::Sample(params, device_.stream()), "sampling");
   const size_t wanted = ResultBytes(rows) + (params.any_logprobs ? 2 * TopBytes(rows) : 0);
-  device_.Copy(results_.data(), results_on_device_.data(), wanted, cudaMemcpyDeviceToHost);
+  device_.Copy(turn->results.data(), results_on_device_.data(), wanted, cudaMemcpyDeviceToHost);
 }
 
-void DeviceSampler::DrawOnHost() {
+void DeviceSampler::DrawOnHost(const float* logits, std::span<const SampleRow> rows,
+                               std::span<SampleOutput> out) {
   host_logits_.resize(static_cast<size_t>(vocabulary_));
-  for (size_t i = 0; i < rows_.size(); ++i) {
+  for (size_t i = 0; i < rows.size(); ++i) {
+    SampleRow row = rows[i];
+    if (LooksAtSlot(row)) {
+      history_.assign(row.history.begin(), row.history.end());
+      if (!device_.CopyOut(&history_.back(), drawn() + row.slot, sizeof(TokenId)).ok()) return;
+      row.history = history_;
+    }
     const Status copied =
-        device_.CopyOut(host_logits_.data(), logits_ + static_cast<int64_t>(i) * vocabulary_,
+        device_.CopyOut(host_logits_.data(), logits + static_cast<int64_t>(i) * vocabulary_,
                         host_logits_.size() * sizeof(float));
     if (!copied.ok()) return;
-    RefSampleRow(host_logits_, rows_[i], &host_, &out_[i]);
+    RefSampleRow(host_logits_, row, &host_, &out[i]);
     ++drawn_on_host_;
+    if (row.slot < 0) continue;
+    const TokenId token = out[i].corrupted ? 0 : out[i].token;
+    device_.CopyIn(drawn_.data() + static_cast<size_t>(row.slot) * sizeof(token), &token,
+                   sizeof(token));
   }
 }
 
 void DeviceSampler::Finish(bool done) {
-  if (done && on_host_) DrawOnHost();
-  if (done && !on_host_) {
-    const auto rows = static_cast<int32_t>(rows_.size());
-    const auto* results = reinterpret_cast<const cuda::SampleResult*>(results_.data());
-    const auto* ids = reinterpret_cast<const int32_t*>(results_.data() + ResultBytes(rows));
-    const auto* logprobs =
-        reinterpret_cast<const float*>(results_.data() + ResultBytes(rows) + TopBytes(rows));
-    for (int32_t i = 0; i < rows; ++i) {
-      const cuda::SampleResult& result = results[i];
-      SampleOutput& out = out_[i];
-      out = SampleOutput();
-      out.corrupted = result.corrupted != 0;
-      out.token = out.corrupted ? -1 : result.token;
-      if (rows_[i].logprobs < 0) continue;
-      out.logprob = result.logprob;
-      const int64_t first = int64_t{i} * cuda::kMaxLogprobs;
-      for (int32_t j = 0; j < std::min(result.num_top, cuda::kMaxLogprobs); ++j) {
-        out.top.emplace_back(ids[first + j], logprobs[first + j]);
-      }
+  INFERD_CHECK(pending_ > 0);
+  Turn& turn = turns_[oldest_];
+  oldest_ = (oldest_ + 1) % turns_.size();
+  --pending_;
+  const std::span<SampleOutput> outputs = std::exchange(turn.out, {});
+  if (!done || turn.on_host) return;
+  const auto rows = static_cast<int32_t>(outputs.size());
+  const std::byte* data = turn.results.data();
+  const auto* results = reinterpret_cast<const cuda::SampleResult*>(data);
+  const auto* ids = reinterpret_cast<const int32_t*>(data + ResultBytes(rows));
+  const auto* logprobs = reinterpret_cast<const float*>(data + ResultBytes(rows) + TopBytes(rows));
+  for (int32_t i = 0; i < rows; ++i) {
+    const cuda::SampleResult& result = results[i];
+    SampleOutput& out = outputs[i];
+    out = SampleOutput();
+    out.corrupted = result.corrupted != 0;
+    out.token = out.corrupted ? -1 : result.token;
+    if (turn.wants_logprobs[i] == 0) continue;
+    out.logprob = result.logprob;
+    const int64_t first = int64_t{i} * cuda::kMaxLogprobs;
+    for (int32_t j = 0; j < std::min(result.num_top, cuda::kMaxLogprobs); ++j) {
+      out.top.emplace_back(ids[first + j], logprobs[first + j]);
     }
   }
-  rows_ = {};
-  out_ = {};
 }
 
 }  // namespace inferd

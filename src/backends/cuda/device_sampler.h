@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -12,23 +13,31 @@
 namespace inferd {
 
 // Draws tokens from logits on the device: what a step's rows ask for goes there in one
-// copy, the tokens come back in one. Rows the kernels do not take (more logprobs than
-// they have room for, lists longer than the room) are drawn on the host by the reference's
-// sampler, with the whole step. The rank's thread.
+// copy, the tokens come back in one. Tokens stay on the device as well, by slot, for steps
+// planned before they have come back: kMaxSteps steps may be between Begin and Finish, each
+// with pinned memory of its own. Rows the kernels do not take (more logprobs than they have
+// room for, lists longer than the room) are drawn on the host by the reference's sampler,
+// with the whole step, for which Begin waits. The rank's thread.
 class DeviceSampler {
  public:
   explicit DeviceSampler(Device& device) : device_(device) {}
 
   // Takes memory for steps of up to `max_rows` rows; again when there are more.
   void Prepare(int32_t max_rows, int32_t vocabulary);
-  // Enqueues; `rows` and `out` stay the caller's until Finish. `logits` are f32
-  // [rows.size(), vocabulary] on the device and overwritten.
+  // Takes memory for the tokens of that many slots; again when there are more.
+  void PrepareSlots(int32_t num_slots);
+  // [num_slots] on the device: what was drawn last for each.
+  const int32_t* drawn() const { return reinterpret_cast<const int32_t*>(drawn_.data()); }
+  int32_t num_slots() const { return static_cast<int32_t>(drawn_.size() / sizeof(int32_t)); }
+
+  // Enqueues; `out` is the sampler's until Finish. `logits` are f32 [rows.size(),
+  // vocabulary] on the device and overwritten.
   void Begin(float* logits, int32_t vocabulary, std::span<const SampleRow> rows,
              std::span<SampleOutput> out);
-  // The device has done all: the answers go to `out`, unless `done` says it failed.
+  // The device has done what the oldest Begin enqueued: the answers go to its `out`,
+  // unless `done` says it failed.
   void Finish(bool done);
 
-  bool pending() const { return !rows_.empty(); }
   int64_t drawn_on_host() const { return drawn_on_host_; }
 
  private:
@@ -42,8 +51,10 @@ class DeviceSampler {
     size_t bytes;
   };
   Layout LayoutOf(const SampleArguments& arguments) const;
-  void Launch(float* logits, const Layout& layout);
-  void DrawOnHost();
+  struct Turn;
+  void Launch(float* logits, const Layout& layout, Turn* turn);
+  void DrawOnHost(const float* logits, std::span<const SampleRow> rows,
+                  std::span<SampleOutput> out);
 
   Device& device_;
   int32_t max_rows_ = 0;
@@ -52,16 +63,22 @@ class DeviceSampler {
   SampleArguments arguments_;
   RefSamplerMemory host_;
   std::vector<float> host_logits_;
-  PinnedBuffer sent_;  // as Layout
+  std::vector<TokenId> history_;
   Buffer sent_on_device_;
-  PinnedBuffer results_;  // results, then ids and logprobs of the likeliest
   Buffer results_on_device_;
   Buffer workspace_;
-  // The step that is under way.
-  std::span<const SampleRow> rows_;
-  std::span<SampleOutput> out_;
-  float* logits_ = nullptr;
-  bool on_host_ = false;
+  Buffer drawn_;
+  // A step's own, until its results are taken.
+  struct Turn {
+    PinnedBuffer sent;     // as Layout
+    PinnedBuffer results;  // results, then ids and logprobs of the likeliest
+    std::span<SampleOutput> out;
+    bool on_host = false;  // and drawn already
+    std::vector<uint8_t> wants_logprobs;
+  };
+  std::array<Turn, kMaxSteps> turns_;
+  size_t oldest_ = 0;
+  size_t pending_ = 0;
   int64_t drawn_on_host_ = 0;
 };
 

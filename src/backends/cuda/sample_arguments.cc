@@ -5,16 +5,26 @@
 #include "backends/host/sampling_rules.h"
 
 namespace inferd {
+namespace {
+
+bool HasPenalties(const SampleRow& row) {
+  return row.repetition_penalty != 1.0F || row.presence_penalty != 0.0F ||
+         row.frequency_penalty != 0.0F;
+}
+
+}  // namespace
+
+bool LooksAtSlot(const SampleRow& row) {
+  return HasPenalties(row) && row.slot >= 0 && !row.history.empty() && row.history.back() < 0;
+}
 
 void SampleArguments::AddSeen(const SampleRow& row, int64_t vocab) {
-  if (row.repetition_penalty == 1.0F && row.presence_penalty == 0.0F &&
-      row.frequency_penalty == 0.0F) {
-    return;
-  }
+  if (!HasPenalties(row)) return;
   counts_.resize(static_cast<size_t>(vocab), 0);
   const auto num_prompt = static_cast<size_t>(std::max(0, row.num_prompt));
   const size_t first = seen_ids_.size();
   // count + 1, so that 0 is "not seen".
+  // A negative one at its end is the slot's, which the kernel counts.
   for (size_t i = 0; i < row.history.size(); ++i) {
     const TokenId id = row.history[i];
     if (id < 0 || id >= vocab) continue;
@@ -62,9 +72,11 @@ void SampleArguments::Set(std::span<const SampleRow> rows, int64_t vocab) {
     spec.banned_end = size(banned_ids_);
     spec.seen_begin = size(seen_ids_);
     AddSeen(row, vocab);
+    spec.slot = row.slot;
+    spec.sees_slot = LooksAtSlot(row) ? 1 : 0;
     spec.seen_end = size(seen_ids_);
     const bool adjusted = spec.bias_begin < spec.bias_end || spec.banned_begin < spec.banned_end ||
-                          spec.seen_begin < spec.seen_end;
+                          spec.seen_begin < spec.seen_end || spec.sees_slot != 0;
     fits_ = fits_ && row.logprobs <= cuda::kMaxLogprobs;
     any_adjusted_ = any_adjusted_ || adjusted;
     any_logprobs_ = any_logprobs_ || row.logprobs >= 0;

@@ -10,6 +10,9 @@
 
 namespace inferd {
 
+// Whether the row's penalties concern a token that only the device knows.
+bool LooksAtSlot(const SampleRow& row);
+
 // Host arrays that go to the device as they are; kept from step to step.
 class SampleArguments {
  public:

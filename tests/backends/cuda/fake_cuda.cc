@@ -30,6 +30,7 @@ struct FakeStream {
   int64_t done = 0;    // entries of the queue that ran, ever
   int64_t queued = 0;  // that were put there
   FakeGraph* capture = nullptr;
+  int64_t graph_end = 0;  // of the last graph launched
 };
 
 struct FakeEvent {
@@ -342,6 +343,14 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   if (e.stream != nullptr) RunTo(e.stream, e.position);
   return Fake().sticky;
 }
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  ENTER();
+  const FakeEvent& e = *EventOf(event);
+  if (e.stream == nullptr || e.stream->done >= e.position) return cudaSuccess;
+  // Whoever asks long enough gets there.
+  RunTo(e.stream, e.stream->done + 1);
+  return Fake().sticky != cudaSuccess ? Fake().sticky : cudaErrorNotReady;
+}
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t /*start*/, cudaEvent_t /*end*/) {
   ENTER();
   *milliseconds = 1.0F;
@@ -378,9 +387,12 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
   ENTER();
   ++Fake().counts.graph_launches;
+  FakeStream* s = StreamOf(stream);
+  if (s->done < s->graph_end) ++Fake().counts.graphs_overlapped;
   for (const Work& work : reinterpret_cast<FakeGraph*>(exec)->work) {
     (void)Put(stream, work);
   }
+  s->graph_end = s->queued;
   return cudaSuccess;
 }
 

@@ -3,7 +3,8 @@
 // real one, so that the backend's own sources run in every test machine.
 //
 // It is as unhelpful as a device may be:
-//   - work is done as late as it can be: when the host waits for it;
+//   - work is done as late as it can be: when the host waits for it, a piece at a time when
+//     it only asks;
 //   - device memory cannot be touched by the host: outside of work it is unmapped;
 //   - an asynchronous copy takes pinned memory only;
 //   - a launch cannot be told from a failed one before the host waits;
@@ -23,8 +24,9 @@ struct FakeCudaCounts {
   int64_t kernels = 0;       // run, those of graphs included
   int64_t launches = 0;      // kernels launched one by one
   int64_t graph_launches = 0;
-  int64_t graphs = 0;            // instantiated now
-  int64_t library_products = 0;  // run by the stand-in of the matrix library
+  int64_t graphs_overlapped = 0;  // launched while an earlier one was not done
+  int64_t graphs = 0;             // instantiated now
+  int64_t library_products = 0;   // run by the stand-in of the matrix library
 };
 FakeCudaCounts FakeCuda();
 

@@ -32,6 +32,7 @@ class Sampler {
     SampleArguments arguments;
     arguments.Set(rows, vocab_);
     EXPECT_TRUE(arguments.fits());
+    DeviceArray<int32_t> drawn(drawn_);
     DeviceArray<float> device_logits(logits);
     DeviceArray<SampleSpec> specs(arguments.specs());
     DeviceArray<int32_t> bias_ids(arguments.bias_ids());
@@ -52,6 +53,7 @@ class Sampler {
     p.banned_ids = banned_ids.data();
     p.seen_ids = seen_ids.data();
     p.seen_counts = seen_counts.data();
+    p.drawn = drawn.data();
     p.results = results.data();
     p.top_ids = top_ids.data();
     p.top_logprobs = top_logprobs.data();
@@ -62,6 +64,10 @@ class Sampler {
     std::vector<SampleOutput> out;
     for (size_t i = 0; i < rows.size(); ++i) {
       out.push_back({results[i].token, results[i].corrupted != 0, results[i].logprob, {}});
+      if (rows[i].slot >= 0) {
+        EXPECT_EQ(drawn[static_cast<size_t>(rows[i].slot)],
+                  out.back().corrupted ? 0 : results[i].token);
+      }
       for (int32_t j = 0; j < results[i].num_top; ++j) {
         const size_t at = i * kMaxLogprobs + static_cast<size_t>(j);
         out.back().top.emplace_back(top_ids[at], top_logprobs[at]);
@@ -70,9 +76,13 @@ class Sampler {
     return out;
   }
 
+  // By slot: what earlier steps drew.
+  void SetDrawn(std::vector<int32_t> drawn) { drawn_ = std::move(drawn); }
+
  private:
   const int32_t vocab_;
   const int32_t max_rows_;
+  std::vector<int32_t> drawn_ = std::vector<int32_t>(1);
   DeviceArray<unsigned char> workspace_;
 };
 
@@ -120,6 +130,7 @@ TEST(DeviceSampling, TheSameTokensAsTheReference) {
   const auto pick = [&](int n) { return std::uniform_int_distribution<int>(0, n - 1)(random); };
   constexpr int kRows = 4;
   int draws = 0;
+  int hidden = 0;
   for (const int32_t vocab : {1, 2, 17, 100, 1003, 20000}) {
     Sampler sampler(vocab, kRows + 1);
     const int rounds = (vocab > 10000 ? 6 : 30) / (kInstrumented ? 3 : 1);
@@ -167,6 +178,15 @@ TEST(DeviceSampling, TheSameTokensAsTheReference) {
       }
       emulator::SetSeed(static_cast<uint64_t>(round));
       const auto expected = Reference(logits, rows);
+      // The host may not know the last token yet; the device keeps it by slot.
+      std::vector<int32_t> drawn(kRows + 2, vocab > 1 ? 1 : 0);
+      for (size_t i = 0; i < kRows; ++i) {
+        rows[i].slot = static_cast<SlotId>(kRows - i);
+        if (history[i].empty() || history[i].back() < 0) continue;
+        drawn[static_cast<size_t>(rows[i].slot)] = std::exchange(history[i].back(), -1);
+        ++hidden;
+      }
+      sampler.SetDrawn(drawn);
       const auto actual = sampler.Sample(logits, rows);
       for (size_t i = 0; i < kRows; ++i) {
         SCOPED_TRACE(::testing::Message()
@@ -179,6 +199,7 @@ TEST(DeviceSampling, TheSameTokensAsTheReference) {
     }
   }
   EXPECT_GT(draws, kInstrumented ? 100 : 300);
+  EXPECT_GT(hidden, kInstrumented ? 20 : 60);
 }
 
 // Sets that top_k and top_p leave, by drawing from them often.
