@@ -52,7 +52,10 @@ StatusOr<std::unique_ptr<CudaOps>> CudaOps::Create(const BackendOptions& options
 CudaOps::CudaOps(std::unique_ptr<Device> device, int terms, bool use_graphs)
     : device_(std::move(device)), terms_(terms), sampler_(*device_), use_graphs_(use_graphs) {}
 
-CudaOps::~CudaOps() { (void)device_->Wait(); }
+CudaOps::~CudaOps() {
+  device_->Use();
+  (void)device_->Wait();
+}
 
 // ---- memory ----
 
@@ -135,6 +138,7 @@ StatusOr<Buffer> CudaOps::Upload(std::span<const float> host) {
 
 std::unique_ptr<StepPlan> CudaOps::MakeStepPlan(int32_t max_tokens, int32_t max_sequences,
                                                 int32_t max_blocks_per_sequence) {
+  device_->Use();
   max_sequences_ = std::max(max_sequences_, max_sequences);
   sampler_.PrepareSlots(max_sequences_);
   auto plan =
@@ -182,6 +186,7 @@ bool CudaOps::Begins(Op op, std::initializer_list<TensorView> tensors, const voi
 
 void CudaOps::PlanStep(const StepInputs& inputs, StepPlan* plan) {
   EndOps();
+  device_->Use();
   auto& step = *static_cast<CudaStepPlan*>(plan);
   if (!Running()) return step.Set(inputs);  // for the shapes of what will not be done
   if (!use_graphs_ || !CudaStepPlan::IsDecode(inputs)) return step.Plan(inputs, inputs.num_tokens);

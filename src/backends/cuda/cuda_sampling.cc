@@ -9,6 +9,7 @@ void CudaOps::Sample(TensorView logits, std::span<const SampleRow> rows,
   INFERD_CHECK(logits.dtype == DType::kF32 && logits.rank == 2 && out.size() == rows.size());
   INFERD_CHECK(std::ssize(rows) <= logits.dim(0) && !sampled_);
   EndOps();
+  device_->Use();
   if (!Running() || rows.empty()) return;
   const auto vocabulary = static_cast<int32_t>(logits.dim(1));
   sampler_.Prepare(max_sequences_, vocabulary);

@@ -123,6 +123,7 @@ Device::~Device() {
 // ---- memory ----
 
 Status Device::AddPiece(size_t bytes) {
+  Use();
   void* data = nullptr;
   if (const cudaError_t code = cudaMalloc(&data, bytes); code != cudaSuccess) {
     return ResourceExhaustedError("cuda: " + std::to_string(bytes >> 20) +
@@ -184,6 +185,7 @@ Status Device::CheckIntegrity() const {
 }
 
 Device::MemoryInfo Device::ReadMemory() const {
+  if (cudaSetDevice(ordinal_) != cudaSuccess) return {};
   size_t free_bytes = 0;
   size_t total_bytes = 0;
   if (cudaMemGetInfo(&free_bytes, &total_bytes) != cudaSuccess) return {};
@@ -191,6 +193,10 @@ Device::MemoryInfo Device::ReadMemory() const {
 }
 
 // ---- work ----
+
+void Device::Use() {
+  if (ok()) Check(cudaSetDevice(ordinal_), "choosing the GPU");
+}
 
 bool Device::Check(int code, const char* what) {
   if (code != cudaSuccess && error_.ok()) {
@@ -244,6 +250,7 @@ Status Device::CopyOut(void* host, const void* data, size_t bytes) {
 }
 
 void Device::Fill(void* data, uint8_t value, size_t bytes) {
+  Use();
   if (bytes > 0 && ok()) Check(cudaMemsetAsync(data, value, bytes, stream_), "setting memory");
 }
 

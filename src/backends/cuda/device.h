@@ -93,6 +93,10 @@ class Device final : public Allocator {
   MemoryInfo ReadMemory() const;
 
   // ---- work ----
+  // Makes it the calling thread's device: memory, marks and launches are of that one, and
+  // every thread starts with the first. To be called before any of them, where another
+  // thread or device may have come before.
+  void Use();
   // Takes a result of the runtime or of a launch: the first bad one is kept.
   // Whether all is well still.
   bool Check(int code, const char* what);

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <utility>
@@ -26,6 +27,7 @@ struct FakeGraph {
 };
 
 struct FakeStream {
+  int device = 0;
   std::deque<Work> queue;
   int64_t done = 0;    // entries of the queue that ran, ever
   int64_t queued = 0;  // that were put there
@@ -34,6 +36,7 @@ struct FakeStream {
 };
 
 struct FakeEvent {
+  int device = 0;
   FakeStream* stream = nullptr;
   int64_t position = 0;  // recorded behind that many entries
 };
@@ -47,6 +50,7 @@ struct State {
   int devices = 1;
   bool old_driver = false;
   std::map<char*, size_t> device;  // mapped size
+  std::map<char*, int> owner;      // of device memory
   std::map<char*, size_t> pinned;
   int depth = 0;  // of work being run
 };
@@ -54,6 +58,12 @@ struct State {
 State& Fake() {
   static State state;
   return state;
+}
+
+// As in the real one: 0 on every thread, until the thread says otherwise.
+int& CurrentDevice() {
+  thread_local int device = 0;
+  return device;
 }
 
 constexpr size_t kPage = 4096;
@@ -113,7 +123,6 @@ FakeEvent* EventOf(cudaEvent_t event) { return reinterpret_cast<FakeEvent*>(even
 
 cudaError_t Put(cudaStream_t stream, Work work) {
   FakeStream* s = StreamOf(stream);
-  INFERD_CHECK(s != nullptr);  // the backend uses no default stream
   if (s->capture != nullptr) {
     s->capture->work.push_back(std::move(work));
   } else {
@@ -123,10 +132,24 @@ cudaError_t Put(cudaStream_t stream, Work work) {
   return cudaSuccess;
 }
 
+// Copies go to any device's stream, all else to those of the thread's device.
+cudaError_t CheckStream(cudaStream_t stream) {
+  INFERD_CHECK(stream != nullptr);  // the backend uses no default stream
+  return StreamOf(stream)->device == CurrentDevice() ? cudaSuccess : cudaErrorInvalidResourceHandle;
+}
+
+// Whether device memory is of the stream's device: none of the tests' devices are peers.
+bool IsOfStream(const void* data, cudaStream_t stream) {
+  const auto& owner = Fake().owner;
+  const auto it = owner.upper_bound(static_cast<char*>(const_cast<void*>(data)));
+  return it != owner.begin() && std::prev(it)->second == StreamOf(stream)->device;
+}
+
 // Launches of kernels come here from the emulator's face of simt.h.
 int LaunchOnStream(cuda::Stream stream, const cuda::LaunchShape& shape,
                    void (*invoke)(const void* call), const void* call, size_t bytes) {
   if (const cudaError_t error = Enter(); error != cudaSuccess) return error;
+  if (const cudaError_t error = CheckStream(stream); error != cudaSuccess) return error;
   ++Fake().counts.launches;
   std::vector<char> copy(static_cast<const char*>(call), static_cast<const char*>(call) + bytes);
   return Put(stream, [=, copy = std::move(copy)] {
@@ -163,6 +186,7 @@ void SetFakeDevices(int count, bool old_driver) {
 
 int PutFakeWork(cudaStream_t stream, std::function<int()> work) {
   if (const cudaError_t error = Enter(); error != cudaSuccess) return error;
+  if (const cudaError_t error = CheckStream(stream); error != cudaSuccess) return error;
   return Put(stream, [work = std::move(work)] { return static_cast<cudaError_t>(work()); });
 }
 
@@ -188,7 +212,9 @@ cudaError_t cudaGetDeviceCount(int* count) {
 }
 cudaError_t cudaSetDevice(int device) {
   ENTER();
-  return device < Fake().devices ? cudaSuccess : cudaErrorInvalidDevice;
+  if (device >= Fake().devices) return cudaErrorInvalidDevice;
+  CurrentDevice() = device;
+  return cudaSuccess;
 }
 cudaError_t cudaDriverGetVersion(int* version) {
   *version = 13000;
@@ -235,6 +261,7 @@ cudaError_t cudaMalloc(void** data, size_t bytes) {
   if (mapped == MAP_FAILED) return cudaErrorMemoryAllocation;
   *data = static_cast<char*>(mapped) + kPage;
   s.device[static_cast<char*>(*data)] = size;
+  s.owner[static_cast<char*>(*data)] = CurrentDevice();
   s.counts.device_bytes += static_cast<int64_t>(size);
   ++s.counts.device_allocations;
   return cudaSuccess;
@@ -245,6 +272,7 @@ cudaError_t cudaFree(void* data) {
   if (it == s.device.end()) return cudaErrorInvalidValue;
   INFERD_CHECK(munmap(it->first - kPage, it->second + 2 * kPage) == 0);
   s.counts.device_bytes -= static_cast<int64_t>(it->second);
+  s.owner.erase(it->first);
   s.device.erase(it);
   return cudaSuccess;
 }
@@ -265,7 +293,9 @@ cudaError_t cudaFreeHost(void* data) {
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned /*flags*/) {
   ENTER();
-  *stream = reinterpret_cast<cudaStream_t>(new FakeStream);
+  auto* made = new FakeStream;
+  made->device = CurrentDevice();
+  *stream = reinterpret_cast<cudaStream_t>(made);
   return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
@@ -287,7 +317,8 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   const bool to_device = kind != cudaMemcpyDeviceToHost;
   const bool from_device = kind != cudaMemcpyHostToDevice;
   if (!Contains(to_device ? s.device : s.pinned, to, bytes) ||
-      !Contains(from_device ? s.device : s.pinned, from, bytes)) {
+      !Contains(from_device ? s.device : s.pinned, from, bytes) ||
+      (to_device && !IsOfStream(to, stream)) || (from_device && !IsOfStream(from, stream))) {
     return cudaErrorInvalidValue;
   }
   return Put(stream, [=] {
@@ -315,6 +346,7 @@ cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_
 }
 cudaError_t cudaMemsetAsync(void* data, int value, size_t bytes, cudaStream_t stream) {
   ENTER();
+  if (const cudaError_t error = CheckStream(stream); error != cudaSuccess) return error;
   if (!Contains(Fake().device, data, bytes)) return cudaErrorInvalidValue;
   return Put(stream, [=] {
     std::memset(data, value, bytes);
@@ -324,7 +356,9 @@ cudaError_t cudaMemsetAsync(void* data, int value, size_t bytes, cudaStream_t st
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned /*flags*/) {
   ENTER();
-  *event = reinterpret_cast<cudaEvent_t>(new FakeEvent);
+  auto* made = new FakeEvent;
+  made->device = CurrentDevice();
+  *event = reinterpret_cast<cudaEvent_t>(made);
   return cudaSuccess;
 }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
@@ -334,7 +368,9 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   ENTER();
   if (StreamOf(stream)->capture != nullptr) return cudaErrorStreamCaptureUnsupported;
-  *EventOf(event) = {StreamOf(stream), StreamOf(stream)->queued};
+  if (EventOf(event)->device != StreamOf(stream)->device) return cudaErrorInvalidResourceHandle;
+  EventOf(event)->stream = StreamOf(stream);
+  EventOf(event)->position = StreamOf(stream)->queued;
   return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
@@ -386,6 +422,7 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
   ENTER();
+  if (const cudaError_t error = CheckStream(stream); error != cudaSuccess) return error;
   ++Fake().counts.graph_launches;
   FakeStream* s = StreamOf(stream);
   if (s->done < s->graph_end) ++Fake().counts.graphs_overlapped;

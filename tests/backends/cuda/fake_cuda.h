@@ -7,6 +7,8 @@
 //     it only asks;
 //   - device memory cannot be touched by the host: outside of work it is unmapped;
 //   - an asynchronous copy takes pinned memory only;
+//   - a thread's device is the first one until it says otherwise, and streams and events of
+//     another are refused;
 //   - a launch cannot be told from a failed one before the host waits;
 //   - what failed once fails for ever.
 // One thread.

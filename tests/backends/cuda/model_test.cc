@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <map>
+#include <thread>
 
 #include "backends/cuda/cuda_backend.h"
 #include "backends/cuda/fake_cuda.h"
@@ -28,10 +29,11 @@ class CudaModelTest : public ::testing::Test {
 
   void SetUp() override { ResetFakeCuda(); }
 
-  StatusOr<Rank> Start(const std::string& family, bool graphs, bool tap = true) {
+  StatusOr<Rank> Start(const std::string& family, bool graphs, bool tap = true, int device = 0) {
     Rank rank;
     BackendOptions options;
     options.graphs = graphs;
+    options.device = device;
     INFERD_ASSIGN_OR_RETURN(rank.backend, MakeCudaBackend(options));
     rank.tap = std::make_unique<TapOps>(rank.backend->ops());
     RankOptions rank_options;
@@ -86,6 +88,24 @@ TEST_F(CudaModelTest, TheTokensOfTransformers) {
     }
     EXPECT_GT(FakeCuda().graph_launches, 0);
   }
+}
+
+// A backend is made by one thread and used by another, whose device is the first one.
+TEST_F(CudaModelTest, ASecondGpuOnAThreadOfItsOwn) {
+  SetFakeDevices(2);
+  const auto prompts = Prompts("llama3", 3);
+  auto first = Start("llama3", true, true, 0);
+  ASSERT_TRUE(first.ok()) << first.status().ToString();
+  std::thread([&] {
+    auto rank = Start("llama3", true, true, 1);
+    ASSERT_TRUE(rank.ok()) << rank.status().ToString();
+    const auto results = Drive(*first, prompts, 2);
+    std::thread([&] {
+      const auto others = Drive(*rank, prompts, 2);
+      ASSERT_EQ(others.size(), results.size());
+      for (size_t i = 0; i < others.size(); ++i) EXPECT_EQ(others[i].tokens, results[i].tokens);
+    }).join();
+  }).join();
 }
 
 // Also with padding: three sequences decode in a bucket of four.
