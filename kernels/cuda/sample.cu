@@ -48,6 +48,7 @@ SIMT_DEVICE uint64_t MinPKey(const SampleSpec& spec, float max) {
 
 SIMT_DEVICE void WriteResult(const SampleParams& p, const SampleWorkspace& w, int32_t r,
                              const SampleSpec& spec, int32_t token) {
+  if (spec.slot >= 0) p.drawn[spec.slot] = token < 0 ? 0 : token;
   SampleResult result;
   result.token = token;
   result.corrupted = token < 0 ? 1 : 0;
@@ -58,7 +59,6 @@ SIMT_DEVICE void WriteResult(const SampleParams& p, const SampleWorkspace& w, in
     result.num_top = spec.logprobs < p.vocabulary ? spec.logprobs : p.vocabulary;
   }
   p.results[r] = result;
-  if (spec.slot >= 0) p.drawn[spec.slot] = token < 0 ? 0 : token;
 }
 
 // Brings a block's part of the row. The last block gets true, in all threads, with all
@@ -178,7 +178,7 @@ DrawKernel(SampleParams p) {
   SIMT_SHARED(last, int32_t);
   const auto r = static_cast<int32_t>(BlockY());
   const SampleWorkspace w = WorkspaceOf(p.workspace, p.max_rows, p.vocabulary);
-  const SampleSpec spec = p.specs[r];
+  const SampleSpec& spec = p.specs[r];  // not a copy: registers are scarce here
   const auto begin = static_cast<int32_t>(BlockX()) * kPartColumns;
   const int32_t end = begin + kPartColumns < p.vocabulary ? begin + kPartColumns : p.vocabulary;
   WaitForPredecessor();

@@ -94,6 +94,13 @@ bool ModelRunner::IsDone() {
   return !step.error.ok() || !step.computes || ops_.StepIsDone();
 }
 
+bool ModelRunner::Tend() {
+  if (info_.place.shape.ranks() > 1 || !ops_.PlanPreparing(step_plan_.get())) return false;
+  const Status status = model_->Forward(ops_, *step_plan_, kv_.layers(), workspace_).status();
+  ops_.EndPreparing();
+  return status.ok();
+}
+
 StepResult ModelRunner::End() {
   INFERD_CHECK(num_steps_ > 0);
   Step& step = steps_[oldest_];

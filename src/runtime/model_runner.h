@@ -39,6 +39,9 @@ class ModelRunner final : public Rank {
   // The ops' own, unless a step ends with messages between ranks: those need the same
   // order on all of them, and which steps overlap differs.
   int MaxSteps() const override { return max_steps_; }
+  // Steps are prepared, where the ops do so. Not in a group, whose ranks would have to do it
+  // together.
+  bool Tend() override;
   Status WarmUp() override;
   const RankInfo& info() const override { return info_; }
 

@@ -78,12 +78,20 @@ class RankProcessImpl final : public RankProcess {
     INFERD_RETURN_IF_ERROR(Send(RankMessage::kLoaded, Encode(FactsOf(rank_->info()))));
     for (;;) {
       // Another plan is looked for as long as the oldest that has begun is not done.
-      if (under_way_ == rank_->MaxSteps() || (under_way_ > 0 && rank_->IsDone())) {
+      const bool is_full = under_way_ == rank_->MaxSteps();
+      if (is_full || (under_way_ > 0 && rank_->IsDone())) {
+        // The device has the next step as well: there is time.
+        if (is_full && under_way_ > 1 && !rank_->IsDone()) (void)rank_->Tend();
         INFERD_RETURN_IF_ERROR(EndPlan());
         continue;
       }
-      StatusOr<HostMessage> message = channel_->Receive(under_way_ > 0 ? kPollUs : kPatienceUs);
-      if (message.status().code() == StatusCode::kDeadlineExceeded) continue;
+      StatusOr<HostMessage> message = channel_->Receive(under_way_ > 0 ? kPollUs
+                                                        : tends_       ? 0
+                                                                       : kPatienceUs);
+      if (message.status().code() == StatusCode::kDeadlineExceeded) {
+        if (under_way_ == 0) tends_ = tends_ && rank_->Tend();
+        continue;
+      }
       INFERD_RETURN_IF_ERROR(message.status());
       switch (static_cast<RankMessage>(message->kind)) {
         case RankMessage::kStop:
@@ -91,6 +99,7 @@ class RankProcessImpl final : public RankProcess {
         case RankMessage::kWarmUp:
           INFERD_RETURN_IF_ERROR(rank_->WarmUp());
           INFERD_RETURN_IF_ERROR(Send(RankMessage::kReady, {}));
+          tends_ = true;
           break;
         case RankMessage::kPlan:
           INFERD_RETURN_IF_ERROR(BeginPlan(message->payload));
@@ -126,7 +135,8 @@ class RankProcessImpl final : public RankProcess {
   ProcessLinks links_;  // outlives the rank
   std::unique_ptr<HostChannel> channel_;
   std::unique_ptr<Rank> rank_;
-  int under_way_ = 0;  // plans that have begun and not ended
+  int under_way_ = 0;   // plans that have begun and not ended
+  bool tends_ = false;  // the rank has to be tended, as far as is known
   std::vector<std::byte> bytes_;
 };
 

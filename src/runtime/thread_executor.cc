@@ -159,10 +159,19 @@ StepResult ThreadExecutor::Await() {
 
 std::optional<std::shared_ptr<const BatchPlan>> ThreadExecutor::NextPlan(Worker& worker,
                                                                          int under_way) {
-  if (under_way == 0) return worker.plans.Pop();
-  if (under_way == worker.rank->MaxSteps()) return std::nullopt;
+  Rank& rank = *worker.rank;
+  if (under_way == rank.MaxSteps()) {
+    // The device has the next step as well: there is time.
+    if (under_way > 1 && !rank.IsDone()) (void)rank.Tend();
+    return std::nullopt;
+  }
+  if (under_way == 0) {
+    auto next = worker.plans.TryPop();
+    while (!next.has_value() && !worker.plans.closed() && rank.Tend()) next = worker.plans.TryPop();
+    return next.has_value() ? std::move(next) : worker.plans.Pop();
+  }
   std::optional<std::shared_ptr<const BatchPlan>> plan = worker.plans.TryPop();
-  while (!plan.has_value() && !worker.rank->IsDone() && !worker.plans.closed()) {
+  while (!plan.has_value() && !rank.IsDone() && !worker.plans.closed()) {
     plan = worker.plans.PopFor(kPollInterval);
   }
   return plan;

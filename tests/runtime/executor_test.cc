@@ -2,10 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cmath>
+#include <deque>
 #include <limits>
+#include <thread>
 
 #include "inferd/backends/backend.h"
+#include "runtime/thread_executor.h"
 #include "tiny_checkpoint.h"
 
 namespace inferd {
@@ -204,6 +208,61 @@ TEST_F(ExecutorTest, InspectionTakesNoWeights) {
   EXPECT_GT(info->memory.weight_bytes, 2 * (64 * 32 + 32 * 32 + 3 * 32 * 48) * 4);
   EXPECT_EQ(info->memory.kv_bytes, info->memory.kv_bytes_per_block * 40);
   EXPECT_EQ(info->load_us, 0);
+}
+
+// A rank that has always something to prepare, and notes when it is asked to.
+class TendedRank final : public Rank {
+ public:
+  void Begin(const BatchPlan& plan) override { steps_.push_back(plan.step); }
+  StepResult End() override {
+    StepResult result;
+    result.step = steps_.front();
+    steps_.pop_front();
+    asked_ = 0;
+    return result;
+  }
+  // After a few questions, as a device.
+  bool IsDone() override { return ++asked_ > 3; }
+  int MaxSteps() const override { return 2; }
+  bool Tend() override {
+    // Nobody waits: it is idle, or has as much to do as it can have.
+    if (steps_.size() == 1) ++tended_while_waited_for;
+    ++tended;
+    return true;
+  }
+  Status WarmUp() override { return OkStatus(); }
+  const RankInfo& info() const override { return info_; }
+
+  std::atomic<int> tended{0};
+  std::atomic<int> tended_while_waited_for{0};
+
+ private:
+  const RankInfo info_{};
+  std::deque<StepId> steps_;
+  int asked_ = 0;
+};
+
+TEST(TendedRankTest, IsTendedWhileNoPlanWaits) {
+  auto owned = std::make_unique<TendedRank>();
+  TendedRank& rank = *owned;
+  std::vector<std::unique_ptr<Rank>> ranks;
+  ranks.push_back(std::move(owned));
+  runtime::ThreadExecutor executor({}, std::move(ranks), 2, nullptr);
+  const auto submit = [&](StepId step) {
+    auto plan = std::make_shared<BatchPlan>();
+    plan->step = step;
+    executor.Submit(std::move(plan));
+  };
+  while (rank.tended == 0) std::this_thread::yield();
+  submit(1);  // taken although there is more to prepare
+  submit(2);
+  for (StepId step = 3; step < 300; ++step) {
+    EXPECT_EQ(executor.Await().step, step - 2);
+    submit(step);
+  }
+  EXPECT_EQ(executor.Await().step, StepId{298});
+  EXPECT_EQ(executor.Await().step, StepId{299});
+  EXPECT_EQ(rank.tended_while_waited_for, 0);
 }
 
 }  // namespace

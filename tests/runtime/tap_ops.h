@@ -111,6 +111,8 @@ class TapOps final : public Ops {
   void SealStep() override { inner_.SealStep(); }
   bool StepIsDone() override { return inner_.StepIsDone(); }
   Status FinishStep() override { return inner_.FinishStep(); }
+  bool PlanPreparing(StepPlan* plan) override { return inner_.PlanPreparing(plan); }
+  void EndPreparing() override { inner_.EndPreparing(); }
   void AddRmsNorm(TensorView x, TensorView y, const VectorWeight& weight, float eps,
                   TensorView out) override {
     inner_.AddRmsNorm(x, y, weight, eps, out);

@@ -145,6 +145,13 @@ class Ops {
   // first error since the last call.
   virtual Status FinishStep() { return Finish(); }
 
+  // ---- steps prepared before they are asked for, optional ----
+  // Plans a step that is only prepared: its ops, up to the logits, are named as ever, and
+  // nothing is computed; EndPreparing follows. Steps may be under way. False when nothing is
+  // left to prepare, or nothing can be before a step has run.
+  virtual bool PlanPreparing(StepPlan* /*plan*/) { return false; }
+  virtual void EndPreparing() {}
+
   // ---- fused, optional: the defaults are compositions of the above ----
   // x += y; out = RmsNorm(x).
   virtual void AddRmsNorm(TensorView x, TensorView y, const VectorWeight& weight, float eps,

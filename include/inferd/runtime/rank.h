@@ -73,6 +73,10 @@ class Rank {
   // while the host waits for what it drew.
   virtual int MaxSteps() const { return 1; }
 
+  // A short piece of work that makes later plans faster and changes nothing else, for when
+  // no plan waits. False: nothing is left to do.
+  virtual bool Tend() { return false; }
+
   // One plan from beginning to end, with no other under way.
   StepResult Run(const BatchPlan& plan) {
     Begin(plan);

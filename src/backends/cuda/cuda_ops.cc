@@ -401,6 +401,24 @@ void CudaOps::SealStep() {
   device_->Mark(step.done);
 }
 
+bool CudaOps::PlanPreparing(StepPlan* plan) {
+  EndOps();
+  auto& step = *static_cast<CudaStepPlan*>(plan);
+  if (!use_graphs_ || !Running()) return false;
+  const int32_t rows =
+      step.graphs().NextToRecord(std::min(step.max_tokens(), step.max_sequences()));
+  if (rows == 0) return false;
+  step.PlanPadding(rows);
+  graphs_ = &step.graphs();
+  graphs_->BeginRecording(rows);
+  return true;
+}
+
+void CudaOps::EndPreparing() {
+  EndOps();
+  embedded_ = false;
+}
+
 bool CudaOps::StepIsDone() {
   INFERD_CHECK(num_sealed_ > 0);
   return device_->IsDone(sealed_[oldest_sealed_].done);

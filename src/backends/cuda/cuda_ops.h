@@ -73,6 +73,8 @@ class CudaOps final : public Ops {
   void SealStep() override;
   bool StepIsDone() override;
   Status FinishStep() override;
+  bool PlanPreparing(StepPlan* plan) override;
+  void EndPreparing() override;
   // UNIMPLEMENTED: ranks on several GPUs do not exchange anything yet.
   Status AllReduceAddRmsNorm(Communicator& group, TensorView x, TensorView y,
                              const VectorWeight& weight, float eps, TensorView out) override;

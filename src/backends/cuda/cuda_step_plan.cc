@@ -61,6 +61,23 @@ void CudaStepPlan::Plan(const StepInputs& inputs, int32_t rows) {
     Set(inputs);
     return Send();
   }
+  SetPadded(inputs, rows);
+  Send();
+}
+
+void CudaStepPlan::PlanPadding(int32_t rows) {
+  constexpr int32_t kNoRows[] = {0};
+  StepInputs nothing;
+  nothing.row_start = kNoRows;
+  nothing.table_stride = 1;
+  real_rows_ = 0;
+  is_decode_ = true;
+  work_.ready = false;
+  SetPadded(nothing, rows);
+}
+
+void CudaStepPlan::SetPadded(const StepInputs& inputs, int32_t rows) {
+  const int32_t tokens = inputs.num_tokens;
   INFERD_CHECK(tokens == inputs.num_sequences && rows <= max_sequences_ && rows <= max_tokens_);
   StepInputs padded = inputs;
   padded.num_tokens = padded.num_sequences = rows;
@@ -85,7 +102,6 @@ void CudaStepPlan::Plan(const StepInputs& inputs, int32_t rows) {
   padded.sample_rows = pad_samples_;
   padded.block_tables = pad_tables_;
   Set(padded);
-  Send();
 }
 
 CudaStepPlan::AttentionWork* CudaStepPlan::WorkFor(int32_t block_size, int32_t group,

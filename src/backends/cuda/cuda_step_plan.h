@@ -26,6 +26,10 @@ class CudaStepPlan final : public HostStepPlan {
   // for steps whose sequences have one row each, all sampled.
   void Plan(const StepInputs& inputs, int32_t rows);
 
+  // Takes a decode step of `rows` rows, all padding, that is not going to run: nothing is
+  // sent. What the device has stays as it is.
+  void PlanPadding(int32_t rows);
+
   // Of its decode steps; in the device's memory everything of a step stays in place.
   StepGraphs& graphs() { return graphs_; }
   // Whether each sequence has one row and all are sampled.
@@ -74,6 +78,7 @@ class CudaStepPlan final : public HostStepPlan {
   }
   void Fill(std::vector<int32_t>* words) const;
   void Send();
+  void SetPadded(const StepInputs& inputs, int32_t rows);
 
   Device& device_;
   const int32_t max_tokens_;

@@ -35,12 +35,36 @@ void StepGraphs::Begin(int32_t rows) {
   if (!device_.ok()) return;
   entry_ = &entries_[rows];
   hash_ = 0;
-  mode_ = entry_->graph != nullptr ? Mode::kReplay : entry_->seen ? Mode::kRecord : Mode::kOneByOne;
-  entry_->seen = true;
-  if (mode_ == Mode::kRecord) {
-    device_.Check(cudaStreamBeginCapture(device_.stream(), cudaStreamCaptureModeThreadLocal),
-                  "recording a step");
+  mode_ = entry_->graph != nullptr       ? Mode::kReplay
+          : entry_->seen + 1 < kPatience ? Mode::kOneByOne
+                                         : Mode::kRecord;
+  ++entry_->seen;
+  if (mode_ == Mode::kRecord) StartCapture();
+}
+
+int32_t StepGraphs::NextToRecord(int32_t limit) const {
+  if (entries_.empty() || !device_.ok()) return 0;
+  for (int32_t rows = limit; rows > 0; --rows) {
+    const int32_t bucket = DecodeBucket(rows, limit);
+    const auto entry = entries_.find(bucket);
+    if (entry == entries_.end() || entry->second.graph == nullptr) return bucket;
   }
+  return 0;
+}
+
+void StepGraphs::BeginRecording(int32_t rows) {
+  End();
+  if (!device_.ok()) return;
+  entry_ = &entries_[rows];
+  hash_ = 0;
+  mode_ = Mode::kRecordOnly;
+  StartCapture();
+}
+
+void StepGraphs::StartCapture() {
+  // Relaxed: the first use of a kernel loads it, which stricter modes may refuse.
+  device_.Check(cudaStreamBeginCapture(device_.stream(), cudaStreamCaptureModeRelaxed),
+                "recording a step");
 }
 
 bool StepGraphs::Next(std::initializer_list<uint64_t> what) {
@@ -66,7 +90,8 @@ void StepGraphs::Record() {
 void StepGraphs::End() {
   const Mode mode = std::exchange(mode_, Mode::kNone);
   if (mode == Mode::kNone || mode == Mode::kOneByOne) return;
-  if (mode == Mode::kRecord) Record();
+  if (mode == Mode::kRecord || mode == Mode::kRecordOnly) Record();
+  if (mode == Mode::kRecordOnly) return;
   if (mode == Mode::kReplay) {
     ++replayed_;
     if (hash_ != entry_->hash) {

@@ -13,11 +13,13 @@ namespace inferd {
 // The ops of decode steps as graphs, one per number of rows. The caller goes on naming
 // every op of a step; what becomes of them depends on how often there was such a step:
 //
-//   the first     they are launched one by one, which also looks up all that is looked
-//                 up once
-//   the second    they are recorded, then launched as one graph
-//   from then on  they are only compared with the recorded ones, by a hash of what they
-//                 are given; the graph is launched when the step's ops have ended
+//   without a graph  they are launched one by one; the first of all steps also looks up
+//                    what is looked up once
+//   with one         they are only compared with the recorded ones, by a hash of what they
+//                    are given; the graph is launched when the step's ops have ended
+//
+// Graphs are recorded while nobody waits, the largest first (BeginRecording); where there is
+// no such time, a number of rows that came kPatience times is recorded by the step itself.
 //
 // Graphs hold addresses: everything a step names must stay where it is. One thread.
 class StepGraphs {
@@ -29,6 +31,11 @@ class StepGraphs {
 
   // A step of `rows` rows begins, of which there is a graph or will be.
   void Begin(int32_t rows);
+  // The largest DecodeBucket up to `limit` that has no graph; 0 when all have one, or no
+  // step has run yet.
+  int32_t NextToRecord(int32_t limit) const;
+  // Records ops that are named up to End, and launches nothing.
+  void BeginRecording(int32_t rows);
   // The step's next op, with all it is given as numbers. Whether it is to be launched.
   bool Next(std::initializer_list<uint64_t> what);
   // The step's ops have ended; nothing happens when none has begun.
@@ -38,13 +45,16 @@ class StepGraphs {
   int64_t num_graphs() const { return num_graphs_; }
   int64_t replayed() const { return replayed_; }
 
+  static constexpr int32_t kPatience = 16;
+
  private:
-  enum class Mode : uint8_t { kNone, kOneByOne, kRecord, kReplay };
+  enum class Mode : uint8_t { kNone, kOneByOne, kRecord, kRecordOnly, kReplay };
   struct Entry {
-    bool seen = false;
+    int32_t seen = 0;  // steps
     cudaGraphExec_t graph = nullptr;
     uint64_t hash = 0;
   };
+  void StartCapture();
   void Record();
 
   Device& device_;

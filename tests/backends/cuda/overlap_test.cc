@@ -9,6 +9,7 @@
 
 #include "backends/cuda/cuda_backend.h"
 #include "backends/cuda/fake_cuda.h"
+#include "backends/cuda/step_graphs.h"
 #include "inferd/engine/engine.h"
 #include "inferd/runtime/rank.h"
 #include "runtime/golden_files.h"
@@ -113,12 +114,18 @@ TEST_F(OverlapTest, TheDeviceHasTheNextStepBeforeTheHostHasTheToken) {
   ASSERT_EQ(rank_->MaxSteps(), 2);
   SamplingParams greedy;
   greedy.temperature = 0;
-  const std::vector<TokenId> one_by_one = Draw(greedy, 12, 1);
+  const auto draw = [&](int ahead) {
+    EXPECT_TRUE(rank_->WarmUp().ok());
+    while (rank_->Tend()) {
+    }
+    return Draw(greedy, 12, ahead);
+  };
+  const std::vector<TokenId> one_by_one = draw(1);
   EXPECT_EQ(FakeCuda().graphs_overlapped, 0);
   Restart();
-  const std::vector<TokenId> ahead = Draw(greedy, 12, 2);
-  // All but the first steps, in which graphs are not there yet.
-  EXPECT_GE(FakeCuda().graphs_overlapped, 7);
+  const std::vector<TokenId> ahead = draw(2);
+  // The first step is the prompt's, and no graph is before the second.
+  EXPECT_EQ(FakeCuda().graphs_overlapped, 10);
   EXPECT_EQ(ahead, one_by_one);
 }
 
@@ -163,6 +170,60 @@ TEST_F(OverlapTest, AStepIsDoneWhenTheDeviceSaysSo) {
   while (!rank_->IsDone()) ++asked;
   EXPECT_GT(asked, 10);
   EXPECT_TRUE(rank_->End().error.ok());
+}
+
+// Graphs are recorded when there is time: after the rank is ready, the largest first, with
+// nothing computed, and also while steps are under way.
+TEST_F(OverlapTest, GraphsAreRecordedBesideTheService) {
+  SamplingParams greedy;
+  greedy.temperature = 0;
+  const std::vector<TokenId> tokens = Draw(greedy, 8, 1);
+  Restart();
+  EXPECT_FALSE(rank_->Tend());  // no step has run
+  ASSERT_TRUE(rank_->WarmUp().ok());
+  EXPECT_EQ(FakeCuda().graphs, 0);  // ready
+  SingleSequence sequence(greedy);
+  const auto step = [&] { rank_->Begin(sequence.Next()); };
+  const auto token = [&] {
+    const StepResult result = rank_->End();
+    EXPECT_TRUE(result.error.ok()) << result.error.ToString();
+    return result.outputs.empty() ? -1 : result.outputs[0].token;
+  };
+  step();
+  EXPECT_EQ(token(), tokens[0]);
+  const int64_t kernels = FakeCuda().kernels;
+  ASSERT_TRUE(rank_->Tend());
+  EXPECT_EQ(FakeCuda().graphs, 1);
+  EXPECT_EQ(FakeCuda().kernels, kernels);
+  step();  // one row: not the largest number
+  EXPECT_EQ(FakeCuda().graph_launches, 0);
+  EXPECT_EQ(token(), tokens[1]);
+  step();
+  step();
+  ASSERT_TRUE(rank_->Tend());
+  ASSERT_TRUE(rank_->Tend());
+  EXPECT_FALSE(rank_->Tend());  // 4, 2 and 1 rows
+  EXPECT_EQ(FakeCuda().graphs, 3);
+  EXPECT_EQ(FakeCuda().graph_launches, 0);
+  EXPECT_EQ(token(), tokens[2]);
+  EXPECT_EQ(token(), tokens[3]);
+  for (size_t i = 4; i < tokens.size(); ++i) {
+    step();
+    EXPECT_EQ(token(), tokens[i]);
+  }
+  EXPECT_EQ(FakeCuda().graph_launches, 4);
+}
+
+// Without such time a number of rows that comes again and again is recorded by its step.
+TEST_F(OverlapTest, WithoutTimeAStepRecordsItself) {
+  SamplingParams greedy;
+  greedy.temperature = 0;
+  Draw(greedy, StepGraphs::kPatience, 1);  // the first is a prefill
+  EXPECT_EQ(FakeCuda().graphs, 0);
+  Restart();
+  Draw(greedy, StepGraphs::kPatience + 1, 1);
+  EXPECT_EQ(FakeCuda().graphs, 1);
+  EXPECT_EQ(FakeCuda().graph_launches, 1);
 }
 
 // A plan that takes a slot away while its token is being drawn is refused, and the token
