@@ -249,15 +249,15 @@ void RegisterModel(const Model& m, Ops& ops, Ops& rounding, const Settings& sett
                    const Ceilings& ceilings) {
   const std::string prefix = std::string(m.name) + "/";
   for (const int64_t rows : {1, 2, 4, 8, 16, 32, 128, 512}) {
-    for (const WeightFormat format :
-         {WeightFormat::kBF16, WeightFormat::kInt8, WeightFormat::kInt4}) {
+    for (const WeightFormat format : {WeightFormat::kBF16, WeightFormat::kInt8, WeightFormat::kInt4,
+                                      WeightFormat::kFp8, WeightFormat::kFp8Weights}) {
       for (const NamedShape& linear : LinearsOf(m, rows, format)) {
         const testing::LinearShape& s = linear.shape;
         const OpCase c = LinearCase(s);
         // Only a model larger than the caches reads its weights from DRAM.
         const int copies = m.hidden < 1024 || rows > 32 ? 1 : static_cast<int>(1 + 96e6 / c.bytes);
         RegisterCase(prefix + linear.name + "/", c, copies, ops, settings, ceilings);
-        if (format == WeightFormat::kBF16) {
+        if (format == WeightFormat::kBF16 || IsFp8(format)) {
           Register(prefix + linear.name + "/bf16_rows/" + c.name, settings,
                    [&rounding, &ceilings, c, copies](benchmark::State& state) {
                      RunCase(state, c, copies, rounding, ceilings.read_bytes_per_s,

@@ -101,7 +101,7 @@ void RunTile(const LinearParams& p, int64_t tile, Span k, Span panels) {
   t.a = static_cast<const std::byte*>(p.packed) + (first_row * row_words + skipped * rows) * 4;
   t.panel_stride = panel_bytes;
   t.k = k.end - k.begin;
-  t.accumulate = k.begin > 0;
+  t.accumulate = p.accumulate || k.begin > 0;
   for (int64_t panel = panels.begin; panel < panels.end;) {
     const int64_t first = panel * width;
     t.b = static_cast<const std::byte*>(p.weights) + panel * panel_bytes +

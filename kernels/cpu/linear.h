@@ -41,7 +41,8 @@ struct LinearParams {
   int64_t rows;
   int64_t tile_rows;
   float* out;          // [rows, out_features]
-  bool pairs = false;  // bf16 by bf16, Bf16Unit::kPairs
+  bool pairs = false;       // bf16 by bf16, Bf16Unit::kPairs
+  bool accumulate = false;  // start from out, else from 0
 };
 // Panels [panel_begin, panel_end) of all rows' outputs.
 void Linear(const LinearParams& p, int64_t panel_begin, int64_t panel_end);

@@ -184,7 +184,7 @@ class TileProduct {
     t.b_stride = width_ * 4;
     t.rest_pairs = last ? (p_.in_features % kInputs + 1) / 2 : 0;
     t.k_tiles = inputs.end - inputs.begin - (t.rest_pairs > 0 ? 1 : 0);
-    t.accumulate = inputs.begin > 0;
+    t.accumulate = p_.accumulate || inputs.begin > 0;
     t.prefetch = row_tiles_ == 1;
 
     const int64_t first = columns.begin * kColumns;

@@ -75,6 +75,7 @@ std::optional<DType> KnownDType(std::string_view name, bool integer) {
   if (integer) {
     if (name == "I8") return DType::kI8;
     if (name == "I32") return DType::kI32;
+    if (name == "F8_E4M3") return DType::kF8E4M3;
     return std::nullopt;
   }
   if (name == "F32") return DType::kF32;
@@ -212,6 +213,10 @@ StatusOr<TensorView> Checkpoint::ViewAs(std::string_view name, bool integer) con
   }
   view.rank = static_cast<int>(place.facts.shape.size());
   std::copy(place.facts.shape.begin(), place.facts.shape.end(), view.shape.begin());
+  if (view.rank == 0) {  // a scalar: a vector of one
+    view.rank = 1;
+    view.shape[0] = 1;
+  }
   const model::MappedFile& file = files_->mapped[place.file];
   INFERD_CHECK(!file.bytes().empty());
   if (place.begin % static_cast<uint64_t>(DTypeSize(view.dtype)) != 0) {

@@ -39,6 +39,10 @@ std::string_view WeightFormatName(WeightFormat format) {
       return "int8";
     case WeightFormat::kInt4:
       return "int4";
+    case WeightFormat::kFp8:
+      return "fp8";
+    case WeightFormat::kFp8Weights:
+      return "fp8, weights only";
   }
   return "";
 }
@@ -51,6 +55,8 @@ StatusOr<SourcedLinear> LinearSource::Load(const std::string& name, const Linear
       return LoadInt4(name, block, /*awq=*/false);
     case QuantMethod::kInt8:
       return LoadInt8(name, block);
+    case QuantMethod::kFp8:
+      return LoadFp8(name, block);
     case QuantMethod::kNone:
       break;
   }
@@ -101,6 +107,41 @@ StatusOr<SourcedLinear> LinearSource::LoadInt8(const std::string& name, const Li
   stored.shape = {1, block.out_count};
   INFERD_RETURN_IF_ERROR(TakeScales(scale_name, stored, &linear));
   linear.raw.scales = TensorView(linear.scales.data(), DType::kF32, {block.out_count});
+  return linear;
+}
+
+// Scales become one per output and group of inputs, whatever shares them in the file.
+StatusOr<SourcedLinear> LinearSource::LoadFp8(const std::string& name, const LinearBlock& block) {
+  INFERD_ASSIGN_OR_RETURN(const TensorView whole, checkpoint_.IntegerView(name + ".weight"));
+  const std::string scale_name = Fp8ScaleName(checkpoint_, name);
+  INFERD_ASSIGN_OR_RETURN(const TensorView stored, checkpoint_.View(scale_name));
+  SourcedLinear linear;
+  linear.raw.format = config_.rounds_inputs ? WeightFormat::kFp8 : WeightFormat::kFp8Weights;
+  INFERD_ASSIGN_OR_RETURN(TensorSlice slice,
+                          SliceMatrix(whole, block.out_begin, block.out_count, block.in_begin,
+                                      block.in_count, allocator_));
+  if (HoldsE4M3Nan(slice.view)) {
+    return FailedPreconditionError("tensor \"" + name + ".weight\": holds a NaN");
+  }
+  linear.raw.data = slice.view;
+  linear.data = std::move(slice.owned);
+
+  const bool blocks = config_.block_inputs > 0;
+  const int64_t group = blocks ? GroupOfBlock(block, config_.block_inputs) : block.in_count;
+  INFERD_CHECK(group > 0);
+  const int64_t groups = block.in_count / group;
+  linear.raw.group_size = static_cast<int32_t>(group);
+  const SharedScales shared{blocks ? config_.block_outputs : whole.dim(0) / stored.NumElements(),
+                            blocks ? stored.dim(1) : 1, block.out_begin,
+                            blocks ? block.in_begin / config_.block_inputs : 0};
+  INFERD_ASSIGN_OR_RETURN(
+      linear.scales,
+      Buffer::Create(allocator_, static_cast<size_t>(block.out_count * groups) * sizeof(float)));
+  linear.raw.scales = TensorView(linear.scales.data(), DType::kF32, {block.out_count, groups});
+  if (!SpreadScales(stored, shared, linear.raw.scales)) {
+    return FailedPreconditionError("tensor \"" + scale_name +
+                                   "\": holds a scale that is not finite");
+  }
   return linear;
 }
 

@@ -39,6 +39,7 @@ class LinearSource {
  private:
   StatusOr<SourcedLinear> LoadFloat(const std::string& name, const LinearBlock& block);
   StatusOr<SourcedLinear> LoadInt8(const std::string& name, const LinearBlock& block);
+  StatusOr<SourcedLinear> LoadFp8(const std::string& name, const LinearBlock& block);
   StatusOr<SourcedLinear> LoadInt4(const std::string& name, const LinearBlock& block, bool awq);
   Status TakeScales(const std::string& name, const TensorView& stored, SourcedLinear* linear);
 

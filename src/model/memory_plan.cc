@@ -38,7 +38,9 @@ int64_t ShareOf(const ModelShard& shard, const model::ExpectedTensor& e, int64_t
   const model::LinearBlock block = model::BlockOf(shard, e.linear, e.out, e.in);
   const int64_t rows = bytes * block.out_count / e.out;
   // A scale per output is not split with the inputs.
-  const bool per_output = e.role == model::TensorRole::kScales && e.shape.back() == 1;
+  const bool scales =
+      e.role == model::TensorRole::kScales || e.role == model::TensorRole::kSharedScales;
+  const bool per_output = scales && (e.shape.size() < 2 || e.shape.back() == 1);
   return per_output ? rows : rows * block.in_count / e.in;
 }
 
@@ -86,10 +88,16 @@ int64_t WeightBytes(const ModelShard& shard, const Checkpoint& checkpoint, int64
       case model::TensorRole::kScales:
         bytes += ShareOf(shard, e, view->NumElements() * DTypeSize(DType::kF32));
         break;
+      case model::TensorRole::kSharedScales: {
+        const int64_t groups = e.shape.size() == 2 ? e.shape.back() : 1;
+        bytes += ShareOf(shard, e, e.out * groups * DTypeSize(DType::kF32));
+        break;
+      }
       case model::TensorRole::kZeros:
         bytes += ShareOf(shard, e, view->NumElements() * kZerosPerWord);
         break;
       case model::TensorRole::kGroupIndex:
+      case model::TensorRole::kUnused:
         break;
     }
     if (e.layer >= 0) *of_layers += bytes - before;

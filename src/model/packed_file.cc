@@ -65,7 +65,7 @@ bool IsSound(const PackedRecord& record, uint64_t data_end) {
   return record.name[PackedRecord::kNameBytes - 1] == '\0' && record.out_features >= 0 &&
          record.out_features < kMaxFeatures && record.in_features >= 0 &&
          record.in_features < kMaxFeatures && record.format >= 0 &&
-         record.format <= static_cast<int32_t>(WeightFormat::kInt4) && record.group_size >= 0 &&
+         record.format < kNumWeightFormats && record.group_size >= 0 &&
          within(record.data_begin, record.data_bytes) &&
          within(record.bias_begin, record.bias_bytes);
 }

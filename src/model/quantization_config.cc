@@ -16,6 +16,8 @@ std::string_view QuantMethodName(QuantMethod method) {
       return "gptq";
     case QuantMethod::kInt8:
       return "int8";
+    case QuantMethod::kFp8:
+      return "fp8";
     case QuantMethod::kNone:
       break;
   }
@@ -99,6 +101,42 @@ void ReadGptq(JsonFields& fields, QuantizationConfig* config) {
   RequireBool(fields, "is_marlin_format", /*absent=*/false, /*wanted=*/false);
 }
 
+// [outputs, inputs] that share a scale. Inputs count as those of groups do.
+void ReadBlock(JsonFields& fields, std::string_view key, QuantizationConfig* config) {
+  constexpr int64_t kMost = 1 << 20;
+  const json* value = fields.Find(key);
+  if (value == nullptr || value->is_null()) return;
+  const auto is_size = [](const json& v) {
+    return v.is_number_integer() && v.get<int64_t>() > 0 && v.get<int64_t>() <= kMost;
+  };
+  if (!value->is_array() || value->size() != 2 || !is_size((*value)[0]) || !is_size((*value)[1])) {
+    return fields.Malformed(key, "must be two positive numbers");
+  }
+  config->block_outputs = (*value)[0].get<int32_t>();
+  config->block_inputs = (*value)[1].get<int32_t>();
+  if (config->block_inputs % 32 != 0) {
+    fields.Unsupported(key, "blocks of " + std::to_string(config->block_inputs) +
+                                " inputs are not supported (supported: multiples of 32)");
+  }
+}
+
+// As DeepSeek, Qwen and others publish: E4M3 with scales per tensor or per block.
+void ReadFp8(JsonFields& fields, QuantizationConfig* config) {
+  config->method = QuantMethod::kFp8;
+  config->bits = 8;
+  RequireText(fields, "fmt", "e4m3");
+  ReadBlock(fields, "weight_block_size", config);
+  const std::string scheme = fields.StringOr("activation_scheme", "dynamic");
+  if (scheme != "dynamic" && scheme != "static") {
+    fields.Unsupported("activation_scheme", "\"" + Printable(scheme) +
+                                                "\" is not supported (supported: dynamic, static)");
+  }
+  config->static_inputs = scheme == "static";
+  RequireNothing(fields, "kv_cache_scheme");
+  CheckNames(fields, "modules_to_not_convert");
+  CheckNames(fields, "ignored_layers");
+}
+
 // One side of a compressed-tensors group: 8-bit symmetric integers.
 void CheckInt8(const json& side, const std::string& where, std::string_view strategy, bool dynamic,
                Status* status) {
@@ -120,6 +158,67 @@ void CheckInt8(const json& side, const std::string& where, std::string_view stra
   RequireNothing(fields, "block_structure");
   RequireNothing(fields, "actorder");
   *status = fields.status();
+}
+
+// Both sides of a compressed-tensors group in E4M3; the second may be missing.
+void CheckFloat8(JsonFields& side) {
+  if (const int32_t bits = side.Int("num_bits", 1, 64); side.status().ok() && bits != 8) {
+    side.Unsupported("num_bits", std::to_string(bits) + " is not supported (supported: 8)");
+  }
+  RequireText(side, "type", "float");
+  RequireBool(side, "symmetric", /*absent=*/true, /*wanted=*/true);
+  RequireNothing(side, "actorder");
+}
+
+// Reads "dynamic" of a side; "local" is refused.
+bool ReadDynamic(JsonFields& side) {
+  const json* value = side.Find("dynamic");
+  if (value != nullptr && value->is_string()) {
+    side.Unsupported("dynamic", "\"" + Printable(value->get<std::string>()) +
+                                    "\" is not supported (supported: true, false)");
+    return false;
+  }
+  return side.BoolOr("dynamic", false);
+}
+
+Status ReadFp8Group(const json& group, const std::string& where, QuantizationConfig* config) {
+  JsonFields fields(group, where);
+  RequireNothing(fields, "output_activations");
+  CheckNames(fields, "targets");
+  INFERD_RETURN_IF_ERROR(fields.status());
+  if (!fields.Has("weights")) fields.Malformed("weights", "missing");
+  INFERD_RETURN_IF_ERROR(fields.status());
+
+  JsonFields weights(*fields.Find("weights"), where + ": weights");
+  CheckFloat8(weights);
+  if (ReadDynamic(weights)) weights.Unsupported("dynamic", "only false is supported");
+  RequireNothing(weights, "group_size");
+  const std::string of_weights = weights.StringOr("strategy", "tensor");
+  if (of_weights == "block") {
+    ReadBlock(weights, "block_structure", config);
+    if (config->block_inputs == 0) weights.Malformed("block_structure", "missing");
+  } else if (of_weights != "tensor" && of_weights != "channel") {
+    weights.Unsupported("strategy", "\"" + Printable(of_weights) +
+                                        "\" is not supported (supported: tensor, channel, block)");
+  }
+  INFERD_RETURN_IF_ERROR(weights.status());
+
+  config->rounds_inputs = fields.Has("input_activations");
+  if (!config->rounds_inputs) return OkStatus();
+  JsonFields inputs(*fields.Find("input_activations"), where + ": input_activations");
+  CheckFloat8(inputs);
+  config->static_inputs = !ReadDynamic(inputs);
+  const std::string of_inputs = inputs.StringOr("strategy", "tensor");
+  const bool grouped = of_inputs == "group";
+  if (!grouped && of_inputs != "token" && of_inputs != "tensor") {
+    inputs.Unsupported("strategy", "\"" + Printable(of_inputs) +
+                                       "\" is not supported (supported: tensor, token, group)");
+  }
+  if (grouped && inputs.Int("group_size", 1, 1 << 20) != config->block_inputs &&
+      inputs.status().ok()) {
+    inputs.Unsupported("group_size", "must be that of the weights' blocks");
+  }
+  return inputs.status();
 }
 
 Status CheckGroup(const json& group, const std::string& name) {
@@ -144,10 +243,16 @@ Status CheckGroup(const json& group, const std::string& name) {
 }
 
 Status ReadCompressedTensors(JsonFields& fields, QuantizationConfig* config) {
-  config->method = QuantMethod::kInt8;
   config->bits = 8;
   if (!fields.Has("format")) fields.Malformed("format", "missing");
-  RequireText(fields, "format", "int-quantized");
+  const std::string format = fields.StringOr("format", "");
+  const bool fp8 = format == "float-quantized";
+  if (!fp8 && format != "int-quantized" && fields.status().ok()) {
+    fields.Unsupported("format", "\"" + Printable(format) +
+                                     "\" is not supported (supported: int-quantized, "
+                                     "float-quantized)");
+  }
+  config->method = fp8 ? QuantMethod::kFp8 : QuantMethod::kInt8;
   RequireNothing(fields, "kv_cache_scheme");
   RequireNothing(fields, "transform_config");
   CheckNames(fields, "ignore");
@@ -164,7 +269,14 @@ Status ReadCompressedTensors(JsonFields& fields, QuantizationConfig* config) {
     fields.Unsupported("config_groups", "more than one group is not supported");
   }
   INFERD_RETURN_IF_ERROR(fields.status());
-  return CheckGroup(groups->begin().value(), Printable(groups->begin().key()));
+  const std::string name = Printable(groups->begin().key());
+  const json& group = groups->begin().value();
+  if (!fp8) return CheckGroup(group, name);
+  JsonFields inner(group, std::string(kWhere) + ": config_groups: " + name);
+  INFERD_RETURN_IF_ERROR(inner.status());
+  if (inner.Find("format") != nullptr) RequireText(inner, "format", "float-quantized");
+  INFERD_RETURN_IF_ERROR(inner.status());
+  return ReadFp8Group(group, std::string(kWhere) + ": config_groups: " + name, config);
 }
 
 }  // namespace
@@ -182,12 +294,14 @@ StatusOr<QuantizationConfig> ReadQuantization(const json& root) {
     ReadAwq(fields, &config);
   } else if (method == "gptq") {
     ReadGptq(fields, &config);
+  } else if (method == "fp8") {
+    ReadFp8(fields, &config);
   } else if (method == "compressed-tensors") {
     INFERD_RETURN_IF_ERROR(ReadCompressedTensors(fields, &config));
   } else {
     fields.Unsupported("quant_method",
                        "\"" + Printable(method) +
-                           "\" is not supported (supported: awq, gptq, compressed-tensors)");
+                           "\" is not supported (supported: awq, gptq, fp8, compressed-tensors)");
   }
   INFERD_RETURN_IF_ERROR(fields.status());
   return config;

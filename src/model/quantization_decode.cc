@@ -134,4 +134,33 @@ bool TransposeScales(const TensorView& scales, float* to) {
   return finite;
 }
 
+bool SpreadScales(const TensorView& stored, const SharedScales& shared, const TensorView& to) {
+  const int64_t groups = to.dim(1);
+  auto* scales = to.As<float>();
+  bool finite = true;
+  for (int64_t o = 0; o < to.dim(0); ++o) {
+    const int64_t row = (shared.output + o) / shared.outputs * shared.columns + shared.first_group;
+    for (int64_t g = 0; g < groups; ++g) {
+      const float scale = LoadFloat(stored, row + g);
+      finite = finite && std::isfinite(scale);
+      *scales++ = scale;
+    }
+  }
+  return finite;
+}
+
+bool HoldsE4M3Nan(const TensorView& codes) {
+  // Eight at a time: one added to seven bits that are all set reaches the eighth.
+  constexpr uint64_t kOnes = 0x0101010101010101U;
+  const auto* bytes = codes.As<const uint8_t>();
+  const int64_t count = codes.NumElements();
+  uint64_t seen = 0;
+  for (int64_t i = 0; i < count; i += 8) {
+    uint64_t word = 0;
+    std::memcpy(&word, bytes + i, static_cast<size_t>(std::min<int64_t>(8, count - i)));
+    seen |= (word & (kOnes * 0x7f)) + kOnes;
+  }
+  return (seen & (kOnes * 0x80)) != 0;
+}
+
 }  // namespace inferd::model

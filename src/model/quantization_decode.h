@@ -25,4 +25,18 @@ void UnpackZeros(const TensorView& qzeros, NibbleOrder order, uint8_t* to);
 // Float scales [groups, out] to f32 [out, groups]. False when one is not finite.
 bool TransposeScales(const TensorView& scales, float* to);
 
+// How scales in a file are shared: by so many outputs; columns of them in a row. Those of
+// `output` and group `first_group` come first.
+struct SharedScales {
+  int64_t outputs = 1;
+  int64_t columns = 1;
+  int64_t output = 0;
+  int64_t first_group = 0;
+};
+// Fills `to`, f32 [out, groups]. False when one is not finite.
+bool SpreadScales(const TensorView& stored, const SharedScales& shared, const TensorView& to);
+
+// Whether a value of E4M3 is none.
+bool HoldsE4M3Nan(const TensorView& codes);
+
 }  // namespace inferd::model

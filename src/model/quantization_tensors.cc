@@ -10,6 +10,40 @@ bool Has(const Checkpoint& checkpoint, std::string_view name, std::string_view e
   return checkpoint.Find(std::string(name) + std::string(end)) != nullptr;
 }
 
+int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+Status AddFp8Linear(const QuantizationConfig& config, const Checkpoint& checkpoint,
+                    const std::string& name, int64_t out, int64_t in,
+                    std::vector<ExpectedTensor>* all) {
+  all->push_back({name + ".weight", {out, in}, TensorRole::kCodes, "F8_E4M3"});
+  const std::string scale_name = Fp8ScaleName(checkpoint, name);
+  const TensorFacts* scale = checkpoint.Find(scale_name);
+  std::vector<int64_t> shape{out, 1};
+  if (config.block_inputs > 0) {
+    shape = {DivideUp(out, config.block_outputs), DivideUp(in, config.block_inputs)};
+    if (in % config.block_inputs != 0) {
+      return UnimplementedError("layer \"" + name + "\": blocks of " +
+                                std::to_string(config.block_inputs) + " inputs do not divide its " +
+                                std::to_string(in));
+    }
+  } else if (scale != nullptr) {
+    // One for all, or one an output without a second dimension.
+    const std::vector<int64_t>& stored = scale->shape;
+    int64_t size = 1;
+    for (const int64_t dim : stored) size *= dim;
+    if (stored.size() <= 2 && (size == 1 || stored == std::vector<int64_t>{out})) shape = stored;
+  }
+  all->push_back({scale_name, shape, TensorRole::kSharedScales});
+  if (!config.static_inputs) return OkStatus();
+  // Of the inputs: rounded by their own largest, they do not need them.
+  for (const std::string_view end : {".input_scale", ".activation_scale"}) {
+    const TensorFacts* facts = checkpoint.Find(name + std::string(end));
+    if (facts == nullptr) continue;
+    all->push_back({name + std::string(end), facts->shape, TensorRole::kUnused});
+  }
+  return OkStatus();
+}
+
 }  // namespace
 
 QuantMethod StoredAs(const QuantizationConfig& config, const Checkpoint& checkpoint,
@@ -19,11 +53,19 @@ QuantMethod StoredAs(const QuantizationConfig& config, const Checkpoint& checkpo
   const TensorFacts* weight = checkpoint.Find(std::string(name) + ".weight");
   if (weight != nullptr && weight->dtype == "I8") return QuantMethod::kInt8;
   if (config.method == QuantMethod::kInt8) return QuantMethod::kNone;
+  if (config.method == QuantMethod::kFp8) {
+    return weight != nullptr && weight->dtype == "F8_E4M3" ? QuantMethod::kFp8 : QuantMethod::kNone;
+  }
   const bool any = Has(checkpoint, name, ".qweight") || Has(checkpoint, name, ".qzeros") ||
                    Has(checkpoint, name, ".scales");
   // A layer that is not there at all is missed in the form most layers have.
   const bool missing = !Has(checkpoint, name, ".weight") && name != "lm_head";
   return any || missing ? config.method : QuantMethod::kNone;
+}
+
+std::string Fp8ScaleName(const Checkpoint& checkpoint, std::string_view name) {
+  const bool inverse = Has(checkpoint, name, ".weight_scale_inv");
+  return std::string(name) + (inverse ? ".weight_scale_inv" : ".weight_scale");
 }
 
 int64_t GroupSize(const QuantizationConfig& config, int64_t in) {
@@ -43,6 +85,7 @@ Status AddLinear(const QuantizationConfig& config, const Checkpoint& checkpoint,
     all->push_back({name + ".weight_scale", {out, 1}, TensorRole::kScales});
     return OkStatus();
   }
+  if (method == QuantMethod::kFp8) return AddFp8Linear(config, checkpoint, name, out, in, all);
   const auto refuse = [&name](const std::string& why) {
     return FailedPreconditionError("layer \"" + name + "\": " + why);
   };

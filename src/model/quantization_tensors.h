@@ -5,6 +5,8 @@
 //   gptq   qweight I32 [in / 8, out], qzeros I32 [in / g, out / 8],
 //          scales [in / g, out], g_idx I32 [in]
 //   int8   weight I8 [out, in], weight_scale [out, 1]
+//   fp8    weight F8_E4M3 [out, in], and either of weight_scale and weight_scale_inv:
+//          of one value, or [out, 1], or one per block [out / b, in / c], rounded up
 //
 // and `weight` [out, in] in float where the layer is not quantised.
 #pragma once
@@ -24,6 +26,9 @@ namespace inferd::model {
 // How the checkpoint holds the linear layer `name`; kNone: in float.
 QuantMethod StoredAs(const QuantizationConfig& config, const Checkpoint& checkpoint,
                      std::string_view name);
+
+// The scales of the fp8 layer `name`, with what follows the layer's name.
+std::string Fp8ScaleName(const Checkpoint& checkpoint, std::string_view name);
 
 // Inputs that share a scale, of rows of `in`.
 int64_t GroupSize(const QuantizationConfig& config, int64_t in);

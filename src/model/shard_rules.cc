@@ -73,6 +73,13 @@ Status CheckBlock(const QuantizationConfig& config, const Checkpoint& checkpoint
     return FailedPreconditionError("layer \"" + std::string(name) +
                                    "\" cannot be split over so many ranks: " + why);
   };
+  if (method == QuantMethod::kFp8) {
+    const int64_t inputs = config.block_inputs;
+    const int64_t shared = inputs > 0 ? GroupOfBlock(block, inputs) : block.in_count;
+    if (shared == block.in_count || (shared > 0 && shared % kLeastGroup == 0)) return OkStatus();
+    return refuse("a rank's " + std::to_string(block.in_count) + " inputs do not meet blocks of " +
+                  std::to_string(inputs));
+  }
   if (block.out_begin % kPacked != 0 || block.out_count % kPacked != 0) {
     return refuse("a rank's " + std::to_string(block.out_count) +
                   " outputs are not a multiple of 8");

@@ -14,6 +14,9 @@ DType FormatDType(WeightFormat format) {
       return DType::kI8;
     case WeightFormat::kInt4:
       return DType::kU8;
+    case WeightFormat::kFp8:
+    case WeightFormat::kFp8Weights:
+      return DType::kF8E4M3;
   }
   INFERD_CHECK(false);
 }

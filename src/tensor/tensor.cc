@@ -15,6 +15,7 @@ int64_t DTypeSize(DType dtype) {
       return 2;
     case DType::kI8:
     case DType::kU8:
+    case DType::kF8E4M3:
       return 1;
     case DType::kI64:
       return 8;
@@ -38,6 +39,8 @@ std::string_view DTypeName(DType dtype) {
       return "i32";
     case DType::kI64:
       return "i64";
+    case DType::kF8E4M3:
+      return "f8_e4m3";
   }
   INFERD_CHECK(false);
 }

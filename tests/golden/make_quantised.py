@@ -2,9 +2,10 @@
 
   python make_quantised.py [name ...]
 
-The packing is written out here with numpy, after the layouts of AutoAWQ (gemm), AutoGPTQ (v1 and v2) and compressed-tensors
-(int-quantized). The expectation is a float32 model holding the dequantised weights: once as it is, and once with the inputs of its
-quantised layers rounded to 8 bits (a row at a time for 8-bit weights, a group at a time for 4-bit ones).
+The packing is written out here with numpy, after the layouts of AutoAWQ (gemm), AutoGPTQ (v1 and v2), compressed-tensors
+(int-quantized, float-quantized) and the fp8 checkpoints of DeepSeek, Qwen and AutoFP8. The expectation is a float32 model holding the
+dequantised weights: once as it is, and once with the inputs of its quantised layers rounded to 8 bits (a row at a time for 8-bit
+weights, a group at a time for 4-bit ones), or to E4M3 where its weights are that and it asks for it.
 """
 
 import argparse
@@ -34,7 +35,13 @@ CASES = {
     "llama_gptq_v2": (LlamaConfig, dict(rms_norm_eps=1e-5, tie_word_embeddings=True), "gptq_v2", -1, ()),
     "llama_int8": (LlamaConfig, dict(rms_norm_eps=1e-5, tie_word_embeddings=False), "int8", 0,
                    ("lm_head", "model.layers.0.mlp.down_proj")),
+    "qwen2_fp8": (Qwen2Config, dict(rms_norm_eps=1e-6, tie_word_embeddings=True), "fp8_block", 32, ("model.layers.1.mlp.down_proj",)),
+    "llama_fp8_static": (LlamaConfig, dict(rms_norm_eps=1e-5, tie_word_embeddings=False), "fp8_static", 0, ("lm_head",)),
+    "llama_fp8": (LlamaConfig, dict(rms_norm_eps=1e-5, tie_word_embeddings=False), "fp8_channel", 0, ("lm_head",)),
+    "llama_fp8_weights": (LlamaConfig, dict(rms_norm_eps=1e-5, tie_word_embeddings=True), "fp8_weights", 0, ()),
 }
+FP8_BLOCK_OUTPUTS = 48  # does not divide all layers: the last block of their outputs is smaller
+FP8_MAX = 448.0
 
 
 def PackWords(nibbles, axis):
@@ -67,8 +74,41 @@ def Int4(weight, group, symmetric):
     return np.clip(steps, 0, 15).astype(np.int64).reshape(out, size), zeros, scales
 
 
+def Fp8(values):
+    """Float32 values rounded to E4M3, as torch tensors."""
+    return torch.from_numpy(np.ascontiguousarray(values)).to(torch.float8_e4m3fn)
+
+
+def Fp8Scales(layout, group, weight):
+    """Scales as they are stored, in float32, and as they apply to each weight."""
+    out, size = weight.shape
+    largest = np.abs(weight)
+    if layout == "fp8_block":
+        rows, columns = -(-out // FP8_BLOCK_OUTPUTS), size // group
+        scales = np.zeros((rows, columns), np.float32)
+        for r in range(rows):
+            part = largest[r * FP8_BLOCK_OUTPUTS:(r + 1) * FP8_BLOCK_OUTPUTS]
+            scales[r] = part.reshape(len(part), columns, group).max((0, 2)) / FP8_MAX
+    elif layout == "fp8_channel":
+        scales = largest.max(1, keepdims=True) / FP8_MAX
+    else:
+        scales = np.float32(largest.max() / FP8_MAX).reshape([1] if layout == "fp8_weights" else [])
+    scales = torch.from_numpy(np.asarray(scales)).to(torch.bfloat16).float().numpy()
+    if layout == "fp8_block":
+        return scales, np.repeat(np.repeat(scales, FP8_BLOCK_OUTPUTS, 0)[:out], group, 1)
+    return scales, np.broadcast_to(scales, weight.shape)
+
+
 def Quantise(layout, group, name, weight, tensors):
     """Adds the tensors of one layer, and returns the weight they stand for, in float32."""
+    if layout.startswith("fp8"):
+        scales, each = Fp8Scales(layout, group, weight)
+        codes = Fp8(weight / each)
+        tensors[name + ".weight"] = codes
+        tensors[name + (".weight_scale_inv" if layout == "fp8_block" else ".weight_scale")] = scales  # stored as bf16
+        if layout == "fp8_static":
+            tensors[name + ".input_scale"] = np.float32(0.02).reshape([])
+        return codes.float().numpy() * each
     if layout == "int8":
         scales = torch.from_numpy(np.abs(weight).max(1, keepdims=True) / 127.5).to(torch.bfloat16).float().numpy()
         codes = np.clip(np.rint(weight / scales), -128, 127).astype(np.int8)
@@ -98,6 +138,20 @@ def QuantisationConfig(layout, group, left):
         return {"quant_method": "gptq", "bits": 4, "group_size": group, "desc_act": False, "sym": layout == "gptq", "static_groups": False,
                 "damp_percent": 0.1, "true_sequential": True, "checkpoint_format": layout, "lm_head": False,
                 "model_name_or_path": None, "model_file_base_name": "model"}
+    if layout == "fp8_block":
+        return {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic", "weight_block_size": [FP8_BLOCK_OUTPUTS, group],
+                "modules_to_not_convert": list(left)}
+    if layout == "fp8_static":
+        return {"quant_method": "fp8", "activation_scheme": "static", "ignored_layers": list(left)}
+    if layout.startswith("fp8"):
+        side = {"num_bits": 8, "type": "float", "symmetric": True, "group_size": None, "block_structure": None, "actorder": None,
+                "observer_kwargs": {}}
+        channel = layout == "fp8_channel"
+        inputs = dict(side, strategy="token", dynamic=True, observer=None) if channel else None
+        group_0 = {"targets": ["Linear"], "output_activations": None, "input_activations": inputs,
+                   "weights": dict(side, strategy="channel" if channel else "tensor", dynamic=False, observer="minmax")}
+        return {"quant_method": "compressed-tensors", "format": "float-quantized", "quantization_status": "compressed",
+                "global_compression_ratio": 1.5, "kv_cache_scheme": None, "ignore": list(left), "config_groups": {"group_0": group_0}}
     side = {"num_bits": 8, "type": "int", "symmetric": True, "group_size": None, "block_structure": None, "actorder": None,
             "observer_kwargs": {}}
     group_0 = {"targets": ["Linear"], "output_activations": None,
@@ -115,9 +169,12 @@ def Digest(values):
     return f"{h:016x}"
 
 
-def RoundInput(x, group):
+def RoundInput(x, group, fp8):
     parts = x.reshape(*x.shape[:-1], -1, group)
     largest = parts.abs().amax(-1, keepdim=True)
+    if fp8:
+        steps = (parts * torch.where(largest > 0, FP8_MAX / largest, 0)).to(torch.float8_e4m3fn).float()
+        return (steps * (largest / FP8_MAX)).reshape(x.shape)
     steps = torch.round(parts * torch.where(largest > 0, 127 / largest, 0))
     return (steps * (largest / 127)).reshape(x.shape)
 
@@ -132,7 +189,7 @@ def Make(case):
     config._attn_implementation = "eager"
     model = AutoModelForCausalLM.from_config(config).float().eval()
     generator = torch.Generator().manual_seed(7)
-    stored, tensors, decoded, hooks = (torch.bfloat16 if layout == "int8" else torch.float16), {}, {}, []
+    stored, tensors, decoded, hooks = (torch.bfloat16 if layout == "int8" or layout.startswith("fp8") else torch.float16), {}, {}, []
     with torch.no_grad():
         for name, p in sorted(model.named_parameters()):
             if p.dim() == 1:
@@ -162,7 +219,7 @@ def Make(case):
     folder = os.path.join(HERE, case)
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
-    typed = {n: torch.from_numpy(np.ascontiguousarray(t)) for n, t in tensors.items()}
+    typed = {n: t if torch.is_tensor(t) else torch.from_numpy(np.array(t, order="C")) for n, t in tensors.items()}
     save_file({n: t.to(stored) if t.dtype == torch.float32 else t for n, t in typed.items()},
               os.path.join(folder, "model.safetensors"), metadata={"format": "pt"})
     full = json.loads(config.to_json_string(use_diff=False))
@@ -177,8 +234,9 @@ def Make(case):
     prompts = [torch.randint(2, config.vocab_size, (n,), generator=generator).tolist() for n in PROMPT_LENGTHS]
     with torch.no_grad():
         plain = [model(torch.tensor([p])).logits[0] for p in prompts]
-        for layer, size in hooks:
-            model.get_submodule(layer).register_forward_pre_hook(lambda _, args, size=size: (RoundInput(args[0], size),))
+        for layer, size in hooks if layout != "fp8_weights" else []:
+            model.get_submodule(layer).register_forward_pre_hook(
+                lambda _, args, size=size: (RoundInput(args[0], size, layout.startswith("fp8")),))
         rounded = [model(torch.tensor([p])).logits[0] for p in prompts]
     expected = {"case": case, "prompts": [], "layers": {}}
     for i, prompt in enumerate(prompts):

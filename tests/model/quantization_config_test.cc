@@ -48,6 +48,23 @@ json Int8() {
               {"output_activations", nullptr}}}}}};
 }
 
+json Fp8() {
+  return {{"quant_method", "fp8"},
+          {"fmt", "e4m3"},
+          {"activation_scheme", "dynamic"},
+          {"weight_block_size", {128, 128}},
+          {"modules_to_not_convert", {"lm_head"}}};
+}
+
+json Fp8Groups() {
+  json config = Int8();
+  config["format"] = "float-quantized";
+  for (const char* side : {"weights", "input_activations"}) {
+    config["config_groups"]["group_0"][side]["type"] = "float";
+  }
+  return config;
+}
+
 StatusOr<QuantizationConfig> Read(const json& quantization) {
   return ReadQuantization({{"quantization_config", quantization}});
 }
@@ -73,6 +90,39 @@ TEST(QuantizationConfigTest, ReadsEveryMethod) {
   ASSERT_TRUE(int8.ok()) << int8.status().ToString();
   EXPECT_EQ(QuantMethodName(int8->method), "int8");
   EXPECT_EQ(int8->bits, 8);
+}
+
+TEST(QuantizationConfigTest, ReadsFp8) {
+  const auto blocks = Read(Fp8());
+  ASSERT_TRUE(blocks.ok()) << blocks.status().ToString();
+  EXPECT_EQ(QuantMethodName(blocks->method), "fp8");
+  EXPECT_EQ(blocks->block_outputs, 128);
+  EXPECT_EQ(blocks->block_inputs, 128);
+  EXPECT_TRUE(blocks->rounds_inputs);
+  EXPECT_FALSE(blocks->static_inputs);
+  json fixed = {{"quant_method", "fp8"}, {"activation_scheme", "static"}};
+  EXPECT_TRUE(Read(fixed)->static_inputs);
+  EXPECT_EQ(Read(fixed)->block_inputs, 0);
+  fixed["weight_block_size"] = nullptr;
+  EXPECT_TRUE(Read(fixed).ok());
+
+  json groups = Fp8Groups();
+  json& group = groups["config_groups"]["group_0"];
+  ASSERT_TRUE(Read(groups).ok()) << Read(groups).status().ToString();
+  EXPECT_EQ(Read(groups)->method, QuantMethod::kFp8);
+  EXPECT_TRUE(Read(groups)->rounds_inputs);
+  EXPECT_FALSE(Read(groups)->static_inputs);
+  group["format"] = "float-quantized";
+  group["weights"]["strategy"] = "tensor";
+  group["input_activations"]["strategy"] = "tensor";
+  group["input_activations"]["dynamic"] = false;
+  EXPECT_TRUE(Read(groups)->static_inputs);
+  group["input_activations"] = nullptr;
+  EXPECT_FALSE(Read(groups)->rounds_inputs);
+  group["weights"]["strategy"] = "block";
+  group["weights"]["block_structure"] = {64, 96};
+  EXPECT_EQ(Read(groups)->block_outputs, 64);
+  EXPECT_EQ(Read(groups)->block_inputs, 96);
 }
 
 TEST(QuantizationConfigTest, ReadsTheVariants) {
@@ -124,8 +174,15 @@ TEST(QuantizationConfigTest, RefusesByName) {
       {"a list", Awq, [](json& q) { q = {1}; }, kBad, "must be a JSON object"},
       {"no method", Awq, [](json& q) { q.erase("quant_method"); }, kBad, "quant_method: missing"},
       {"unknown method", Awq, set("quant_method", "bitsandbytes"), kNot,
-       "supported: awq, gptq, compressed-tensors"},
-      {"fp8", Awq, set("quant_method", "fp8"), kNot, "fp8"},
+       "supported: awq, gptq, fp8, compressed-tensors"},
+      {"fp8 of five exponent bits", Fp8, set("fmt", "e5m2"), kNot, "supported: e4m3"},
+      {"fp8 of another scheme", Fp8, set("activation_scheme", "sometimes"), kNot,
+       "supported: dynamic, static"},
+      {"fp8 blocks a number", Fp8, set("weight_block_size", 128), kBad, "two positive numbers"},
+      {"fp8 blocks of one side", Fp8, set("weight_block_size", {128}), kBad, "weight_block_size"},
+      {"fp8 blocks of nothing", Fp8, set("weight_block_size", {128, 0}), kBad, "weight_block_size"},
+      {"fp8 narrow blocks", Fp8, set("weight_block_size", {1, 16}), kNot, "multiples of 32"},
+      {"fp8 with a cache", Fp8, set("kv_cache_scheme", "static"), kNot, "kv_cache_scheme"},
       {"method a number", Awq, set("quant_method", 4), kBad, "quant_method"},
       {"AWQ of 3 bits", Awq, set("bits", 3), kNot, "bits: 3 is not supported (supported: 4)"},
       {"AWQ without bits", Awq, [](json& q) { q.erase("bits"); }, kBad, "bits: missing"},
@@ -142,7 +199,25 @@ TEST(QuantizationConfigTest, RefusesByName) {
       {"GPTQ marlin by its flag", Gptq, set("is_marlin_format", true), kNot, "is_marlin_format"},
       {"GPTQ in 64-bit words", Gptq, set("pack_dtype", "int64"), kNot, "pack_dtype"},
       {"GPTQ desc_act a word", Gptq, set("desc_act", "yes"), kBad, "desc_act"},
-      {"fp8 weights", Int8, set("format", "float-quantized"), kNot, "supported: int-quantized"},
+      {"fp8 that is not", Int8, set("format", "float-quantized"), kNot, "weights: type"},
+      {"fp8 weights in groups", Fp8Groups, in_group("weights", "strategy", "group"), kNot,
+       "supported: tensor, channel, block"},
+      {"fp8 weights of 4 bits", Fp8Groups, in_group("weights", "num_bits", 4), kNot, "num_bits"},
+      {"fp8 dynamic weights", Fp8Groups, in_group("weights", "dynamic", true), kNot,
+       "weights: dynamic"},
+      {"fp8 blocks without a size", Fp8Groups, in_group("weights", "strategy", "block"), kBad,
+       "block_structure"},
+      {"fp8 by integers", Fp8Groups, in_group("input_activations", "type", "int"), kNot,
+       "input_activations: type"},
+      {"fp8 inputs in groups of their own", Fp8Groups,
+       [](json& q) {
+         json& inputs = q["config_groups"]["group_0"]["input_activations"];
+         inputs["strategy"] = "group";
+         inputs["group_size"] = 64;
+       },
+       kNot, "group_size"},
+      {"fp8 locally dynamic", Fp8Groups, in_group("input_activations", "dynamic", "local"), kNot,
+       "local"},
       {"packed weights", Int8, set("format", "pack-quantized"), kNot, "pack-quantized"},
       {"no format", Int8, [](json& q) { q.erase("format"); }, kBad, "format: missing"},
       {"KV cache scheme", Int8, set("kv_cache_scheme", {{"num_bits", 8}}), kNot, "kv_cache_scheme"},

@@ -25,7 +25,9 @@ using testing::TempDir;
 using testing::TinyCheckpoint;
 using testing::TinyTensor;
 
-constexpr const char* kCases[] = {"qwen2_awq", "llama_gptq", "llama_gptq_v2", "llama_int8"};
+constexpr const char* kCases[] = {"qwen2_awq",  "llama_gptq",       "llama_gptq_v2",
+                                  "llama_int8", "qwen2_fp8",        "llama_fp8_static",
+                                  "llama_fp8",  "llama_fp8_weights"};
 
 fs::path Golden(const std::string& name) { return SourceDir() / "tests/golden/quantised" / name; }
 
@@ -34,6 +36,12 @@ std::vector<float> Dequantise(const RawLinear& raw) {
   const auto* scales = raw.scales.As<const float>();
   const int64_t out = raw.data.dim(0);
   std::vector<float> values;
+  if (IsFp8(raw.format)) {
+    for (int64_t i = 0; i < raw.data.NumElements(); ++i) {
+      values.push_back(E4M3ToF32(raw.data.As<uint8_t>()[i]) * scales[i / raw.group_size]);
+    }
+    return values;
+  }
   if (raw.format == WeightFormat::kInt8) {
     const int64_t in = raw.data.dim(1);
     const auto* codes = raw.data.As<const int8_t>();
@@ -139,6 +147,23 @@ TEST_F(RefusalTest, CountsThePackedBytes) {
   // One scale a row; a down_proj is left in 16 bits.
   EXPECT_EQ(int8->weight_bytes,
             2 * (kLayer + (kRows + kHidden) * 4) + kHidden * kFfn - kHidden * 4 + kNorms + kEnds);
+}
+
+// Scales shared by blocks or by all become one per output and group.
+TEST_F(RefusalTest, CountsTheSpreadScales) {
+  constexpr int64_t kLayer = (64 + 2 * 32 + 64 + 2 * 128) * 64 + 64 * 128;
+  constexpr int64_t kNorms = 5 * 64 * 4;
+  constexpr int64_t kOutputs = 64 + 2 * 32 + 64 + 2 * 128 + 64;
+  const auto fixed = Plan(Golden("llama_fp8_static"));
+  ASSERT_TRUE(fixed.ok()) << fixed.status().ToString();
+  EXPECT_EQ(fixed->weight_bytes, 2 * (kLayer + kOutputs * 4) + kNorms + 256 * 64 * 2);
+  const auto blocks = Plan(Golden("qwen2_fp8"));
+  ASSERT_TRUE(blocks.ok()) << blocks.status().ToString();
+  // Two groups a row, four in down_proj, of which one is in 16 bits; q, k and v biases.
+  constexpr int64_t kScales = ((kOutputs - 64) * 2 + 64 * 4) * 4;
+  constexpr int64_t kBiases = (64 + 2 * 32) * 4;
+  EXPECT_EQ(blocks->weight_bytes,
+            2 * (kLayer + kScales + kBiases) + 64 * 128 - 64 * 4 * 4 + kNorms + 256 * 64 * 2);
 }
 
 struct Damage {
@@ -284,6 +309,29 @@ TEST_F(RefusalTest, RefusesWhatDoesNotFit) {
        kNot, "input_scale"},
       {"int8: a scale not a number", "llama_int8", bits(At(".weight_scale"), 4, nan_bf16), kBad,
        "not finite"},
+      {"fp8: called nothing", "llama_fp8",
+       [](TinyCheckpoint& t) { t.config.erase("quantization_config"); }, kNot, "dtype F8_E4M3"},
+      {"fp8: a NaN", "qwen2_fp8", bits(At(".weight"), 700, "\xff"), kBad,
+       "q_proj.weight\": holds a NaN"},
+      {"fp8: a scale not a number", "qwen2_fp8", bits(At(".weight_scale_inv"), 2, nan_bf16), kBad,
+       "weight_scale_inv\": holds a scale that is not finite"},
+      {"fp8: no scales", "llama_fp8", remove(".weight_scale"), kBad,
+       "lacks 1 tensors: model.layers.0.self_attn.q_proj.weight_scale"},
+      {"fp8: scales of other blocks", "qwen2_fp8", configure("weight_block_size", {64, 32}), kBad,
+       "weight_scale_inv"},
+      {"fp8: blocks that do not divide", "qwen2_fp8", configure("weight_block_size", {48, 96}),
+       kNot, "blocks of 96 inputs do not divide its 64"},
+      {"fp8: both names of scales", "qwen2_fp8",
+       [](TinyCheckpoint& t) {
+         t.tensors.push_back({At(".weight_scale"), "F32", {1}, std::string(4, '\0')});
+       },
+       kNot, "weight_scale"},
+      {"fp8: input scales of dynamic ones", "llama_fp8",
+       [](TinyCheckpoint& t) {
+         t.tensors.push_back({At(".input_scale"), "F32", {1}, std::string(4, '\0')});
+       },
+       kNot, "input_scale"},
+      {"fp8: scales flat", "llama_fp8", reshape(".weight_scale", {32, 2}), kBad, "[32, 2]"},
       {"int8: called nothing", "llama_int8",
        [](TinyCheckpoint& t) { t.config.erase("quantization_config"); }, kNot, "dtype I8"},
   };

@@ -29,6 +29,23 @@ void AddIntLinearCases(std::vector<OpCase>* cases) {
   cases->push_back(LinearCase({130, 1152, 300, WF::kInt4, 1, true, 128}));
 }
 
+void AddFp8LinearCases(std::vector<OpCase>* cases) {
+  for (const WeightFormat format : {WeightFormat::kFp8, WeightFormat::kFp8Weights}) {
+    for (const int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 16, 25, 33, 64, 100}) {
+      cases->push_back(LinearCase({rows, 33, 70, format, 2, true}));
+      cases->push_back(LinearCase({rows, 96, 140, format, 2, true, 32}));
+    }
+    for (const int64_t rows : {1, 3, 12, 29}) {
+      cases->push_back(LinearCase({rows, 1, 1, format}));
+      cases->push_back(LinearCase({rows, 288, 208, format, 3, true, 96}));
+      cases->push_back(LinearCase({rows, 384, 129, format, 1, false, 192}));
+      cases->push_back(LinearCase({rows, 512, 300, format, 2, true, 128}));
+      cases->push_back(LinearCase({rows, 1031, 513, format, 2}));
+    }
+    cases->push_back(LinearCase({230, 1152, 300, format, 1, true, 128}));
+  }
+}
+
 }  // namespace
 
 std::vector<OpCase> AllCases(int32_t block_size) {
@@ -48,6 +65,7 @@ std::vector<OpCase> AllCases(int32_t block_size) {
     cases.push_back(LinearCase({130, 1100, 300, format, 1, true}));
   }
   AddIntLinearCases(&cases);
+  AddFp8LinearCases(&cases);
   for (const int64_t rows : {1, 3, 40}) {
     for (const int64_t n : {1, 7, 16, 63, 100, 288, 2049}) {
       cases.push_back(RmsNormCase(rows, n, /*in_place=*/false));

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -86,7 +87,8 @@ struct OpCase {
   double bytes;  // read and written at least, for the benchmark
   double flops;
   std::function<std::unique_ptr<PreparedCase>(Ops& ops)> prepare;
-  bool integer = false;  // the flops are on 8-bit integers
+  bool integer = false;                                // the flops are on 8-bit integers
+  std::optional<WeightFormat> weights = std::nullopt;  // that a backend must support
 };
 
 struct LinearShape {
@@ -96,7 +98,7 @@ struct LinearShape {
   WeightFormat format = WeightFormat::kF32;
   int parts = 1;
   bool bias = false;
-  int32_t group_size = 0;      // kInt4
+  int32_t group_size = 0;      // kInt4; FP8, 0: all of a row
   bool half_scales = true;     // kInt4: every scale is an f16
   bool zero_per_group = true;  // kInt4: else 8 throughout
 };

@@ -61,6 +61,10 @@ inline Tally Compare(Backend& reference, Backend& backend, int32_t block_size,
   Tally tally;
   for (const OpCase& c : AllCases(block_size)) {
     if (c.name.find(part) == std::string::npos) continue;
+    if (c.weights && !backend.ops().Supports(*c.weights)) {
+      ++tally.skipped;
+      continue;
+    }
     SCOPED_TRACE(std::string(backend.ops().name()) + " " + c.name);
     const auto prepared = c.prepare(backend.ops());
     const std::vector<float> actual = RunOnce(*prepared);

@@ -113,9 +113,31 @@ TEST_P(InvarianceTest, IntegerLinear) {
   }
 }
 
+// FP8 weights of every kind: a scale a row, a group of one block, of parts of blocks.
+TEST_P(InvarianceTest, Fp8Linear) {
+  for (const WeightFormat format : {WeightFormat::kFp8, WeightFormat::kFp8Weights}) {
+    const std::vector<LinearShape> shapes = {
+        {1, 33, 70, format},
+        {1, 300, 161, format, 2, true},
+        {1, 256, 140, format, 1, true, 128},
+        {1, 384, 70, format, 1, true, 192},
+    };
+    for (const LinearShape& s : shapes) {
+      SCOPED_TRACE(LinearCase(s).name);
+      if (!ops().Supports(format)) continue;
+      auto weight = PackLinear(s, ops());
+      ASSERT_TRUE(weight.ok());
+      ExpectRowsIndependent(100, s.in, s.out, [&](const Rows& x, int64_t rows) {
+        return RunLinear(x, rows, *weight);
+      });
+    }
+  }
+}
+
 TEST_P(InvarianceTest, LinearWithLittleScratch) {
   const std::vector<LinearShape> shapes = {
       {1, 100, 70},
+      {1, 128, 70, WeightFormat::kFp8, 1, false, 64},
       {1, 100, 70, WeightFormat::kInt8},
       {1, 96, 70, WeightFormat::kInt4, 1, false, 32},
   };
@@ -139,6 +161,8 @@ TEST_P(InvarianceTest, ARowThatIsNotFiniteSpoilsNoOther) {
   const std::vector<LinearShape> shapes = {
       {1, 100, 70, WeightFormat::kInt8},
       {1, 96, 70, WeightFormat::kInt4, 1, true, 32},
+      {1, 100, 70, WeightFormat::kFp8},
+      {1, 128, 70, WeightFormat::kFp8, 1, true, 64},
   };
   constexpr int64_t kRows = 5;
   for (const LinearShape& s : shapes) {

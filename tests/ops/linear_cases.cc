@@ -24,9 +24,20 @@ struct HostMatrix {
   std::vector<uint8_t> zeros;
 };
 
+int64_t Groups(const LinearShape& s) { return s.group_size > 0 ? s.in / s.group_size : 1; }
+
 HostMatrix MakeMatrix(const LinearShape& s) {
   HostMatrix host;
   const float deviation = 1.0F / std::sqrt(static_cast<float>(s.in));
+  if (IsFp8(s.format)) {
+    // Every code that is a number; uniform ones have a deviation of 117.
+    host.data = RandomBytes(11, s.in * s.out);
+    for (std::byte& b : host.data) {
+      if ((b & std::byte{0x7f}) == std::byte{0x7f}) b ^= std::byte{1};
+    }
+    host.scales = Normal(14, s.out * Groups(s), deviation / 117.0F);
+    return host;
+  }
   if (s.format != WeightFormat::kInt8 && s.format != WeightFormat::kInt4) {
     host.data = Encode(Normal(11, s.in * s.out, deviation), FormatDType(s.format));
     return host;
@@ -63,6 +74,10 @@ RawLinear PartOf(const LinearShape& s, HostMatrix& host, int64_t first, int64_t 
     part.scales = {host.scales.data() + first * groups, DType::kF32, {count, groups}};
     part.zeros = {host.zeros.data() + first * groups, DType::kU8, {count, groups}};
   }
+  if (IsFp8(s.format)) {
+    part.group_size = static_cast<int32_t>(s.in / Groups(s));
+    part.scales = {host.scales.data() + first * Groups(s), DType::kF32, {count, Groups(s)}};
+  }
   return part;
 }
 
@@ -74,6 +89,9 @@ std::string NameOf(const LinearShape& s) {
     name += "int4g" + std::to_string(s.group_size);
     if (!s.half_scales) name += "f32";
     if (!s.zero_per_group) name += "z8";
+  } else if (IsFp8(s.format)) {
+    name += s.format == WeightFormat::kFp8 ? "fp8" : "fp8w";
+    if (s.group_size > 0) name += "g" + std::to_string(s.group_size);
   } else {
     name += DTypeName(FormatDType(s.format));
   }
@@ -84,6 +102,7 @@ std::string NameOf(const LinearShape& s) {
 
 int64_t WeightBytes(const LinearShape& s) {
   if (s.format == WeightFormat::kInt8) return s.in * s.out + 4 * s.out;
+  if (IsFp8(s.format)) return s.in * s.out + 4 * s.out * Groups(s);
   if (s.format != WeightFormat::kInt4) return s.in * s.out * DTypeSize(FormatDType(s.format));
   const int64_t per_group = (s.half_scales ? 2 : 4) + (s.zero_per_group ? 1 : 0);
   return s.in * s.out / 2 + s.in / s.group_size * s.out * per_group;
@@ -109,6 +128,7 @@ StatusOr<LinearWeight> PackLinear(const LinearShape& s, Ops& ops) {
 OpCase LinearCase(const LinearShape& s) {
   OpCase c;
   c.name = NameOf(s);
+  c.weights = s.format;
   c.integer = s.format == WeightFormat::kInt8 || s.format == WeightFormat::kInt4;
   if (c.integer) {
     const int64_t groups = s.format == WeightFormat::kInt4 ? s.in / s.group_size : 1;

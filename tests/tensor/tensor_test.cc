@@ -38,6 +38,33 @@ TEST(Convert, RoundsToNearestEven) {
   EXPECT_TRUE(std::isnan(F16ToF32(F32ToF16(std::nanf("")))));
 }
 
+TEST(Convert, EveryE4M3SurvivesTheRoundTrip) {
+  for (uint32_t bits = 0; bits <= 0xff; ++bits) {
+    const auto code = static_cast<uint8_t>(bits);
+    const float value = E4M3ToF32(code);
+    if ((bits & 0x7f) == 0x7f) {
+      EXPECT_TRUE(std::isnan(value));
+      continue;
+    }
+    ASSERT_EQ(F32ToE4M3(value), code) << bits;
+    // Between it and the next larger magnitude: the tie goes to the even one.
+    if ((bits & 0x7f) == 0x7e) continue;
+    const float next = E4M3ToF32(static_cast<uint8_t>(bits + 1));
+    const float tie = (value + next) / 2;
+    EXPECT_EQ(F32ToE4M3(tie), bits % 2 == 0 ? bits : bits + 1) << bits;
+    EXPECT_EQ(F32ToE4M3(std::nextafter(tie, value)), bits) << bits;
+    EXPECT_EQ(F32ToE4M3(std::nextafter(tie, next)), bits + 1) << bits;
+  }
+}
+
+TEST(Convert, E4M3SaturatesAndKeepsNaN) {
+  EXPECT_EQ(E4M3ToF32(0x7e), kE4M3Max);
+  EXPECT_EQ(E4M3ToF32(1), 0x1p-9F);
+  EXPECT_EQ(F32ToE4M3(1e9F), 0x7e);
+  EXPECT_EQ(F32ToE4M3(-std::numeric_limits<float>::infinity()), 0xfe);
+  EXPECT_TRUE(std::isnan(E4M3ToF32(F32ToE4M3(std::nanf("")))));
+}
+
 TEST(TensorView, RowsPointIntoTheMiddle) {
   std::vector<float> data(12);
   const TensorView t(data.data(), DType::kF32, {4, 3});

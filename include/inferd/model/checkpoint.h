@@ -38,7 +38,7 @@ class Checkpoint {
   // long as this object. FAILED_PRECONDITION unless its dtype is F32, F16 or
   // BF16, its rank at most TensorView::kMaxRank, and its bytes aligned.
   StatusOr<TensorView> View(std::string_view name) const;
-  // The same for I8 and I32, which only quantised layers have.
+  // The same for I8, I32 and F8_E4M3, which only quantised layers have.
   StatusOr<TensorView> IntegerView(std::string_view name) const;
   // Of all files.
   int64_t TotalBytes() const;

@@ -31,7 +31,7 @@ struct RopeScaling {
   bool truncate = true;  // yarn: round the correction range to whole dimensions
 };
 
-enum class QuantMethod : uint8_t { kNone, kAwq, kGptq, kInt8 };
+enum class QuantMethod : uint8_t { kNone, kAwq, kGptq, kInt8, kFp8 };
 
 // How the linear layers are stored. Which of them are is what the checkpoint's
 // tensors say: a layer in float has a float <name>.weight.
@@ -41,9 +41,14 @@ struct QuantizationConfig {
   int32_t group_size = 0;        // awq, gptq: inputs that share a scale; -1: all of a row
   bool zeros_minus_one = false;  // gptq: zero points are stored one less
   bool act_order = false;        // gptq: the order of the groups is in g_idx
+  // fp8: outputs and inputs that share a scale where layers have one per block; 0: none has.
+  int32_t block_outputs = 0;
+  int32_t block_inputs = 0;
+  bool rounds_inputs = true;   // fp8: to E4M3; else the weights alone are in it
+  bool static_inputs = false;  // fp8: the checkpoint has scales of inputs, which are not used
 };
 
-// "awq", "gptq", "int8"; empty without quantisation.
+// "awq", "gptq", "int8", "fp8"; empty without quantisation.
 std::string_view QuantMethodName(QuantMethod method);
 
 // One decoder-only transformer of the Llama family: RMS norm, rotary positions,

@@ -101,6 +101,10 @@ class Ops {
   // x ~ q * (m / 127), all zero for m = 0. The products of q and w are summed in
   // integers, exactly, and then scaled; groups are added in their order in f32.
   // A NaN or an infinity in a row gives NaN in all of the row's outputs.
+  // With kFp8 weights x is rounded to E4M3, a row's group at a time: m = max|x|,
+  // q = E4M3(x * (448 / m)), x ~ q * (m / 448), all zero for m = 0 or so small that the
+  // factor overflows; NaN and infinity as above. The products of q and w are summed in
+  // f32 group by group, and then scaled. With kFp8Weights x is what it is with bf16 weights.
   virtual void Linear(TensorView x, const LinearWeight& weight, TensorView out) = 0;
   // out = silu(gate) * up, gate_up = [gate | up]              gate_up [T, 2n], out [T, n]
   virtual void SiluMul(TensorView gate_up, TensorView out) = 0;

@@ -8,8 +8,13 @@
 namespace inferd {
 
 // kInt8: one scale per output row. kInt4: one scale and zero point per row and
-// group of consecutive inputs.
-enum class WeightFormat : uint8_t { kF32, kF16, kBF16, kInt8, kInt4 };
+// group of consecutive inputs. kFp8, kFp8Weights: E4M3 with one scale per row and group;
+// they differ in what Ops::Linear does with its inputs, which kFp8 rounds to E4M3 too.
+enum class WeightFormat : uint8_t { kF32, kF16, kBF16, kInt8, kInt4, kFp8, kFp8Weights };
+inline constexpr int kNumWeightFormats = 7;
+constexpr bool IsFp8(WeightFormat format) {
+  return format == WeightFormat::kFp8 || format == WeightFormat::kFp8Weights;
+}
 
 // The element type of RawLinear::data; of kInt4, of two values.
 DType FormatDType(WeightFormat format);
@@ -19,13 +24,15 @@ DType FormatDType(WeightFormat format);
 //   kInt8: w[o][i] = data[o][i] * scales[o]
 //   kInt4: w[o][i] = (data[o][i] - zeros[o][g]) * scales[o][g], g = i / group_size,
 //          data two values a byte, the even input in the low half
+//   FP8:   w[o][i] = data[o][i] * scales[o][g], g = i / group_size; no data is NaN
 // With integer weights there are at most 131072 inputs: sums of products fit 32 bits.
 struct RawLinear {
   WeightFormat format = WeightFormat::kF32;
-  TensorView data = {};    // [out, in] of the float type, or i8; kInt4: u8 [out, in / 2]
-  TensorView scales = {};  // f32: kInt8 [out]; kInt4 [out, in / group_size]
+  TensorView data = {};    // [out, in] of FormatDType; kInt4: u8 [out, in / 2]
+  TensorView scales = {};  // f32: kInt8 [out]; else [out, in / group_size]
   TensorView zeros = {};   // kInt4: u8 [out, in / group_size], each 0 to 15
-  int32_t group_size = 0;  // kInt4: a multiple of 32 that divides in
+  // kInt4, FP8: a multiple of 32 that divides in; FP8 also in itself, whatever it is.
+  int32_t group_size = 0;
 };
 
 // A linear layer in the backend's own form. The model never looks inside.
@@ -33,7 +40,7 @@ struct LinearWeight {
   WeightFormat format = WeightFormat::kF32;
   int64_t out_features = 0;
   int64_t in_features = 0;
-  int32_t group_size = 0;  // kInt4
+  int32_t group_size = 0;  // kInt4, FP8
   Buffer packed;           // layout is the backend's, scales included
   Buffer bias;             // [out] f32 on the device, or empty
 };

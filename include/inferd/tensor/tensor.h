@@ -15,7 +15,7 @@
 
 namespace inferd {
 
-enum class DType : uint8_t { kF32, kF16, kBF16, kI8, kU8, kI32, kI64 };
+enum class DType : uint8_t { kF32, kF16, kBF16, kI8, kU8, kI32, kI64, kF8E4M3 };
 
 int64_t DTypeSize(DType dtype);           // bytes
 std::string_view DTypeName(DType dtype);  // "f32", "bf16", …
@@ -85,10 +85,15 @@ class Buffer {
   size_t size_ = 0;
 };
 
-// Conversions between float and the 16-bit formats, round to nearest even.
+// Conversions between float and the 16- and 8-bit formats, round to nearest even.
 float BF16ToF32(uint16_t bits);
 uint16_t F32ToBF16(float value);
 float F16ToF32(uint16_t bits);
 uint16_t F32ToF16(float value);
+// FP8 with four exponent bits: no infinity, 0x7f and 0xff are NaN. What is larger than
+// the largest becomes that; a NaN stays one.
+inline constexpr float kE4M3Max = 448.0F;
+float E4M3ToF32(uint8_t bits);
+uint8_t F32ToE4M3(float value);
 
 }  // namespace inferd

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "backends/cpu/cpu_linear_fp8.h"
 #include "backends/cpu/cpu_linear_int.h"
 #include "backends/cpu/cpu_ops.h"
 #include "backends/host/host_weights.h"
@@ -19,6 +20,8 @@ kernels::Element ElementOf(WeightFormat format) {
       return kernels::Element::kBF16;
     case WeightFormat::kInt8:
     case WeightFormat::kInt4:
+    case WeightFormat::kFp8:
+    case WeightFormat::kFp8Weights:
       break;
   }
   INFERD_CHECK(false);
@@ -38,6 +41,10 @@ StatusOr<LinearWeight> CpuOps::Pack(std::span<const RawLinear> parts,
   INFERD_ASSIGN_OR_RETURN(weight.bias, JoinBias(bias, allocator_));
   if (IsInteger(weight.format)) {
     INFERD_RETURN_IF_ERROR(PackIntLinear(parts, allocator_, pool_, &weight));
+    return weight;
+  }
+  if (IsFp8(weight.format)) {
+    INFERD_RETURN_IF_ERROR(PackFp8Linear(parts, allocator_, pool_, &weight));
     return weight;
   }
   const int64_t in = weight.in_features;
@@ -82,6 +89,7 @@ bool CpuOps::Accepts(const LinearWeight& weight) const {
     return false;
   }
   if (IsInteger(weight.format)) return IntLinearFits(weight);
+  if (IsFp8(weight.format)) return Fp8LinearFits(weight);
   const int64_t bytes = kernels::LinearPackedBytes(ElementOf(weight.format), out, in);
   return weight.packed.size() == static_cast<size_t>(bytes);
 }
@@ -94,6 +102,10 @@ void CpuOps::Linear(TensorView x, const LinearWeight& weight, TensorView out) {
   if (rows == 0) return;
   if (IsInteger(weight.format)) {
     RunIntLinear(x, weight, int_units_, scratch_, pool_, out);
+    return;
+  }
+  if (IsFp8(weight.format)) {
+    RunFp8Linear(x, weight, bf16_, scratch_, pool_, out);
     return;
   }
   if (bf16_ && weight.format == WeightFormat::kBF16) {

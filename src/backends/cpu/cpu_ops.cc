@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "backends/cpu/cpu_linear_fp8.h"
 #include "backends/cpu/cpu_linear_int.h"
 #include "backends/cpu/cpu_sampling.h"
 #include "backends/host/tensor_checks.h"
@@ -22,9 +23,9 @@ std::unique_ptr<StepPlan> CpuOps::MakeStepPlan(int32_t max_tokens, int32_t max_s
 // candidates, Attention the partials of its splits; never two at a time.
 int64_t CpuOps::ScratchBytes(int32_t max_tokens, int32_t /*max_sequences*/, int64_t max_features,
                              int64_t vocab_size) const {
-  const int64_t row =
-      std::max({max_features * static_cast<int64_t>(sizeof(float)), IntLinearRowBytes(max_features),
-                bf16_ ? kernels::PackedBf16RowBytes(*bf16_, max_features) : 0});
+  const int64_t row = std::max({max_features * static_cast<int64_t>(sizeof(float)),
+                                IntLinearRowBytes(max_features), Fp8LinearRowBytes(max_features),
+                                bf16_ ? kernels::PackedBf16RowBytes(*bf16_, max_features) : 0});
   const int64_t rows = max_tokens * row;
   const int64_t sampling = CpuSamplerMemory::Bytes(vocab_size) * pool_.threads();
   const int64_t splits = (int64_t{1} << 20) * pool_.threads();

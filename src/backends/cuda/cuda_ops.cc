@@ -78,7 +78,7 @@ Status CudaOps::CopyOut(void* host, const void* data, size_t bytes) {
 
 // ---- at load ----
 
-bool CudaOps::Supports(WeightFormat /*format*/) const { return true; }
+bool CudaOps::Supports(WeightFormat format) const { return !IsFp8(format); }
 
 StatusOr<LinearWeight> CudaOps::Pack(std::span<const RawLinear> parts,
                                      std::span<const TensorView> bias) {

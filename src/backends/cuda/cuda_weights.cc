@@ -60,6 +60,8 @@ PackedForm FormOf(const LinearWeight& weight) {
     case WeightFormat::kBF16:
       form.row_bytes = cuda::Bf16RowBytes(in);
       break;
+    case WeightFormat::kFp8:
+    case WeightFormat::kFp8Weights:
     case WeightFormat::kInt8:
       form.row_bytes = cuda::Int8RowBytes(in);
       break;

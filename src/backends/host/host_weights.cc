@@ -57,6 +57,24 @@ Status CheckIntLinear(const RawLinear& part, const LinearWeight& weight) {
   return OkStatus();
 }
 
+// The scales of a part of `weight`.
+Status CheckFp8Linear(const RawLinear& part, const LinearWeight& weight) {
+  const int64_t in = weight.in_features;
+  const int64_t group_size = part.group_size;
+  if (group_size != in && (group_size < 32 || group_size % 32 != 0 || in % group_size != 0)) {
+    return InvalidArgumentError("the group size of FP8 weights must be " + std::to_string(in) +
+                                " or a multiple of 32 that divides it, not " +
+                                std::to_string(group_size));
+  }
+  if (group_size != weight.group_size) {
+    return InvalidArgumentError("the parts of a linear weight must have one group size");
+  }
+  if (!HasShape(part.scales, DType::kF32, {part.data.dim(0), in / group_size})) {
+    return InvalidArgumentError("FP8 weights need an f32 scale per output and group");
+  }
+  return OkStatus();
+}
+
 }  // namespace
 
 float LoadFloat(const void* data, DType dtype, int64_t i) {
@@ -72,6 +90,8 @@ float LoadFloat(const void* data, DType dtype, int64_t i) {
       std::memcpy(&bits, static_cast<const std::byte*>(data) + i * 2, 2);
       return dtype == DType::kF16 ? F16ToF32(bits) : BF16ToF32(bits);
     }
+    case DType::kF8E4M3:
+      return E4M3ToF32(static_cast<const uint8_t*>(data)[i]);
     default:
       INFERD_CHECK(false);
   }
@@ -96,11 +116,13 @@ StatusOr<LinearWeight> DescribeLinear(std::span<const RawLinear> parts,
     const int64_t in = weight.format == WeightFormat::kInt4 ? data.dim(1) * 2 : data.dim(1);
     if (i == 0) {
       weight.in_features = in;
-      weight.group_size = weight.format == WeightFormat::kInt4 ? parts[0].group_size : 0;
+      const bool grouped = weight.format == WeightFormat::kInt4 || IsFp8(weight.format);
+      weight.group_size = grouped ? parts[0].group_size : 0;
     }
     if (in != weight.in_features) {
       return InvalidArgumentError("the parts of a linear weight must have one input size");
     }
+    if (IsFp8(weight.format)) INFERD_RETURN_IF_ERROR(CheckFp8Linear(parts[i], weight));
     if (IsInteger(weight.format)) INFERD_RETURN_IF_ERROR(CheckIntLinear(parts[i], weight));
     if (!bias.empty() && (bias[i].NumElements() != data.dim(0) || !IsFloat(bias[i].dtype))) {
       return InvalidArgumentError("a bias must be a float vector of its part's output size, " +

@@ -13,7 +13,7 @@ constexpr bool IsInteger(WeightFormat format) {
   return format == WeightFormat::kInt8 || format == WeightFormat::kInt4;
 }
 
-// Element i of f32, f16 or bf16 values.
+// Element i of f32, f16, bf16 or E4M3 values.
 float LoadFloat(const void* data, DType dtype, int64_t i);
 
 // Checks the parts of one joined matrix, each by itself and against the others;

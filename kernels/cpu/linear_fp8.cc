@@ -1,0 +1,323 @@
+// out[m][n] = bias[n] + sum_g xs[m][g] ws[g][n] sum_{k in g} x[m][k] w[n][k]
+//
+// Layout: cpu/linear_fp8.h. Order: for a column group of 128 outputs and as many rows as
+// their sums fit in L1 and L2 (96), block by block of 128 inputs: its codes are read once,
+// widened to 32 KiB of bf16, and multiplied with all those rows. Where a group of inputs
+// ends its sums are scaled and added to the output.
+// Per output the order of sums is that of the bf16 unit within a block, then the blocks in
+// order, whatever the number of rows.
+// Bound: one byte per weight for few rows, if widening keeps up (about ten instructions
+// per 32 weights); products beyond.
+#include "cpu/linear_fp8.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "cpu/linear_fp8.cc"
+#include "hwy/foreach_target.h"
+// After foreach_target.h
+#include "cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace inferd::kernels::HWY_NAMESPACE {
+
+// As many 16-bit lanes as two vectors of floats have.
+using DS = HWY_CAPPED(uint16_t, 32);
+using DSB = hn::Repartition<uint8_t, DS>;
+using DC = hn::Rebind<uint8_t, DS>;
+
+// The low and the high bytes of the bf16 numbers 0, 1 .. 7 * 2^-9.
+HWY_ALIGN constexpr uint8_t kSubnormals[16] = {0x00, 0x00, 0x80, 0xc0, 0x00, 0x20, 0x40, 0x60,
+                                               0x00, 0x3b, 0x3b, 0x3b, 0x3c, 0x3c, 0x3c, 0x3c};
+
+// E4M3, a number to each 16-bit lane, as bf16.
+HWY_INLINE hn::Vec<DS> Widen(hn::Vec<DS> code) {
+  const DS d;
+  const DSB db;
+  const auto high = hn::ShiftLeft<8>(code);
+  const auto sign = hn::And(high, hn::Set(d, 0x8000));
+  const auto rest = hn::And(high, hn::Set(d, 0x7f00));
+  const auto normal = hn::Add(hn::ShiftRight<4>(rest), hn::Set(d, 120 << 7));
+  // The mantissa in both bytes, each to look up its own byte of the result.
+  const auto index = hn::Or(hn::And(hn::Or(code, high), hn::Set(d, 0x0707)), hn::Set(d, 0x0800));
+  const auto table = hn::LoadDup128(db, kSubnormals);
+  const auto subnormal = hn::BitCast(d, hn::TableLookupBytes(table, hn::BitCast(db, index)));
+  // Of bytes without a sign: comparing signed numbers is cheaper.
+  const hn::RebindToSigned<DS> di;
+  const auto is_subnormal = hn::Lt(hn::BitCast(di, rest), hn::Set(di, 0x0800));
+  return hn::Or(hn::IfThenElse(hn::RebindMask(d, is_subnormal), subnormal, normal), sign);
+}
+
+// `count` codes to bf16; whole vectors, as panels are two vectors wide.
+void WidenTarget(const uint8_t* codes, int64_t count, uint16_t* to) {
+  // Far enough ahead for DRAM.
+  constexpr int64_t kPrefetchBytes = 2048;
+  constexpr int64_t kLine = 64;
+  const DC dc;
+  const DS ds;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(ds));
+  for (int64_t i = 0; i < count; i += lanes) {
+    if (i % kLine == 0) hwy::Prefetch(codes + i + kPrefetchBytes);
+    hn::Store(Widen(hn::PromoteTo(ds, hn::Load(dc, codes + i))), ds, to + i);
+  }
+}
+
+// Rounds to E4M3, ties to even; |x| at most a little above 448.
+HWY_INLINE VF RoundToE4M3(VF x) {
+  const DF d;
+  const DU du;
+  const auto bits = hn::BitCast(du, x);
+  const auto magnitude = hn::And(bits, hn::Set(du, 0x7fffffffu));
+  const auto odd = hn::And(hn::ShiftRight<20>(bits), hn::Set(du, 1));
+  const auto up = hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7ffff)));
+  const auto normal = hn::And(up, hn::Set(du, 0xfff00000u));
+  // Below 2^-6 multiples of 2^-9: adding 2^14 rounds to them.
+  const auto large = hn::Set(d, 0x1p14F);
+  const auto small = hn::Sub(hn::Add(hn::BitCast(d, magnitude), large), large);
+  const auto signed_small = hn::CopySign(small, x);
+  const auto is_small = hn::Lt(hn::BitCast(d, magnitude), hn::Set(d, 0x1p-6F));
+  return hn::IfThenElse(is_small, signed_small, hn::BitCast(d, normal));
+}
+
+// The bits of max|x|; see cpu/quantize_rows.cc.
+uint32_t LargestTarget(const float* x, int64_t n) {
+  const DF d;
+  const DU du;
+  const auto lanes = static_cast<int64_t>(LaneCount());
+  const auto magnitude = hn::Set(du, 0x7fffffffu);
+  auto max = hn::Zero(du);
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    max = hn::Max(max, hn::And(hn::BitCast(du, hn::LoadU(d, x + i)), magnitude));
+  }
+  if (i < n) {
+    const VF rest = LoadPartial(x + i, static_cast<size_t>(n - i));
+    max = hn::Max(max, hn::And(hn::BitCast(du, rest), magnitude));
+  }
+  return hn::GetLane(hn::MaxOfLanes(du, max));
+}
+
+// to[i] = E4M3(x[i] * factor)
+void RoundTarget(const float* x, int64_t n, float factor, float* to) {
+  const DF d;
+  const auto lanes = static_cast<int64_t>(LaneCount());
+  const VF f = hn::Set(d, factor);
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    hn::StoreU(RoundToE4M3(hn::Mul(hn::LoadU(d, x + i), f)), d, to + i);
+  }
+  if (i < n) {
+    const VF rest = LoadPartial(x + i, static_cast<size_t>(n - i));
+    StorePartial(RoundToE4M3(hn::Mul(rest, f)), to + i, static_cast<size_t>(n - i));
+  }
+}
+
+// One row of a column group's sums: out = (add ? out : 0) + sums * scales * row (+ bias).
+void ScaleTarget(const float* sums, const float* scales, float row, const float* bias, bool add,
+                 int64_t count, float* out) {
+  const DF d;
+  const auto lanes = static_cast<int64_t>(LaneCount());
+  const VF factor = hn::Set(d, row);
+  for (int64_t i = 0; i < count; i += lanes) {
+    const int64_t left = count - i;
+    const auto part = static_cast<size_t>(left);
+    const bool whole = left >= lanes;
+    const VF before = !add    ? hn::Zero(d)
+                      : whole ? hn::LoadU(d, out + i)
+                              : LoadPartial(out + i, part);
+    const VF scaled = hn::Mul(hn::LoadU(d, sums + i), hn::LoadU(d, scales + i));
+    VF result = hn::MulAdd(scaled, factor, before);
+    if (bias != nullptr) {
+      result = hn::Add(result, whole ? hn::LoadU(d, bias + i) : LoadPartial(bias + i, part));
+    }
+    if (whole) {
+      hn::StoreU(result, d, out + i);
+    } else {
+      StorePartial(result, out + i, part);
+    }
+  }
+}
+
+}  // namespace inferd::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace inferd::kernels {
+namespace {
+
+HWY_EXPORT(WidenTarget);
+HWY_EXPORT(LargestTarget);
+HWY_EXPORT(RoundTarget);
+HWY_EXPORT(ScaleTarget);
+
+constexpr int64_t kChunkRows = 96;
+
+bool IsTiles(Bf16Unit unit) { return unit == Bf16Unit::kTiles || unit == Bf16Unit::kEmulatedTiles; }
+
+int64_t NumBlocks(const Fp8Layout& layout) {
+  return (layout.in_features + layout.block_inputs() - 1) / layout.block_inputs();
+}
+
+// Outputs of a column group, padded to panels.
+int64_t PaddedColumns(const Fp8Layout& layout, int64_t group) {
+  return std::min(kFp8Columns, layout.padded_outputs() - group * kFp8Columns);
+}
+
+struct Rounding {
+  float factor;  // 0: all zeros
+  float scale;
+};
+Rounding RoundingOf(const float* x, int64_t n) {
+  const uint32_t bits = HWY_DYNAMIC_DISPATCH(LargestTarget)(x, n);
+  if (bits >= 0x7f800000U) return {0.0F, std::numeric_limits<float>::quiet_NaN()};
+  constexpr float kLargest = 448.0F;
+  const auto max = std::bit_cast<float>(bits);
+  const float factor = max > 0 ? kLargest / max : std::numeric_limits<float>::infinity();
+  if (std::isinf(factor)) return {0.0F, 0.0F};
+  return {factor, max / kLargest};
+}
+
+void RoundInputs(const float* x, int64_t n, const Rounding& rounding, float* to) {
+  if (rounding.factor > 0) {
+    HWY_DYNAMIC_DISPATCH(RoundTarget)(x, n, rounding.factor, to);
+  } else {
+    std::fill_n(to, n, 0.0F);
+  }
+}
+
+}  // namespace
+
+int64_t Fp8Layout::block_inputs() const {
+  if (group_size == in_features) return kMaxFp8BlockInputs;
+  for (const int64_t size : {128, 96, 64}) {
+    if (group_size % size == 0) return size;
+  }
+  return 32;
+}
+
+void PackFp8Columns(const Fp8Layout& layout, const Fp8Row* rows, int64_t group, void* packed) {
+  const int64_t width = LinearPanelWidth();
+  const int64_t first = group * kFp8Columns;
+  const int64_t count = std::min(kFp8Columns, layout.out_features - first);
+  const int64_t panels = PaddedColumns(layout, group) / width;
+  auto* to = static_cast<uint8_t*>(packed) + first * RoundUp(layout.in_features, 2);
+  for (int64_t k = 0; k < layout.in_features; k += layout.block_inputs()) {
+    const int64_t n = std::min(layout.block_inputs(), layout.in_features - k);
+    const int64_t panel_bytes = RoundUp(n, 2) * width;
+    for (int64_t panel = 0; panel < panels; ++panel, to += panel_bytes) {
+      std::memset(to, 0, static_cast<size_t>(panel_bytes));
+      for (int64_t j = 0; j < width && panel * width + j < count; ++j) {
+        const auto* from = static_cast<const uint8_t*>(rows[panel * width + j].codes) + k;
+        for (int64_t i = 0; i < n; ++i) to[(i / 2 * width + j) * 2 + i % 2] = from[i];
+      }
+    }
+  }
+  auto* scales = reinterpret_cast<float*>(static_cast<std::byte*>(packed) + layout.code_bytes());
+  for (int64_t g = 0; g < layout.groups(); ++g, scales += layout.padded_outputs()) {
+    std::fill_n(scales + first, panels * width, 0.0F);
+    for (int64_t j = 0; j < count; ++j) {
+      std::memcpy(scales + first + j, static_cast<const float*>(rows[j].scales) + g, sizeof(float));
+    }
+  }
+}
+
+int64_t PackedFp8RowBytes(const Fp8Layout& layout, Bf16Unit unit) {
+  return NumBlocks(layout) * PackedBf16RowBytes(unit, layout.block_inputs());
+}
+
+void PackFp8Rows(const PackFp8RowsParams& p, int64_t tile_begin, int64_t tile_end) {
+  constexpr int64_t kMostTileRows = 16;
+  const int64_t in = p.layout.in_features;
+  const int64_t group_size = p.layout.group_size;
+  const int64_t block_inputs = p.layout.block_inputs();
+  const int64_t row_bytes = PackedBf16RowBytes(p.unit, block_inputs);
+  alignas(64) float taken[kMostTileRows * kMaxFp8BlockInputs];
+  Rounding rounding[kMostTileRows] = {};
+  for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
+    const int64_t first = tile * p.tile_rows;
+    const int64_t rows = std::min(p.tile_rows, p.rows - first);
+    for (int64_t k = 0; k < in; k += block_inputs) {
+      const int64_t n = std::min(block_inputs, in - k);
+      for (int64_t m = 0; m < rows; ++m) {
+        const float* x = p.x + (first + m) * in + k;
+        if (p.round && k % group_size == 0) {
+          rounding[m] = RoundingOf(x, group_size);
+          p.scales[(first + m) * p.layout.groups() + k / group_size] = rounding[m].scale;
+        }
+        if (p.round) {
+          RoundInputs(x, n, rounding[m], taken + m * n);
+        } else {
+          std::copy_n(x, n, taken + m * n);
+        }
+      }
+      auto* to = static_cast<std::byte*>(p.packed) + k / block_inputs * p.rows * row_bytes +
+                 first * PackedBf16RowBytes(p.unit, n);
+      if (p.floats) {
+        PackRows({taken, rows, n, rows, reinterpret_cast<float*>(to)}, 0, 1);
+      } else {
+        PackBf16Rows({p.unit, taken, rows, n, rows, to}, 0, 1);
+      }
+    }
+  }
+}
+
+void LinearFp8(const LinearFp8Params& p, int64_t begin, int64_t end) {
+  const Fp8Layout& layout = p.layout;
+  const int64_t block_inputs = layout.block_inputs();
+  const int64_t row_bytes = PackedBf16RowBytes(p.unit, block_inputs);
+  const int64_t panels_wide = kFp8Columns / LinearPanelWidth();
+  const auto* scales = reinterpret_cast<const float*>(static_cast<const std::byte*>(p.weights) +
+                                                      layout.code_bytes());
+  const int64_t chunk = std::max<int64_t>(1, kChunkRows / p.tile_rows) * p.tile_rows;
+  alignas(64) uint16_t wide[kFp8Columns * kMaxFp8BlockInputs];
+  alignas(64) float sums[kChunkRows * kFp8Columns];
+  for (int64_t group = begin; group < end; ++group) {
+    const int64_t first = group * kFp8Columns;
+    const int64_t columns = std::min(kFp8Columns, layout.out_features - first);
+    const int64_t padded = PaddedColumns(layout, group);
+    const auto* group_codes =
+        static_cast<const uint8_t*>(p.weights) + first * RoundUp(layout.in_features, 2);
+    for (int64_t row = 0; row < p.rows; row += chunk) {
+      const int64_t rows = std::min(chunk, p.rows - row);
+      const uint8_t* codes = group_codes;
+      for (int64_t k = 0; k < layout.in_features; k += block_inputs) {
+        const int64_t n = std::min(block_inputs, layout.in_features - k);
+        const int64_t values = padded * RoundUp(n, 2);
+        HWY_DYNAMIC_DISPATCH(WidenTarget)(codes, values, wide);
+        codes += values;
+        LinearParams product{Element::kBF16, wide, padded,      n,   nullptr,
+                             nullptr,        rows, p.tile_rows, sums};
+        // Rows are dense within a block, which may be the last and shorter.
+        product.packed = static_cast<const std::byte*>(p.x) +
+                         k / block_inputs * p.rows * row_bytes +
+                         row * PackedBf16RowBytes(p.unit, n);
+        product.pairs = p.unit == Bf16Unit::kPairs;
+        product.accumulate = k % layout.group_size != 0;
+        if (IsTiles(p.unit)) {
+          LinearTiles(product, p.unit == Bf16Unit::kEmulatedTiles, 0, panels_wide);
+        } else {
+          Linear(product, 0, padded / LinearPanelWidth());
+        }
+        const int64_t done = k + n;
+        if (done % layout.group_size != 0) continue;
+        const int64_t g = k / layout.group_size;
+        const bool last = done == layout.in_features;
+        for (int64_t m = 0; m < rows; ++m) {
+          const float of_row =
+              p.scales == nullptr ? 1.0F : p.scales[(row + m) * layout.groups() + g];
+          HWY_DYNAMIC_DISPATCH(ScaleTarget)
+          (sums + m * padded, scales + g * layout.padded_outputs() + first, of_row,
+           last && p.bias != nullptr ? p.bias + first : nullptr, g > 0, columns,
+           p.out + (row + m) * layout.out_features + first);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace inferd::kernels
+#endif  // HWY_ONCE
