@@ -17,6 +17,8 @@
 namespace inferd::app {
 namespace {
 
+// Those of the groups follow it.
+constexpr int kMaxPort = 65'000;
 constexpr size_t kMinKeyBytes = 16;
 constexpr size_t kMaxKeyBytes = 4096;
 
@@ -104,7 +106,7 @@ StatusOr<HostPlace> FindHostPlace(const ServerConfig& config,
   } else if (!config.parallel.key_file.empty() && Lookup(environment, kLauncher[0])) {
     INFERD_RETURN_IF_ERROR(FromLauncher(environment, kLauncher, &place));
     if (Lookup(environment, "MASTER_PORT")) {
-      INFERD_ASSIGN_OR_RETURN(place.remote.port, Number(environment, "MASTER_PORT", 65536));
+      INFERD_ASSIGN_OR_RETURN(place.remote.port, Number(environment, "MASTER_PORT", kMaxPort + 1));
     }
   }
   if (place.remote.num_hosts == 1) return place;

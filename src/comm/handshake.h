@@ -68,6 +68,7 @@ class Handshake {
 
   // When done:
   const Hello& theirs() const { return theirs_; }
+  int socket_fd() const { return socket_.fd(); }
   Socket TakeSocket() { return std::move(socket_); }
   // Keys of this connection, one for each direction; unlike those of any other.
   HashKey SendKey() const;

@@ -118,7 +118,12 @@ Receptionist::Receptionist(int listen_fd, const Hello& mine, const std::string& 
 
 void Receptionist::Accept() {
   Socket socket(accept4(listen_fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-  if (socket.fd() < 0) return;
+  if (socket.fd() < 0) {
+    // With no descriptor left, say, the visitor stays where it is, and poll finds it at once.
+    const bool nobody = errno == EAGAIN || errno == EINTR || errno == ECONNABORTED;
+    if (!nobody) poll(nullptr, 0, kPollMs);
+    return;
+  }
   if (visitors_.size() == kMaxVisitors) visitors_.erase(visitors_.begin());
   Visitor& visitor = visitors_.emplace_back();
   visitor.handshake = std::make_unique<Handshake>(std::move(socket), Handshake::End::kAccepts,

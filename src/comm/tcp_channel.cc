@@ -1,5 +1,7 @@
 #include "inferd/comm/tcp_channel.h"
 
+#include <poll.h>
+
 #include <utility>
 
 #include "comm/framed_channel.h"
@@ -46,6 +48,12 @@ std::string JudgeShape(const Hello& mine, const Hello& theirs, HelloRole role) {
   return "";
 }
 
+// Whether the other end of a connection has closed it. What it sent before may be unread.
+bool OtherEndGone(int fd) {
+  pollfd polled{fd, POLLRDHUP, 0};
+  return poll(&polled, 1, 0) > 0;
+}
+
 std::unique_ptr<HostChannel> ChannelOver(Handshake& done, HostChannelOptions options,
                                          const Clock& clock) {
   if (options.epoch == kEpochOfEngine) options.epoch = done.theirs().epoch;
@@ -57,7 +65,8 @@ std::unique_ptr<HostChannel> ChannelOver(Handshake& done, HostChannelOptions opt
 }  // namespace
 
 StatusOr<std::vector<std::unique_ptr<HostChannel>>> AcceptTcpChannels(
-    const TcpChannelOptions& options, int listen_fd, EntropySource& entropy, const Clock& clock) {
+    const TcpChannelOptions& options, int listen_fd, EntropySource& entropy, const Clock& clock,
+    const std::function<Status()>& goes_on) {
   INFERD_RETURN_IF_ERROR(CheckOptions(options, /*is_rank=*/false));
   const int64_t deadline_us = clock.NowUs() + options.timeout_us;
   Socket listener;
@@ -67,6 +76,10 @@ StatusOr<std::vector<std::unique_ptr<HostChannel>>> AcceptTcpChannels(
   }
   const Hello mine = HelloOf(options, HelloRole::kEngine, 0);
   std::vector<std::unique_ptr<HostChannel>> channels(static_cast<size_t>(options.num_ranks));
+  std::vector<int> fds(channels.size(), -1);  // the channels' own
+  const auto is_there = [&](size_t rank) {
+    return channels[rank] != nullptr && !OtherEndGone(fds[rank]);
+  };
   const Handshake::Judge judge = [&](const Hello& theirs) {
     if (std::string why = JudgeShape(mine, theirs, HelloRole::kEngineRank); !why.empty()) {
       return why;
@@ -74,7 +87,7 @@ StatusOr<std::vector<std::unique_ptr<HostChannel>>> AcceptTcpChannels(
     if (theirs.rank >= channels.size()) {
       return "a rank was refused that says it is " + std::to_string(theirs.rank);
     }
-    if (channels[theirs.rank] != nullptr) {
+    if (is_there(theirs.rank)) {
       return "a second rank " + std::to_string(theirs.rank) + " was refused";
     }
     return std::string();
@@ -82,12 +95,14 @@ StatusOr<std::vector<std::unique_ptr<HostChannel>>> AcceptTcpChannels(
   Receptionist receptionist(listen_fd, mine, options.key, judge, entropy, clock);
   size_t missing = channels.size();
   while (missing > 0) {
+    if (goes_on) INFERD_RETURN_IF_ERROR(goes_on());
     if (auto done = receptionist.Next()) {
-      auto& channel = channels[done->theirs().rank];
+      const size_t rank = done->theirs().rank;
       // Two of one rank may have been let in at once; the first stays.
-      if (channel != nullptr) continue;
-      channel = ChannelOver(*done, options.channel, clock);
-      --missing;
+      if (is_there(rank)) continue;
+      if (channels[rank] == nullptr) --missing;
+      fds[rank] = done->socket_fd();
+      channels[rank] = ChannelOver(*done, options.channel, clock);
     } else if (clock.NowUs() >= deadline_us) {
       break;
     }

@@ -17,7 +17,8 @@ class GroupRendezvous {
       : options_(options),
         entropy_(entropy),
         clock_(clock),
-        deadline_us_(clock.NowUs() + options.comm.timeout_us),
+        deadline_us_(clock.NowUs() + (options.join_timeout_us > 0 ? options.join_timeout_us
+                                                                  : options.comm.timeout_us)),
         sockets_(options.addresses.size()) {
     mine_.role = HelloRole::kGroupRank;
     mine_.epoch = options.epoch;

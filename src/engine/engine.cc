@@ -16,6 +16,7 @@ class EngineLoop final : public Engine {
              const HashKey& key, std::shared_ptr<spdlog::logger> logger)
       : executor_(executor), core_(options, executor, sink, clock, key, std::move(logger)) {
     executor_.SetWake([this] { core_.inbox().Wake(); });
+    core_.inbox().Wake();  // for what happened to the ranks before
     thread_ = std::thread([this] { Run(); });
   }
 

@@ -142,7 +142,9 @@ void EngineCore::Measure(const BatchPlan& plan, StepKind kind, std::span<const i
   const size_t stages = std::min<size_t>(stage_us.size(), kMaxPipelineStages);
   stats_.pipeline_stages = static_cast<int32_t>(stages);
   if (stages > 0) stats_.pipeline_us += static_cast<uint64_t>(step_us);
-  for (size_t s = 0; s < stages; ++s) stats_.stage_us[s] += static_cast<uint64_t>(stage_us[s]);
+  for (size_t s = 0; s < stages; ++s) {
+    stats_.stage_us[s] += static_cast<uint64_t>(std::max<int64_t>(0, stage_us[s]));
+  }
   const double seconds = static_cast<double>(step_us) * 1e-6;
   const double num_tokens = plan.NumTokens();
   constexpr double kWeight = 0.1;
@@ -217,8 +219,9 @@ void EngineCore::LoseRanks(const Status& why) {
 }
 
 Inbox::Wait EngineCore::WhatToWaitFor() const {
-  if (idle()) return Inbox::Wait::kUntilSomething;
-  return recovering() ? Inbox::Wait::kBriefly : Inbox::Wait::kNone;
+  // Ranks come back without a word, where they were back before their loss was noticed.
+  if (recovering()) return Inbox::Wait::kBriefly;
+  return idle() ? Inbox::Wait::kUntilSomething : Inbox::Wait::kNone;
 }
 
 void EngineCore::MaybeCheckIntegrity() {

@@ -109,12 +109,12 @@ StatusOr<std::unique_ptr<ChildProcess>> ChildProcess::Start(
   SpawnPlan plan;
   plan.ResetSignals();
   plan.SetDescriptors(control.get(), log.get());
-  const int error = posix_spawn(&child->pid_, words[0].c_str(), plan.actions(), plan.attributes(),
+  pid_t pid = kNoProcess;
+  const int error = posix_spawn(&pid, words[0].c_str(), plan.actions(), plan.attributes(),
                                 arguments.data(), ChildEnvironment().data());
-  if (error != 0) {
-    child->waited_ = true;
-    return SystemError("spawn", error);
-  }
+  if (error != 0) return SystemError("spawn", error);
+  child->pid_ = pid;
+  child->waited_ = false;
   // Not the function: its header is for C only in some versions of glibc.
   child->pid_fd_.Reset(static_cast<int>(syscall(SYS_pidfd_open, child->pid_, 0)));
   if (!child->pid_fd_.valid()) return SystemError("pidfd_open", errno);
@@ -122,7 +122,7 @@ StatusOr<std::unique_ptr<ChildProcess>> ChildProcess::Start(
 }
 
 ChildProcess::~ChildProcess() {
-  if (waited_) return;
+  if (waited_) return;  // or there never was one: to kill(2), -1 is everybody
   Kill();
   (void)Wait();
 }

@@ -48,11 +48,13 @@ class ChildProcess {
  private:
   ChildProcess() = default;
 
-  pid_t pid_ = -1;
+  static constexpr pid_t kNoProcess = -1;
+
+  pid_t pid_ = kNoProcess;
   UniqueFd pid_fd_;
   UniqueFd control_;
   UniqueFd log_;
-  bool waited_ = false;
+  bool waited_ = true;  // there is nobody to wait for
   ChildExit exit_;
 };
 

@@ -64,8 +64,6 @@ ProcessExecutor::ProcessExecutor(ProcessExecutorOptions options, std::vector<Ran
 ProcessExecutor::~ProcessExecutor() {
   stopping_ = true;
   Wake();
-  // Ends the wait for ranks of other hosts.
-  if (listener_.valid()) (void)shutdown(listener_.get(), SHUT_RDWR);
   supervisor_.join();
 }
 
@@ -190,6 +188,11 @@ void ProcessExecutor::Wake() const {
   (void)!write(wake_fd_.get(), &one, sizeof(one));
 }
 
+void ProcessExecutor::DrainWakes() const {
+  uint64_t wakes = 0;
+  (void)!read(wake_fd_.get(), &wakes, sizeof(wakes));
+}
+
 void ProcessExecutor::SetStateLocked() {
   const ExecutorState state = failed_                             ? ExecutorState::kFailed
                               : lost_epoch_ > acknowledged_epoch_ ? ExecutorState::kLost
@@ -258,8 +261,12 @@ void ProcessExecutor::Supervise() {
 }
 
 StatusOr<std::shared_ptr<RankGroup>> ProcessExecutor::BringUp() {
+  INFERD_ASSIGN_OR_RETURN(
+      std::shared_ptr<RankGroup> group,
+      RankGroup::Start(options_, ++epoch_, listener_.get(), stopping_, entropy_, clock_, logger_));
+  // From here on: how long other hosts take to come says nothing about loading. What was
+  // loaded once is loaded again in about the same time.
   const int64_t begin_us = clock_.NowUs();
-  // What was loaded once is loaded again in about the same time.
   int64_t limit_us = options_.start_timeout_us;
   if (first_start_us_ > 0) {
     limit_us = std::min(limit_us, std::max(kRestartUs, kRestartFactor * first_start_us_));
@@ -267,9 +274,6 @@ StatusOr<std::shared_ptr<RankGroup>> ProcessExecutor::BringUp() {
   const int64_t end_us = begin_us + limit_us;
   last_look_us_ = begin_us;
   stopped_us_ = 0;
-  INFERD_ASSIGN_OR_RETURN(
-      std::shared_ptr<RankGroup> group,
-      RankGroup::Start(options_, ++epoch_, listener_.get(), entropy_, clock_, logger_));
   INFERD_RETURN_IF_ERROR(AwaitAll(*group, RankMessage::kLoaded, end_us));
   INFERD_RETURN_IF_ERROR(group->WarmUp());
   INFERD_RETURN_IF_ERROR(AwaitAll(*group, RankMessage::kReady, end_us));
@@ -283,6 +287,7 @@ StatusOr<std::shared_ptr<RankGroup>> ProcessExecutor::BringUp() {
 Status ProcessExecutor::AwaitAll(RankGroup& group, RankMessage kind, int64_t end_us) {
   for (;;) {
     group.Poll(wake_fd_.get(), kStartLookMs);
+    DrainWakes();
     if (group.broken()) return group.reason();
     if (stopping_) return UnavailableError("stopping");
     const StatusOr<bool> all = group.AllSaid(kind, facts_);
@@ -316,8 +321,7 @@ Status ProcessExecutor::WatchOver(RankGroup& group) {
   last_look_us_ = clock_.NowUs();
   while (!group.broken() && !stopping_) {
     group.Poll(wake_fd_.get(), kLookMs);
-    uint64_t wakes = 0;
-    (void)!read(wake_fd_.get(), &wakes, sizeof(wakes));
+    DrainWakes();
     if (StepHangs()) {
       group.Break(Status(StatusCode::kDeadlineExceeded,
                          "a step has not returned for " + std::to_string(counted_us_ / 1000) +
@@ -350,8 +354,7 @@ bool ProcessExecutor::Sleep(int64_t us) {
     pollfd fd{wake_fd_.get(), POLLIN, 0};
     const int64_t left_ms = (end_us - clock_.NowUs()) / 1000 + 1;
     (void)poll(&fd, 1, static_cast<int>(std::clamp<int64_t>(left_ms, 0, 1000)));
-    uint64_t wakes = 0;
-    (void)!read(wake_fd_.get(), &wakes, sizeof(wakes));
+    DrainWakes();
   }
   return !stopping_;
 }

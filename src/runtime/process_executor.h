@@ -51,6 +51,7 @@ class ProcessExecutor final : public LocalExecutor {
   bool StepHangs();
   // False when it is time to stop.
   bool Sleep(int64_t us);
+  void DrainWakes() const;
   void Wake() const;  // any thread: the supervisor has something to look at
   void SetStateLocked();
 

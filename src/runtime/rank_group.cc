@@ -10,6 +10,7 @@
 #include "inferd/comm/shared_memory_channel.h"
 #include "inferd/comm/tcp_channel.h"
 #include "runtime/fd_message.h"
+#include "runtime/group_timeout.h"
 #include "runtime/oom_counter.h"
 #include "runtime/remote_listener.h"
 #include "runtime/stack_dump.h"
@@ -21,12 +22,8 @@ namespace {
 // Room for every plan in flight with a long prompt, so that handing one over need not
 // wait. Memory that is not written takes no space.
 constexpr int64_t kRingBytes = 8 << 20;
-// How long ranks may wait for each other: a stage for those before it, and all for a
-// rank that is slow. Whether a step hangs is decided by its pace, not here.
-constexpr int64_t kGroupTimeoutUs = 3'600'000'000;
-// Between hosts also how long a rank may wait for others to connect.
-constexpr int64_t kHostsTimeoutUs = 60'000'000;
 constexpr int64_t kIntroductionUs = 10'000'000;
+constexpr int64_t kIntroductionLookUs = 50'000;
 constexpr int kStackRounds = 20;
 constexpr int kRoundMs = 25;
 constexpr int kStopRounds = 80;
@@ -54,14 +51,15 @@ HostChannelOptions ChannelOptions(uint64_t epoch) {
 }  // namespace
 
 StatusOr<std::shared_ptr<RankGroup>> RankGroup::Start(
-    const ProcessExecutorOptions& options, uint64_t epoch, int listen_fd, EntropySource& entropy,
-    const Clock& clock, const std::shared_ptr<spdlog::logger>& logger) {
+    const ProcessExecutorOptions& options, uint64_t epoch, int listen_fd,
+    const std::atomic<bool>& stopping, EntropySource& entropy, const Clock& clock,
+    const std::shared_ptr<spdlog::logger>& logger) {
   std::shared_ptr<RankGroup> group(new RankGroup(epoch, logger));
   group->oom_kills_ = CountOomKills();
   const int num_local = NumLocal(options);
   INFERD_RETURN_IF_ERROR(group->StartLocal(options, num_local, clock));
   if (num_local < options.shape.ranks()) {
-    INFERD_RETURN_IF_ERROR(group->AcceptRemote(options, listen_fd, entropy, clock));
+    INFERD_RETURN_IF_ERROR(group->AcceptRemote(options, listen_fd, stopping, entropy, clock));
   }
   group->said_.resize(group->channels_.size(), RankMessage::kSetup);
   INFERD_RETURN_IF_ERROR(group->SendSetups(options));
@@ -114,7 +112,8 @@ Status RankGroup::StartLocal(const ProcessExecutorOptions& options, int num_loca
 }
 
 Status RankGroup::AcceptRemote(const ProcessExecutorOptions& options, int listen_fd,
-                               EntropySource& entropy, const Clock& clock) {
+                               const std::atomic<bool>& stopping, EntropySource& entropy,
+                               const Clock& clock) {
   TcpChannelOptions tcp;
   tcp.channel = ChannelOptions(epoch_);
   tcp.address = JoinAddress(options.remote.leader, options.remote.port);
@@ -124,11 +123,21 @@ Status RankGroup::AcceptRemote(const ProcessExecutorOptions& options, int listen
   if (logger_ != nullptr) {
     logger_->info("waiting for {} ranks of other hosts on {}", tcp.num_ranks, tcp.address);
   }
+  const auto goes_on = [&]() -> Status {
+    if (stopping) return UnavailableError("stopping");
+    Poll(-1, 0);
+    return reason();
+  };
   INFERD_ASSIGN_OR_RETURN(std::vector<std::unique_ptr<HostChannel>> remote,
-                          AcceptTcpChannels(tcp, listen_fd, entropy, clock));
+                          AcceptTcpChannels(tcp, listen_fd, entropy, clock, goes_on));
+  const int64_t end_us = clock.NowUs() + kIntroductionUs;
   for (std::unique_ptr<HostChannel>& channel : remote) {
     const std::string name = "rank " + std::to_string(channels_.size());
-    const StatusOr<HostMessage> here = channel->Receive(kIntroductionUs);
+    StatusOr<HostMessage> here = channel->Receive(kIntroductionLookUs);
+    while (here.status().code() == StatusCode::kDeadlineExceeded && clock.NowUs() < end_us) {
+      INFERD_RETURN_IF_ERROR(goes_on());
+      here = channel->Receive(kIntroductionLookUs);
+    }
     if (!here.ok()) return here.status().WithPrefix(name);
     if (static_cast<RankMessage>(here->kind) != RankMessage::kHere) {
       return Status(StatusCode::kDataLoss, name + " does not say where it is");
@@ -144,7 +153,7 @@ Status RankGroup::SendSetups(const ProcessExecutorOptions& options) {
   RankSetup setup;
   setup.version = options.version;
   setup.epoch = epoch_;
-  setup.comm.timeout_us = options.remote.num_hosts > 1 ? kHostsTimeoutUs : kGroupTimeoutUs;
+  setup.comm.timeout_us = kGroupTimeoutUs;
   setup.payload = options.payload;
   if (NumLocal(options) < options.shape.ranks()) {
     for (int rank = 0; rank < options.shape.ranks(); ++rank) {

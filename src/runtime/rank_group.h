@@ -2,6 +2,7 @@
 
 #include <array>
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -22,9 +23,11 @@ namespace inferd::runtime {
 class RankGroup {
  public:
   // The ranks' processes are started and told who they are; nobody is waited for but
-  // ranks of other hosts. `listen_fd`: where those connect; -1 without any.
+  // ranks of other hosts, as long as `stopping` is false. `listen_fd`: where those connect;
+  // -1 without any.
   static StatusOr<std::shared_ptr<RankGroup>> Start(const ProcessExecutorOptions& options,
                                                     uint64_t epoch, int listen_fd,
+                                                    const std::atomic<bool>& stopping,
                                                     EntropySource& entropy, const Clock& clock,
                                                     const std::shared_ptr<spdlog::logger>& logger);
   ~RankGroup();
@@ -74,7 +77,8 @@ class RankGroup {
   };
 
   Status StartLocal(const ProcessExecutorOptions& options, int num_local, const Clock& clock);
-  Status AcceptRemote(const ProcessExecutorOptions& options, int listen_fd, EntropySource& entropy,
+  Status AcceptRemote(const ProcessExecutorOptions& options, int listen_fd,
+                      const std::atomic<bool>& stopping, EntropySource& entropy,
                       const Clock& clock);
   Status SendSetups(const ProcessExecutorOptions& options);
   void Collect(Child& child);

@@ -8,6 +8,9 @@
 namespace inferd::runtime {
 namespace {
 
+// The other ranks were there when this one was told of them.
+constexpr int64_t kJoinTimeoutUs = 60'000'000;
+
 constexpr std::array<Communicator * RankLinks::*, kNumLinks> kMembers = {
     &RankLinks::tp, &RankLinks::row, &RankLinks::column, &RankLinks::world, &RankLinks::weights};
 
@@ -28,6 +31,7 @@ StatusOr<std::unique_ptr<Communicator>> JoinOne(const RankSetup& setup, const st
   }
   options.key = key;
   options.epoch = setup.epoch;
+  options.join_timeout_us = kJoinTimeoutUs;
   return ConnectTcpGroup(options, entropy, clock);
 }
 

@@ -12,6 +12,8 @@ namespace inferd::runtime {
 namespace {
 
 constexpr size_t kMaxLineBytes = 4096;
+// Of one call: whoever reads has more to look after than one rank that does not stop.
+constexpr int kMaxReads = 16;
 
 spdlog::level::level_enum LevelOf(char letter) {
   switch (letter) {
@@ -37,12 +39,13 @@ RankLog::RankLog(int rank, std::shared_ptr<spdlog::logger> logger)
 
 bool RankLog::Read(int fd) {
   std::array<char, 4096> buffer;
-  for (;;) {
+  for (int i = 0; i < kMaxReads; ++i) {
     const ssize_t size = read(fd, buffer.data(), buffer.size());
     if (size == 0) return false;
     if (size < 0) return errno == EAGAIN || errno == EINTR;
     Take(std::string_view(buffer.data(), static_cast<size_t>(size)));
   }
+  return true;
 }
 
 void RankLog::Take(std::string_view text) {

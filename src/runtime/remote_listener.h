@@ -12,7 +12,7 @@ namespace inferd::runtime {
 std::string JoinAddress(const std::string& host, int port);
 
 // A non-blocking socket that listens on the one address that the leader's name stands for.
-// UNAVAILABLE, naming it, when it cannot be had.
+// UNAVAILABLE, naming it, when it cannot be had; INVALID_ARGUMENT when it means all of them.
 StatusOr<UniqueFd> ListenForRanks(const RemoteRanks& remote);
 
 }  // namespace inferd::runtime

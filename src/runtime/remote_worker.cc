@@ -44,21 +44,15 @@ class RemoteRank {
   int log_fd() const { return process_ == nullptr || !log_open_ ? -1 : process_->log_fd(); }
   void ReadLog() { log_open_ = log_.Read(process_->log_fd()); }
 
-  Status Start() {
-    RankGreeting greeting;
-    greeting.parent_pid = getpid();
-    greeting.world_rank = WorldRank();
-    greeting.epoch = kEpochOfEngine;
-    greeting.max_message_bytes = kMaxRankMessageBytes;
-    greeting.key = options_.remote.key;
-    greeting.address = JoinAddress(options_.remote.leader, options_.remote.port);
-    greeting.remote_rank = WorldRank() - options_.ranks_per_host;
-    greeting.num_remote = (options_.remote.num_hosts - 1) * options_.ranks_per_host;
-    greeting.own_host = options_.own_host;
-    INFERD_ASSIGN_OR_RETURN(process_, ChildProcess::Start(options_.command));
-    log_open_ = true;
-    started_us_ = clock_.NowUs();
-    return SendWithFds(process_->control_fd(), Encode(greeting), {});
+  // What fails now may go well later: it is tried again, as after an end.
+  void Start() {
+    const Status started = TryStart();
+    if (started.ok()) return;
+    process_.reset();
+    start_at_us_ = clock_.NowUs() + backoff_.Next(0);
+    if (logger_ != nullptr) {
+      logger_->warn("rank {} does not start: {}; trying again", WorldRank(), started.ToString());
+    }
   }
   void Collect() {
     const ChildExit end = process_->Wait();
@@ -75,6 +69,23 @@ class RemoteRank {
 
  private:
   int WorldRank() const { return options_.host * options_.ranks_per_host + index_; }
+
+  Status TryStart() {
+    RankGreeting greeting;
+    greeting.parent_pid = getpid();
+    greeting.world_rank = WorldRank();
+    greeting.epoch = kEpochOfEngine;
+    greeting.max_message_bytes = kMaxRankMessageBytes;
+    greeting.key = options_.remote.key;
+    greeting.address = JoinAddress(options_.remote.leader, options_.remote.port);
+    greeting.remote_rank = WorldRank() - options_.ranks_per_host;
+    greeting.num_remote = (options_.remote.num_hosts - 1) * options_.ranks_per_host;
+    greeting.own_host = options_.own_host;
+    INFERD_ASSIGN_OR_RETURN(process_, ChildProcess::Start(options_.command));
+    log_open_ = true;
+    started_us_ = clock_.NowUs();
+    return SendWithFds(process_->control_fd(), Encode(greeting), {});
+  }
 
   const RemoteWorkerOptions& options_;
   const int index_;
@@ -102,10 +113,10 @@ Status RunRanks(const RemoteWorkerOptions& options, int stop_fd, const Clock& cl
     for (const std::unique_ptr<RemoteRank>& rank : ranks) {
       const int64_t now_us = clock.NowUs();
       if (rank->start_at_us() >= 0 && rank->start_at_us() <= now_us) {
-        INFERD_RETURN_IF_ERROR(rank->Start());
+        rank->Start();
       }
       if (rank->start_at_us() >= 0) {
-        wait_ms = std::min(wait_ms, (rank->start_at_us() - now_us) / 1000 + 1);
+        wait_ms = std::clamp<int64_t>((rank->start_at_us() - now_us) / 1000 + 1, 0, wait_ms);
       }
       fds.push_back({rank->pid_fd(), POLLIN, 0});
       fds.push_back({rank->log_fd(), POLLIN, 0});

@@ -6,12 +6,14 @@
 #include <deque>
 #include <exception>
 #include <functional>
+#include <new>
 #include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
 
 #include "inferd/comm/thread_group.h"
+#include "runtime/group_timeout.h"
 #include "runtime/stage_times.h"
 #include "spdlog/spdlog.h"
 
@@ -27,19 +29,28 @@ bool IsEcho(const Status& status) {
 // How often a rank that could take another plan looks whether its oldest is done.
 constexpr std::chrono::microseconds kPollInterval{50};
 
-// body(i) for every i below `count`, at the same time; the first that failed.
-Status OnEach(int count, const std::function<Status(int)>& body) {
+// body(i) for every i below `count`, at the same time; the first that failed. Nobody waits
+// for one that has.
+Status OnEach(int count, ThreadLinks& links, const std::function<Status(int)>& body) {
   std::vector<Status> results(static_cast<size_t>(count));
+  const auto run = [&](int i) {
+    Status& result = results[static_cast<size_t>(i)];
+    try {
+      result = body(i);
+    } catch (const std::bad_alloc&) {
+      result = ResourceExhaustedError("no memory is left");
+    }
+    if (!result.ok()) links.Abort();
+  };
   std::vector<std::thread> threads;
   Status started;
   try {
-    for (int i = 1; i < count; ++i) {
-      threads.emplace_back([&, i] { results[static_cast<size_t>(i)] = body(i); });
-    }
+    for (int i = 1; i < count; ++i) threads.emplace_back(run, i);
   } catch (const std::system_error& error) {
     started = ResourceExhaustedError(std::string("cannot start threads: ") + error.what());
+    links.Abort();
   }
-  if (started.ok()) results[0] = body(0);
+  if (started.ok()) run(0);
   for (std::thread& thread : threads) thread.join();
   INFERD_RETURN_IF_ERROR(started);
   const Status* first = nullptr;
@@ -82,8 +93,10 @@ StatusOr<ThreadLinks> ThreadLinks::Create(const ParallelShape& shape, const Cloc
 Status ThreadLinks::Connect(const std::vector<int>& ranks, Communicator* RankLinks::*member,
                             const Clock& clock) {
   if (ranks.size() < 2) return OkStatus();
+  CommOptions options;
+  options.timeout_us = runtime::kGroupTimeoutUs;
   INFERD_ASSIGN_OR_RETURN(std::vector<std::unique_ptr<Communicator>> group,
-                          MakeThreadGroup(static_cast<int>(ranks.size()), CommOptions(), clock));
+                          MakeThreadGroup(static_cast<int>(ranks.size()), options, clock));
   for (size_t i = 0; i < ranks.size(); ++i) {
     links_[static_cast<size_t>(ranks[i])].*member = group[i].get();
     ends_.push_back(std::move(group[i]));
@@ -225,7 +238,7 @@ StatusOr<std::unique_ptr<LocalExecutor>> StartThreadExecutor(
   }
   INFERD_ASSIGN_OR_RETURN(runtime::ThreadLinks links, runtime::ThreadLinks::Create(shape, clock));
   std::vector<std::unique_ptr<Rank>> ranks(ops.size());
-  INFERD_RETURN_IF_ERROR(runtime::OnEach(shape.ranks(), [&](int r) {
+  INFERD_RETURN_IF_ERROR(runtime::OnEach(shape.ranks(), links, [&](int r) {
     const auto i = static_cast<size_t>(r);
     INFERD_ASSIGN_OR_RETURN(
         ranks[i], LoadRank(fixed, PlaceOf(shape, r), links.links(r), *ops[i], clock, logger));
@@ -233,7 +246,7 @@ StatusOr<std::unique_ptr<LocalExecutor>> StartThreadExecutor(
   }));
   if (options.warm_up) {
     INFERD_RETURN_IF_ERROR(runtime::OnEach(
-        shape.ranks(), [&](int r) { return ranks[static_cast<size_t>(r)]->WarmUp(); }));
+        shape.ranks(), links, [&](int r) { return ranks[static_cast<size_t>(r)]->WarmUp(); }));
   }
   return std::unique_ptr<LocalExecutor>(std::make_unique<runtime::ThreadExecutor>(
       std::move(links), std::move(ranks), options.max_in_flight, std::move(logger)));

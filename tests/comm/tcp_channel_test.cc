@@ -300,6 +300,39 @@ TEST(TcpChannelTest, AReplayedRankIsRefused) {
   EXPECT_NE(status.message().find("wrong key"), std::string::npos) << status.ToString();
 }
 
+TEST(TcpChannelTest, ARankThatIsGoneMakesRoomForTheNext) {
+  const SystemClock clock;
+  const Listener listener;
+  TcpChannelOptions options = TcpOptions(listener.address);
+  options.num_ranks = 2;
+  std::thread ranks([&] {
+    SystemEntropy entropy;
+    { EXPECT_TRUE(ConnectTcpChannel(options, 0, entropy, clock).ok()); }
+    auto again = ConnectTcpChannel(options, 0, entropy, clock);
+    ASSERT_TRUE(again.ok()) << again.status().ToString();
+    EXPECT_TRUE((*again)->Send(7, {}).ok());
+    EXPECT_TRUE(ConnectTcpChannel(options, 1, entropy, clock).ok());
+  });
+  SystemEntropy entropy;
+  auto channels = AcceptTcpChannels(options, listener.fd, entropy, clock);
+  ASSERT_TRUE(channels.ok()) << channels.status().ToString();
+  const auto message = (*channels)[0]->Receive(kLongUs);
+  EXPECT_TRUE(message.ok()) << message.status().ToString();
+  ranks.join();
+}
+
+TEST(TcpChannelTest, NobodyIsWaitedForOnceToldSo) {
+  const SystemClock clock;
+  const Listener listener;
+  TcpChannelOptions options = TcpOptions(listener.address);
+  options.timeout_us = 3'600'000'000;
+  SystemEntropy entropy;
+  int looks = 0;
+  const auto goes_on = [&] { return ++looks < 3 ? OkStatus() : Status(StatusCode::kAborted, "stopping"); };
+  const auto channels = AcceptTcpChannels(options, listener.fd, entropy, clock, goes_on);
+  EXPECT_EQ(channels.status().code(), StatusCode::kAborted);
+}
+
 TEST(TcpChannelTest, OfTwoRanksWithOneNumberTheFirstStays) {
   const SystemClock clock;
   const Listener listener;

@@ -135,6 +135,17 @@ TEST_F(RecoveryTest, ALossIsNoticedWithoutWork) {
   ExpectWholeAnswer(1);
 }
 
+// Nobody says another word: they were back before their loss was noticed.
+TEST_F(RecoveryTest, RanksLostBeforeTheEngineBeganAreTakenBack) {
+  executor_.SetState(ExecutorState::kLost);
+  executor_.BackAfterReset();
+  Start();
+  while (engine_->Stats().rank_losses == 0) std::this_thread::yield();
+  WaitFor(EngineState::kRunning);
+  ASSERT_TRUE(Submit(1).ok());
+  ExpectWholeAnswer(1);
+}
+
 TEST_F(RecoveryTest, WithoutResumeAnswersThatHaveBegunEnd) {
   Start(/*resume=*/false, /*depth=*/1);
   Begin(1);

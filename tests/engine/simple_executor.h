@@ -75,7 +75,7 @@ class SimpleExecutor final : public Executor {
   bool Reset() override {
     std::lock_guard lock(mutex_);
     if (state_ != ExecutorState::kLost) return false;
-    state_ = ExecutorState::kRestarting;
+    state_ = back_after_reset_ ? ExecutorState::kReady : ExecutorState::kRestarting;
     plans_.clear();
     slots_.clear();
     return true;
@@ -112,6 +112,11 @@ class SimpleExecutor final : public Executor {
     may_answer_.notify_all();
     if (wake_) wake_();
   }
+  // The ranks are back as soon as they are given up, and nobody is told.
+  void BackAfterReset() {
+    std::lock_guard lock(mutex_);
+    back_after_reset_ = true;
+  }
   // Waits until that many plans came in all.
   void WaitForPlans(int num_plans) {
     std::unique_lock lock(mutex_);
@@ -134,6 +139,7 @@ class SimpleExecutor final : public Executor {
   int num_submitted_ = 0;
   bool held_ = false;
   int allowed_ = 0;
+  bool back_after_reset_ = false;
   Status error_;
 };
 

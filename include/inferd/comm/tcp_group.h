@@ -26,6 +26,8 @@ struct TcpGroupOptions {
   std::string key;
   // Number of this attempt to form the group; ranks of another epoch are refused.
   uint64_t epoch = 0;
+  // How long it may take until all are connected; 0: comm.timeout_us.
+  int64_t join_timeout_us = 0;
 };
 
 // Connects to all other ranks. DEADLINE_EXCEEDED names those that did not come, and
