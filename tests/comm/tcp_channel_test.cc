@@ -328,7 +328,9 @@ TEST(TcpChannelTest, NobodyIsWaitedForOnceToldSo) {
   options.timeout_us = 3'600'000'000;
   SystemEntropy entropy;
   int looks = 0;
-  const auto goes_on = [&] { return ++looks < 3 ? OkStatus() : Status(StatusCode::kAborted, "stopping"); };
+  const auto goes_on = [&] {
+    return ++looks < 3 ? OkStatus() : Status(StatusCode::kAborted, "stopping");
+  };
   const auto channels = AcceptTcpChannels(options, listener.fd, entropy, clock, goes_on);
   EXPECT_EQ(channels.status().code(), StatusCode::kAborted);
 }

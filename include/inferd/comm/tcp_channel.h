@@ -30,9 +30,9 @@ struct TcpChannelOptions {
 
 // Listens until ranks 0 to num_ranks - 1 are connected; element r leads to rank r.
 // Refused are a wrong key, version, epoch or number of ranks, and a second connection
-// of a rank: the first stays, unless its other end is gone. Whoever does not prove itself within half a second is cut
-// off and keeps nobody out. DEADLINE_EXCEEDED names the missing ranks and why the last
-// one was refused. `listen_fd`: a non-blocking socket that already listens (it stays the
+// of a rank: the first stays, unless its other end is gone. Whoever does not prove itself within
+// half a second is cut off and keeps nobody out. DEADLINE_EXCEEDED names the missing ranks and why
+// the last one was refused. `listen_fd`: a non-blocking socket that already listens (it stays the
 // caller's), or -1 to listen on the address for as long as this call takes. `goes_on`,
 // unless empty, is asked every few milliseconds: an error of its ends the call. `clock`
 // outlives the result.
