@@ -6,6 +6,7 @@
 
 #include "app/version.h"
 #include "inferd/config/config_key.h"
+#include "inferd/config/layer_split.h"
 #include "inferd/config/tp_grid.h"
 #include "plan/byte_reader.h"
 #include "plan/byte_writer.h"
@@ -74,6 +75,9 @@ RankOptions MakeRankOptions(const ServerConfig& config, const Backend& backend, 
   RankOptions options;
   options.model_dir = config.model.path;
   options.max_in_flight = DepthOf(config);
+  const auto split = ParseLayerSplit(config.parallel.layer_split, config.parallel.pp);
+  INFERD_CHECK(split.ok());  // checked with the configuration
+  options.layer_split = *split;
   options.compare_tokens = config.parallel.compare_tokens;
   options.all_reduce =  // a choice of the table, so it has one
       ParseAllReduceMode(config.parallel.all_reduce).value_or(AllReduceMode::kExact);

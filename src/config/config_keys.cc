@@ -248,6 +248,10 @@ constexpr std::array kKeys{
     ConfigKey{"parallel.pp", "pp", kInteger, FIELD(parallel.pp), 1, 32, "",
               "Pipeline stages, each of `parallel.tp` ranks: the layers are split by what they "
               "cost, and one step more than there are stages is in flight."},
+    ConfigKey{"parallel.layer_split", "", kString, FIELD(parallel.layer_split), 0, 256, "",
+              "Layers of each stage, as in `10,12,10`, for stages that are not alike in speed or "
+              "memory. Empty: so that the stage with most weights has as few as possible, the "
+              "head counted in."},
     ConfigKey{
         "parallel.dp", "dp", kInteger, FIELD(parallel.dp), 1, 32, "",
         "Replicas of the model, each with its own ranks, memory, queue and cache: the keys of "
@@ -283,7 +287,7 @@ constexpr std::array kKeys{
               "environment says it."},
     ConfigKey{"parallel.port", "", kInteger, FIELD(parallel.port), 1, 65000, "",
               "Where the leader listens for ranks of other hosts. Ranks listen for each other at "
-              "the ports after it, five for each rank of a host."},
+              "the ports after it, six for each rank of a host."},
     ConfigKey{"parallel.key_file", "", kString, FIELD(parallel.key_file), 0, 4096, "",
               "File whose first line is the secret of the deployment, the same on all hosts, at "
               "least 16 characters; not readable by others."},

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "config/value_text.h"
+#include "inferd/config/layer_split.h"
 #include "inferd/config/tp_grid.h"
 #include "yaml-cpp/yaml.h"
 
@@ -296,6 +297,8 @@ Status CheckConfig(const ServerConfig& config) {
   } else if (config.model.weights == "sharded" && (grid->rows == 1 || grid->columns > 1)) {
     errors.Add("model.weights: sharded needs several ranks in parallel.tp, and no grid");
   }
+  const auto split = ParseLayerSplit(config.parallel.layer_split, config.parallel.pp);
+  if (!split.ok()) errors.Add(std::string(split.status().message()));
   CheckAccess(config, &errors);
   if (!config.tracing.otlp_endpoint.empty() && !IsCollector(config.tracing.otlp_endpoint)) {
     errors.Add("tracing.otlp_endpoint: must be host:port or http://host:port");

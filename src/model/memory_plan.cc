@@ -142,6 +142,10 @@ StatusOr<MemoryPlan> PlanMemory(const ModelShard& shard, const Checkpoint& check
   plan.rope_bytes = int64_t{plan.max_model_len} * config.head_dim * DTypeSize(DType::kF32);
   const StepLimits limits{request.max_batched_tokens, request.max_running, plan.max_model_len};
   plan.workspace_bytes = Workspace::Bytes(shard, limits);
+  if (!shard.place.last_stage()) {
+    plan.workspace_bytes += int64_t{kHiddenStatesInFlight} * request.max_batched_tokens *
+                            config.hidden_size * DTypeSize(DType::kF32);
+  }
   plan.scratch_bytes = ops.ScratchBytes(request.max_batched_tokens, request.max_running,
                                         MaxFeatures(shard), config.vocab_size);
   const int64_t counted =

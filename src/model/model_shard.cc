@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 #include <string>
+#include <vector>
 
 namespace inferd {
 namespace {
@@ -48,7 +49,8 @@ std::vector<int32_t> SplitLayers(const ModelConfig& config, int stages) {
   return layers;
 }
 
-StatusOr<ModelShard> ShardModel(const ModelConfig& config, const RankPlace& place) {
+StatusOr<ModelShard> ShardModel(const ModelConfig& config, const RankPlace& place,
+                                std::span<const int32_t> layers) {
   INFERD_RETURN_IF_ERROR(CheckShape(place.shape));
   const ParallelShape& shape = place.shape;
   const int rows = shape.tp_rows;
@@ -72,7 +74,14 @@ StatusOr<ModelShard> ShardModel(const ModelConfig& config, const RankPlace& plac
   shard.local.num_heads /= rows;
   shard.local.num_kv_heads = std::max(1, config.num_kv_heads / rows);
   if (!shape.shard_weights) shard.local.intermediate_size /= rows;
-  const std::vector<int32_t> layers = SplitLayers(config, shape.pp);
+  const std::vector<int32_t> by_weights = SplitLayers(config, shape.pp);
+  if (layers.empty()) layers = by_weights;
+  INFERD_CHECK(layers.size() == static_cast<size_t>(shape.pp));
+  const int64_t all = std::accumulate(layers.begin(), layers.end(), int64_t{0});
+  if (all != config.num_layers || *std::min_element(layers.begin(), layers.end()) < 1) {
+    return FailedPreconditionError("the stages are to have " + std::to_string(all) +
+                                   " layers, the model has " + std::to_string(config.num_layers));
+  }
   shard.first_layer = std::accumulate(layers.begin(), layers.begin() + place.pp_rank, 0);
   shard.local.num_layers = layers[static_cast<size_t>(place.pp_rank)];
   const int64_t vocab = config.vocab_size;

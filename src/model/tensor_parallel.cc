@@ -88,11 +88,11 @@ StatusOr<TensorView> TensorParallel::Logits(Ops& ops, TensorView x, const Linear
 }
 
 Status TensorParallel::ReceiveHidden(TensorView x) {
-  return links_.world->Recv(BytesOf(x), place_.world_rank() - place_.shape.tp());
+  return links_.previous->Recv(BytesOf(x), 0);
 }
 
 Status TensorParallel::SendHidden(TensorView x) {
-  return links_.world->Send(BytesOf(x), place_.world_rank() + place_.shape.tp());
+  return links_.next->Send(BytesOf(x), 1);
 }
 
 }  // namespace inferd::model

@@ -9,7 +9,7 @@ namespace inferd::runtime {
 
 ModelRunner::ModelRunner(std::unique_ptr<Model> model, RankInfo info, const RankLinks& links,
                          const RankLimits& limits, const RunnerOptions& options, Ops& ops,
-                         const Clock& clock, SumLinks sums, std::unique_ptr<TimedLink> pipeline)
+                         const Clock& clock, SumLinks sums, std::unique_ptr<PipelineLinks> pipeline)
     : info_(std::move(info)),
       links_(links),
       limits_(limits),
@@ -26,12 +26,10 @@ ModelRunner::ModelRunner(std::unique_ptr<Model> model, RankInfo info, const Rank
   for (Step& step : steps_) step.drawn.resize(static_cast<size_t>(limits.max_running));
 }
 
-StatusOr<std::unique_ptr<ModelRunner>> ModelRunner::Create(std::unique_ptr<Model> model,
-                                                           RankInfo info, const RankLinks& links,
-                                                           const RankLimits& limits,
-                                                           const RunnerOptions& options, Ops& ops,
-                                                           const Clock& clock, SumLinks sums,
-                                                           std::unique_ptr<TimedLink> pipeline) {
+StatusOr<std::unique_ptr<ModelRunner>> ModelRunner::Create(
+    std::unique_ptr<Model> model, RankInfo info, const RankLinks& links, const RankLimits& limits,
+    const RunnerOptions& options, Ops& ops, const Clock& clock, SumLinks sums,
+    std::unique_ptr<PipelineLinks> pipeline) {
   std::unique_ptr<ModelRunner> runner(new ModelRunner(std::move(model), std::move(info), links,
                                                       limits, options, ops, clock, std::move(sums),
                                                       std::move(pipeline)));
@@ -114,7 +112,7 @@ StepResult ModelRunner::End() {
     result.top.clear();
     result.error = std::move(status);
     for (Communicator* link :
-         {links_.tp, links_.row, links_.column, links_.world, links_.weights}) {
+         {links_.tp, links_.row, links_.column, links_.previous, links_.next, links_.weights}) {
       if (link != nullptr) link->Abort();
     }
   } else if (pipeline_ != nullptr) {

@@ -9,10 +9,10 @@
 #include "inferd/plan/step_result.h"
 #include "inferd/runtime/rank.h"
 #include "runtime/kv_store.h"
+#include "runtime/pipeline_links.h"
 #include "runtime/seq_table.h"
 #include "runtime/step_builder.h"
 #include "runtime/sum_links.h"
-#include "runtime/timed_link.h"
 
 namespace inferd::runtime {
 
@@ -25,13 +25,13 @@ struct RunnerOptions {
 class ModelRunner final : public Rank {
  public:
   // `ops`, `clock` and the links outlive the runner. The model has the links already, those
-  // of `sums` and with `pipeline`, which may be null, for the one to other stages.
+  // of `sums` and with `pipeline`, which may be null, for those to other stages.
   static StatusOr<std::unique_ptr<ModelRunner>> Create(std::unique_ptr<Model> model, RankInfo info,
                                                        const RankLinks& links,
                                                        const RankLimits& limits,
                                                        const RunnerOptions& options, Ops& ops,
                                                        const Clock& clock, SumLinks sums,
-                                                       std::unique_ptr<TimedLink> pipeline);
+                                                       std::unique_ptr<PipelineLinks> pipeline);
 
   void Begin(const BatchPlan& plan) override;
   StepResult End() override;
@@ -48,7 +48,7 @@ class ModelRunner final : public Rank {
  private:
   ModelRunner(std::unique_ptr<Model> model, RankInfo info, const RankLinks& links,
               const RankLimits& limits, const RunnerOptions& options, Ops& ops, const Clock& clock,
-              SumLinks sums, std::unique_ptr<TimedLink> pipeline);
+              SumLinks sums, std::unique_ptr<PipelineLinks> pipeline);
   // A plan that has begun. Reused.
   struct Step {
     StepId id = 0;
@@ -63,7 +63,7 @@ class ModelRunner final : public Rank {
   Status EndStep(Step& step, StepResult* result);
   Status TakeSamples(const Step& step, StepResult* result);
   Status CompareTokens(const Step& step);
-  int64_t OwnUs() const { return clock_.NowUs() - (pipeline_ ? pipeline_->message_us() : 0); }
+  int64_t OwnUs() const { return clock_.NowUs() - (pipeline_ ? pipeline_->waited_us() : 0); }
 
   const RankInfo info_;
   const RankLinks links_;
@@ -72,7 +72,7 @@ class ModelRunner final : public Rank {
   Ops& ops_;
   const Clock& clock_;
   SumLinks sums_;
-  const std::unique_ptr<TimedLink> pipeline_;
+  const std::unique_ptr<PipelineLinks> pipeline_;
   std::unique_ptr<Model> model_;
   Workspace workspace_;
   Buffer scratch_;

@@ -36,13 +36,14 @@ MemoryRequest PartOf(const MemoryRequest& request, const ParallelShape& shape) {
 }
 
 StatusOr<RankInfo> PlanRank(const Inspected& inspected, const RankPlace& place, const Ops& ops,
-                            const MemoryRequest& request, std::vector<std::string>* notes) {
+                            const MemoryRequest& request, std::span<const int32_t> layer_split,
+                            std::vector<std::string>* notes) {
   RankInfo info;
   info.place = place;
   info.config = inspected.config;
   info.generation = inspected.generation;
   info.end_tokens = EndTokens(inspected.config, inspected.generation);
-  INFERD_ASSIGN_OR_RETURN(const ModelShard shard, ShardModel(inspected.config, place));
+  INFERD_ASSIGN_OR_RETURN(const ModelShard shard, ShardModel(inspected.config, place, layer_split));
   info.num_layers = shard.local.num_layers;
   INFERD_ASSIGN_OR_RETURN(info.memory,
                           PlanMemory(shard, inspected.checkpoint, ops, request, notes));
@@ -51,15 +52,17 @@ StatusOr<RankInfo> PlanRank(const Inspected& inspected, const RankPlace& place, 
 
 // All ranks, whose caches have a number of blocks that suits each of them.
 StatusOr<std::vector<RankInfo>> PlanRanks(const Inspected& inspected, const ParallelShape& shape,
-                                          const Ops& ops, MemoryRequest request,
+                                          const Ops& ops, const RankOptions& options,
                                           std::vector<std::string>* notes) {
+  MemoryRequest request = options.memory;
   std::vector<RankInfo> ranks;
   const auto plan = [&]() -> Status {
     ranks.clear();
     for (int r = 0; r < shape.ranks(); ++r) {
       notes->clear();  // the same for every rank
-      INFERD_ASSIGN_OR_RETURN(ranks.emplace_back(), PlanRank(inspected, PlaceOf(shape, r), ops,
-                                                             PartOf(request, shape), notes));
+      INFERD_ASSIGN_OR_RETURN(ranks.emplace_back(),
+                              PlanRank(inspected, PlaceOf(shape, r), ops, PartOf(request, shape),
+                                       options.layer_split, notes));
     }
     return OkStatus();
   };
@@ -109,7 +112,7 @@ StatusOr<std::vector<RankInfo>> PlanGroup(const RankOptions& options, const Para
   INFERD_ASSIGN_OR_RETURN(const Inspected inspected, Inspect(options));
   std::vector<std::string> notes;
   INFERD_ASSIGN_OR_RETURN(std::vector<RankInfo> ranks,
-                          PlanRanks(inspected, shape, ops, options.memory, &notes));
+                          PlanRanks(inspected, shape, ops, options, &notes));
   LogNotes(inspected, notes, logger.get());
   return ranks;
 }
@@ -124,10 +127,12 @@ StatusOr<std::unique_ptr<Rank>> LoadRank(const RankOptions& options, const RankP
   }
   INFERD_ASSIGN_OR_RETURN(Inspected inspected, Inspect(options));
   std::vector<std::string> notes;
-  INFERD_ASSIGN_OR_RETURN(
-      RankInfo info, PlanRank(inspected, place, ops, PartOf(options.memory, place.shape), &notes));
+  INFERD_ASSIGN_OR_RETURN(RankInfo info,
+                          PlanRank(inspected, place, ops, PartOf(options.memory, place.shape),
+                                   options.layer_split, &notes));
   if (alone) LogNotes(inspected, notes, logger.get());  // else PlanGroup did
-  INFERD_ASSIGN_OR_RETURN(const ModelShard shard, ShardModel(inspected.config, place));
+  INFERD_ASSIGN_OR_RETURN(const ModelShard shard,
+                          ShardModel(inspected.config, place, options.layer_split));
   const MemoryRequest& request = options.memory;
   const runtime::RankLimits limits{
       .max_running = request.max_running,
@@ -145,10 +150,11 @@ StatusOr<std::unique_ptr<Rank>> LoadRank(const RankOptions& options, const RankP
       runtime::SumLinks::Create(links, options.all_reduce, std::min(longest_sum, kMaxMeasuredBytes),
                                 clock, logger));
   RankLinks timed = sums.links();
-  std::unique_ptr<runtime::TimedLink> pipeline;
-  if (links.world != nullptr) {
-    pipeline = std::make_unique<runtime::TimedLink>(*links.world, clock);
-    timed.world = pipeline.get();
+  std::unique_ptr<runtime::PipelineLinks> pipeline;
+  if (place.shape.pp > 1) {
+    pipeline = std::make_unique<runtime::PipelineLinks>(links, clock);
+    timed.previous = pipeline->previous();
+    timed.next = pipeline->next();
   }
   INFERD_RETURN_IF_ERROR(ops.Reserve(info.memory.total_bytes));
   INFERD_ASSIGN_OR_RETURN(

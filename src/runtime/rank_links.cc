@@ -11,9 +11,6 @@ namespace {
 // The other ranks were there when this one was told of them.
 constexpr int64_t kJoinTimeoutUs = 60'000'000;
 
-constexpr std::array<Communicator * RankLinks::*, kNumLinks> kMembers = {
-    &RankLinks::tp, &RankLinks::row, &RankLinks::column, &RankLinks::world, &RankLinks::weights};
-
 StatusOr<std::unique_ptr<Communicator>> JoinOne(const RankSetup& setup, const std::string& key,
                                                 size_t link, const std::vector<int>& ranks,
                                                 int segment, EntropySource& entropy,
@@ -46,7 +43,7 @@ StatusOr<ProcessLinks> ProcessLinks::Join(const RankSetup& setup, const std::str
     if (ranks.size() < 2) continue;
     INFERD_ASSIGN_OR_RETURN(std::unique_ptr<Communicator> end,
                             JoinOne(setup, key, link, ranks, segments[link].get(), entropy, clock));
-    all.links_.*kMembers[link] = end.get();
+    all.links_.*LinkMember(setup.place, link) = end.get();
     all.ends_.push_back(std::move(end));
   }
   return all;

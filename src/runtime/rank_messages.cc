@@ -9,7 +9,7 @@ namespace inferd::runtime {
 namespace {
 
 constexpr uint32_t kGreetingMagic = 0x696e6672;
-constexpr uint32_t kVersion = 2;  // of these layouts
+constexpr uint32_t kVersion = 3;  // of these layouts
 
 Status Garbled(const char* what) {
   return Status(StatusCode::kDataLoss, std::string("garbled message between processes: ") + what);
@@ -18,6 +18,24 @@ Status Garbled(const char* what) {
 bool ValidEpoch(uint64_t epoch) { return epoch != 0 && epoch != ~uint64_t{0}; }
 
 }  // namespace
+
+Communicator* RankLinks::*LinkMember(const RankPlace& place, size_t link) {
+  const bool even = place.pp_rank % 2 == 0;
+  switch (link) {
+    case 0:
+      return &RankLinks::tp;
+    case 1:
+      return &RankLinks::row;
+    case 2:
+      return &RankLinks::column;
+    case 3:
+      return even ? &RankLinks::next : &RankLinks::previous;
+    case 4:
+      return even ? &RankLinks::previous : &RankLinks::next;
+    default:
+      return &RankLinks::weights;
+  }
+}
 
 std::vector<int> LinkRanks(const ParallelShape& shape, int world_rank, size_t link) {
   const RankPlace place = PlaceOf(shape, world_rank);
@@ -36,9 +54,11 @@ std::vector<int> LinkRanks(const ParallelShape& shape, int world_rank, size_t li
       stride = shape.tp_columns;
       count = shape.tp_columns > 1 ? shape.tp_rows : 1;
       break;
-    case 3:  // world
-      first = 0;
-      count = shape.pp > 1 ? shape.ranks() : 1;
+    case 3:  // between an even stage and the next
+    case 4:  // between an odd one and the next
+      first = LinkMember(place, link) == &RankLinks::next ? world_rank : world_rank - shape.tp();
+      stride = shape.tp();
+      count = first >= 0 && first + stride < shape.ranks() ? 2 : 1;
       break;
     default:  // weights
       count = shape.shard_weights ? shape.tp() : 1;

@@ -30,8 +30,12 @@ enum class RankMessage : uint32_t {
   kHere,
 };
 
-// The groups a rank belongs to, in the order of RankLinks.
-inline constexpr size_t kNumLinks = 5;
+// The groups a rank may belong to: its stage's, its row's, its column's, with a rank of a
+// neighbouring stage where the first of the two is an even one, where it is an odd one, and
+// its stage's for weights.
+inline constexpr size_t kNumLinks = 6;
+// Which link of a rank it is.
+Communicator* RankLinks::*LinkMember(const RankPlace& place, size_t link);
 // The world ranks of the rank's link `link`, in the order of the group; fewer than two:
 // it has no such link.
 std::vector<int> LinkRanks(const ParallelShape& shape, int world_rank, size_t link);

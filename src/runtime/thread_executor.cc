@@ -86,7 +86,15 @@ StatusOr<ThreadLinks> ThreadLinks::Create(const ParallelShape& shape, const Cloc
       INFERD_RETURN_IF_ERROR(connect(first + column, shape.tp_rows, columns, &RankLinks::column));
     }
   }
-  if (shape.pp > 1) INFERD_RETURN_IF_ERROR(connect(0, shape.ranks(), 1, &RankLinks::world));
+  for (int rank = 0; rank + shape.tp() < shape.ranks(); ++rank) {
+    CommOptions options;
+    options.timeout_us = runtime::kGroupTimeoutUs;
+    INFERD_ASSIGN_OR_RETURN(std::vector<std::unique_ptr<Communicator>> pair,
+                            MakeThreadGroup(2, options, clock));
+    all.links_[static_cast<size_t>(rank)].next = pair[0].get();
+    all.links_[static_cast<size_t>(rank + shape.tp())].previous = pair[1].get();
+    for (std::unique_ptr<Communicator>& end : pair) all.ends_.push_back(std::move(end));
+  }
   return all;
 }
 

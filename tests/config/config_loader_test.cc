@@ -1,4 +1,5 @@
 #include "inferd/config/config_loader.h"
+#include "inferd/config/layer_split.h"
 #include "inferd/config/tp_grid.h"
 
 #include <filesystem>
@@ -246,6 +247,18 @@ TEST(CheckConfig, Ranks) {
   EXPECT_EQ(ParseTpGrid("2x3")->rows, 2);
   EXPECT_EQ(ParseTpGrid("2x3")->columns, 3);
   EXPECT_EQ(ParseTpGrid("4")->columns, 1);
+}
+
+TEST(ConfigLoader, TakesAStatedSplitOfTheLayersOverTheStages) {
+  EXPECT_TRUE(ParseLayerSplit("", 3)->empty());
+  EXPECT_EQ(*ParseLayerSplit("10, 12,10", 3), (std::vector<int32_t>{10, 12, 10}));
+  for (const char* wrong : {"10,12", "10,12,10,1", "10,0,10", "10,-1,10", "ten", "10,,10", ","}) {
+    EXPECT_FALSE(ParseLayerSplit(wrong, 3).ok()) << wrong;
+    ServerConfig config;
+    config.parallel.pp = 3;
+    config.parallel.layer_split = wrong;
+    EXPECT_NE(CheckConfig(config).message().find("parallel.layer_split"), std::string::npos);
+  }
 }
 
 }  // namespace

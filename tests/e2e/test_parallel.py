@@ -15,7 +15,7 @@ CASES = [json.loads(line) for line in
 @pytest.mark.parametrize("flags, tp, pp", [
     (("--tp=2", "--executor=thread"), 2, 1), (("--tp=4", "--executor=thread"), 4, 1),
     (("--tp=2x2", "--executor=thread"), 4, 1), (("--pp=2", "--executor=thread"), 1, 2),
-    (("--pp=3", "--executor=thread"), 1, 3), (("--tp=2", "--pp=2", "--executor=thread"), 2, 2),
+    (("--pp=3", "--parallel.layer_split=1,5,1", "--executor=thread"), 1, 3), (("--tp=2", "--pp=2", "--executor=thread"), 2, 2),
     (("--tp=2x2", "--executor=process"), 4, 1), (("--tp=2", "--pp=2", "--executor=process"), 2, 2)])
 def test_answers_are_those_of_one_rank(flags, tp, pp):
     """The recorded greedy answers, of which one rank gives every one."""

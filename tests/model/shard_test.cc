@@ -55,6 +55,16 @@ TEST(ShardModelTest, RefusesWhatDoesNotDivide) {
   EXPECT_FALSE(ShardModel(few, PlaceOf({8, 4, 1}, 0)).ok());
 }
 
+TEST(ShardModelTest, TakesLayersAsTheyAreStated) {
+  const std::vector<int32_t> stated = {1, 4, 2};
+  const ModelShard shard = ShardModel(Config(), PlaceOf({2, 1, 3}, 4), stated).value();
+  EXPECT_EQ(shard.first_layer, 5);
+  EXPECT_EQ(shard.local.num_layers, 2);
+  for (const std::vector<int32_t>& wrong : {std::vector<int32_t>{1, 4, 3}, {0, 5, 2}}) {
+    EXPECT_FALSE(ShardModel(Config(), PlaceOf({2, 1, 3}, 4), wrong).ok());
+  }
+}
+
 // Every weight is on as many ranks of a stage as it should be: on one, or a KV head on
 // all rows that have query heads of it.
 TEST(BlockOfTest, BlocksCoverEveryLayer) {

@@ -84,11 +84,22 @@ TEST(RankMessages, DifferentFactsAreNamed) {
 
 TEST(LinkRanks, AreThoseOfTheGrid) {
   const ParallelShape shape{2, 2, 2};
-  EXPECT_EQ(LinkRanks(shape, 6, 0), (std::vector<int>{4, 5, 6, 7}));      // tp
-  EXPECT_EQ(LinkRanks(shape, 6, 1), (std::vector<int>{6, 7}));            // row
-  EXPECT_EQ(LinkRanks(shape, 6, 2), (std::vector<int>{4, 6}));            // column
-  EXPECT_EQ(LinkRanks(shape, 6, 3).size(), 8U);                           // world
-  EXPECT_EQ(LinkRanks({2, 1, 2, true}, 2, 4), (std::vector<int>{2, 3}));  // weights
+  EXPECT_EQ(LinkRanks(shape, 6, 0), (std::vector<int>{4, 5, 6, 7}));  // tp
+  EXPECT_EQ(LinkRanks(shape, 6, 1), (std::vector<int>{6, 7}));        // row
+  EXPECT_EQ(LinkRanks(shape, 6, 2), (std::vector<int>{4, 6}));        // column
+  EXPECT_EQ(LinkRanks(shape, 6, 3), (std::vector<int>{2, 6}));
+  EXPECT_LT(LinkRanks(shape, 6, 4).size(), 2U);                           // world
+  EXPECT_EQ(LinkRanks({2, 1, 2, true}, 2, 5), (std::vector<int>{2, 3}));  // weights
+  // Stages of one rank: each pair has a group, and both name it alike.
+  for (int stage = 0; stage + 1 < 4; ++stage) {
+    const size_t link = stage % 2 == 0 ? 3 : 4;
+    const ParallelShape stages{1, 1, 4};
+    for (const int rank : {stage, stage + 1}) {
+      EXPECT_EQ(LinkRanks(stages, rank, link), (std::vector<int>{stage, stage + 1}));
+      EXPECT_EQ(LinkMember(PlaceOf(stages, rank), link),
+                rank == stage ? &RankLinks::next : &RankLinks::previous);
+    }
+  }
   for (size_t link = 0; link < kNumLinks; ++link) {
     EXPECT_LT(LinkRanks({1, 1, 1}, 0, link).size(), 2U) << link;
   }

@@ -107,9 +107,10 @@ struct ServerConfig {
     bool amx = true;
   };
   struct Parallel {
-    std::string tp = "1";  // ranks, or rows x columns
-    int32_t pp = 1;        // stages
-    int32_t dp = 1;        // replicas
+    std::string tp = "1";     // ranks, or rows x columns
+    int32_t pp = 1;           // stages
+    std::string layer_split;  // layers of each, with commas; empty: by weights
+    int32_t dp = 1;           // replicas
     std::string all_reduce = "auto";
     bool compare_tokens = false;
     std::string executor = "auto";

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "inferd/base/status.h"
@@ -27,8 +28,10 @@ struct ModelShard {
   int64_t vocab_share = 0;  // tokens whose logits a rank computes, fewer on the last
 };
 
-// FAILED_PRECONDITION, naming the sizes, when the model cannot be split so.
-StatusOr<ModelShard> ShardModel(const ModelConfig& config, const RankPlace& place);
+// FAILED_PRECONDITION, naming the sizes, when the model cannot be split so. `layers`: those
+// of each stage; by SplitLayers when it is empty.
+StatusOr<ModelShard> ShardModel(const ModelConfig& config, const RankPlace& place,
+                                std::span<const int32_t> layers = {});
 
 // All of it.
 ModelShard WholeModel(const ModelConfig& config);

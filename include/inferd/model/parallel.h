@@ -50,6 +50,10 @@ struct RankPlace {
 // The place of a rank of a shape that CheckShape passed.
 RankPlace PlaceOf(const ParallelShape& shape, int world_rank);
 
+// Hidden states that a rank has computed and the next stage has not taken, each in memory of
+// its own; it waits before there are more.
+inline constexpr int kHiddenStatesInFlight = 2;
+
 // What a rank says to the others with. The rank's thread calls them; they outlive it.
 struct RankLinks {
   // The ranks of this stage, by tp_rank; null when there is one.
@@ -58,8 +62,10 @@ struct RankLinks {
   // null where there is one, and without a grid (tp_columns 1).
   Communicator* row = nullptr;
   Communicator* column = nullptr;
-  // All ranks, by world_rank; null when there is one stage.
-  Communicator* world = nullptr;
+  // With the rank of this tp_rank in the stage before, which is rank 0 of the pair, and in
+  // the next, which is rank 1; null at the ends.
+  Communicator* previous = nullptr;
+  Communicator* next = nullptr;
   // The ranks of this stage once more, for a thread that gathers weights; null without
   // shard_weights.
   Communicator* weights = nullptr;

@@ -33,6 +33,8 @@ struct RankOptions {
   // Runs one token before the executor is handed out, and refuses a model whose
   // logits are not finite.
   bool warm_up = true;
+  // Layers of each stage; empty: by their weights (SplitLayers).
+  std::vector<int32_t> layer_split;
   // How the ranks of a stage may sum; chosen in WarmUp(), plain without one.
   AllReduceMode all_reduce = AllReduceMode::kAuto;
   // For tracking down faults: after each step the ranks of the last stage compare the
