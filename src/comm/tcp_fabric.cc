@@ -25,12 +25,20 @@ Status Lost(int rank) {
 
 }  // namespace
 
-TcpFabric::TcpFabric(std::vector<Socket> sockets, int rank, size_t chunk_bytes, const Clock& clock)
-    : sockets_(std::move(sockets)),
-      rank_(static_cast<size_t>(rank)),
+TcpFabric::TcpFabric(std::vector<TcpPeer> peers, int rank, size_t chunk_bytes, const Clock& clock)
+    : rank_(static_cast<size_t>(rank)),
       chunk_bytes_(chunk_bytes),
       clock_(clock),
-      scratch_(sockets_.size()) {}
+      scratch_(peers.size()) {
+  sockets_.reserve(peers.size());
+  for (size_t r = 0; r < peers.size(); ++r) {
+    if (r != rank_) {
+      peers_[r].send_seal.emplace(peers[r].send_key);
+      peers_[r].receive_seal.emplace(peers[r].receive_key);
+    }
+    sockets_.push_back(std::move(peers[r].socket));
+  }
+}
 
 std::span<std::byte> TcpFabric::Scratch(size_t from, size_t bytes) {
   INFERD_CHECK(bytes <= chunk_bytes_);
@@ -42,7 +50,8 @@ std::span<std::byte> TcpFabric::Scratch(size_t from, size_t bytes) {
 void TcpFabric::PlanSend(const CallHeader& header, std::span<const std::byte> data, size_t to) {
   Peer& peer = peers_[to];
   peer.sending = true;
-  peer.out = {header, data.size()};
+  peer.out = {header, data.size(), {}};
+  peer.out.tag = peer.send_seal->Next(peer.out.Sealed(), data);
   peer.out_data = data;
   peer.out_done = 0;
 }
@@ -131,11 +140,15 @@ Status TcpFabric::Pull(const CallHeader& header, Peer& peer, int rank, bool& mov
     moved = true;
     peer.in_done += static_cast<size_t>(n);
     if (in_head && peer.in_done == sizeof(Frame)) {
-      if (peer.in != Frame{header, peer.in_data.size()}) {
+      if (peer.in.call != header || peer.in.bytes != peer.in_data.size()) {
         return HeaderMismatch(header, peer.in.call, rank);
       }
     }
     peer.receiving = peer.in_done < sizeof(Frame) + peer.in_data.size();
+    if (!peer.receiving && !peer.receive_seal->Fits(peer.in.Sealed(), peer.in_data, peer.in.tag)) {
+      return Status(StatusCode::kDataLoss,
+                    "what " + RankName(static_cast<size_t>(rank)) + " said was changed on its way");
+    }
   }
   return OkStatus();
 }

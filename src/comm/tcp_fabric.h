@@ -2,22 +2,32 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "comm/fabric.h"
+#include "comm/frame_seal.h"
 #include "comm/socket.h"
 #include "inferd/base/clock.h"
 #include "inferd/comm/communicator.h"
 
 namespace inferd {
 
-// Ranks with a connection to each other. Every piece is one frame: the header and the
-// bytes. Both directions of all connections move at once, so no order of sends and
-// receives can lock up; a frame that is not the expected one ends the group.
+// A connection to another rank that has proved itself.
+struct TcpPeer {
+  Socket socket;  // non-blocking
+  HashKey send_key;
+  HashKey receive_key;
+};
+
+// Ranks with a connection to each other. Every piece is one frame: the header with a tag,
+// and the bytes. Both directions of all connections move at once, so no order of sends and
+// receives can lock up; a frame that is not the expected one, or was changed on its way, ends the
+// group.
 class TcpFabric final : public Fabric {
  public:
-  // sockets[r] leads to rank r (that of `rank` itself is empty); non-blocking.
-  TcpFabric(std::vector<Socket> sockets, int rank, size_t chunk_bytes, const Clock& clock);
+  // peers[r] is rank r (that of `rank` itself is empty).
+  TcpFabric(std::vector<TcpPeer> peers, int rank, size_t chunk_bytes, const Clock& clock);
 
   void SetDeadline(int64_t deadline_us) override { deadline_us_ = deadline_us; }
   Status Share(const CallHeader& header, std::span<const std::byte> mine,
@@ -32,11 +42,17 @@ class TcpFabric final : public Fabric {
   struct Frame {
     CallHeader call;
     uint64_t bytes = 0;  // that follow
-    friend bool operator==(const Frame&, const Frame&) = default;
+    SealTag tag{};       // over what is above, and what follows
+
+    std::span<const std::byte> Sealed() const {
+      return std::as_bytes(std::span(this, 1)).first(offsetof(Frame, tag));
+    }
   };
-  static_assert(sizeof(Frame) == 40);
+  static_assert(sizeof(Frame) == 56);
   // What is to go to, and come from, one rank in the exchange under way.
   struct Peer {
+    std::optional<FrameSeal> send_seal;
+    std::optional<FrameSeal> receive_seal;
     bool sending = false;
     bool receiving = false;
     Frame out;
@@ -57,7 +73,7 @@ class TcpFabric final : public Fabric {
   Status AwaitSockets(int timeout_ms);
   std::span<std::byte> Scratch(size_t from, size_t bytes);
 
-  const std::vector<Socket> sockets_;
+  std::vector<Socket> sockets_;
   const size_t rank_;
   const size_t chunk_bytes_;
   const Clock& clock_;

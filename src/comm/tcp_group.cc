@@ -19,7 +19,7 @@ class GroupRendezvous {
         clock_(clock),
         deadline_us_(clock.NowUs() + (options.join_timeout_us > 0 ? options.join_timeout_us
                                                                   : options.comm.timeout_us)),
-        sockets_(options.addresses.size()) {
+        peers_(options.addresses.size()) {
     mine_.role = HelloRole::kGroupRank;
     mine_.epoch = options.epoch;
     mine_.rank = static_cast<uint32_t>(options.rank);
@@ -27,11 +27,11 @@ class GroupRendezvous {
     mine_.size = static_cast<uint64_t>(options.comm.chunk_bytes);
   }
 
-  StatusOr<std::vector<Socket>> Run() {
+  StatusOr<std::vector<TcpPeer>> Run() {
     Socket listener;
     int listen_fd = options_.listen_fd;
     const auto me = static_cast<size_t>(options_.rank);
-    if (listen_fd < 0 && me + 1 < sockets_.size()) {
+    if (listen_fd < 0 && me + 1 < peers_.size()) {
       INFERD_ASSIGN_OR_RETURN(listener, ListenOn(options_.addresses[me]));
       listen_fd = listener.fd();
     }
@@ -47,17 +47,21 @@ class GroupRendezvous {
       const auto done = receptionist.Next();
       if (done == nullptr) continue;
       // Two of one rank may have been let in at once; the first stays.
-      Socket& socket = sockets_[done->theirs().rank];
-      if (socket.fd() < 0) socket = done->TakeSocket();
+      TcpPeer& peer = peers_[done->theirs().rank];
+      if (peer.socket.fd() < 0) peer = Take(*done);
     }
-    return std::move(sockets_);
+    return std::move(peers_);
   }
 
  private:
+  static TcpPeer Take(Handshake& done) {
+    return {done.TakeSocket(), done.SendKey(), done.ReceiveKey()};
+  }
+
   // The first rank above this one without a connection, or 0.
   size_t FirstMissing() const {
-    for (size_t r = mine_.rank + 1; r < sockets_.size(); ++r) {
-      if (sockets_[r].fd() < 0) return r;
+    for (size_t r = mine_.rank + 1; r < peers_.size(); ++r) {
+      if (peers_[r].socket.fd() < 0) return r;
     }
     return 0;
   }
@@ -75,7 +79,7 @@ class GroupRendezvous {
     auto done = ConnectAndShake(options_.addresses[rank], mine_, options_.key, judge, entropy_,
                                 clock_, deadline_us_);
     if (!done.ok()) return done.status().WithPrefix("rank " + std::to_string(rank));
-    sockets_[rank] = (*done)->TakeSocket();
+    peers_[rank] = Take(**done);
     return OkStatus();
   }
 
@@ -92,7 +96,7 @@ class GroupRendezvous {
       return "a rank was refused that says it is " + std::to_string(theirs.rank);
     }
     // The first one stays: a second of the same rank is a mistake, or an old one.
-    if (sockets_[theirs.rank].fd() >= 0) {
+    if (peers_[theirs.rank].socket.fd() >= 0) {
       return "a second rank " + std::to_string(theirs.rank) + " was refused";
     }
     return "";
@@ -103,7 +107,7 @@ class GroupRendezvous {
   const Clock& clock_;
   const int64_t deadline_us_;
   Hello mine_;
-  std::vector<Socket> sockets_;
+  std::vector<TcpPeer> peers_;
 };
 
 }  // namespace
@@ -118,9 +122,9 @@ StatusOr<std::unique_ptr<Communicator>> ConnectTcpGroup(const TcpGroupOptions& o
   const int world_size = static_cast<int>(options.addresses.size());
   INFERD_RETURN_IF_ERROR(CheckGroup(options.rank, world_size, options.comm));
   INFERD_RETURN_IF_ERROR(CheckLinkKey(options.key));
-  INFERD_ASSIGN_OR_RETURN(std::vector<Socket> sockets,
+  INFERD_ASSIGN_OR_RETURN(std::vector<TcpPeer> peers,
                           GroupRendezvous(options, entropy, clock).Run());
-  auto fabric = std::make_unique<TcpFabric>(std::move(sockets), options.rank,
+  auto fabric = std::make_unique<TcpFabric>(std::move(peers), options.rank,
                                             static_cast<size_t>(options.comm.chunk_bytes), clock);
   return std::unique_ptr<Communicator>(std::make_unique<FabricCommunicator>(
       std::move(fabric), options.rank, world_size, options.comm, clock));

@@ -87,12 +87,8 @@ StatusOr<TensorView> TensorParallel::Logits(Ops& ops, TensorView x, const Linear
   return logits;
 }
 
-Status TensorParallel::ReceiveHidden(TensorView x) {
-  return links_.previous->Recv(BytesOf(x), 0);
-}
+Status TensorParallel::ReceiveHidden(TensorView x) { return links_.previous->Recv(BytesOf(x), 0); }
 
-Status TensorParallel::SendHidden(TensorView x) {
-  return links_.next->Send(BytesOf(x), 1);
-}
+Status TensorParallel::SendHidden(TensorView x) { return links_.next->Send(BytesOf(x), 1); }
 
 }  // namespace inferd::model

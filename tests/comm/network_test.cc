@@ -104,9 +104,9 @@ class NetworkTest : public testing::TestWithParam<int> {
     ASSERT_TRUE(Command("ip -n " + hosts_[0] + " link del cable"));
     std::array<int, 2> pipe_fds{};
     ASSERT_EQ(pipe2(pipe_fds.data(), O_CLOEXEC), 0);
-    link_ = Start({USER_LINK, hosts_[0], hosts_[1], std::to_string(faults.delay_us),
-                   std::to_string(faults.jitter_us), std::to_string(faults.loss),
-                   std::to_string(faults.rate), "1"},
+    link_ = Start({USER_LINK, hosts_[0], hosts_[1], "cable", "1",
+                   std::to_string(faults.delay_us) + " " + std::to_string(faults.jitter_us) + " " +
+                       std::to_string(faults.loss) + " " + std::to_string(faults.rate)},
                   pipe_fds[1]);
     close(pipe_fds[1]);
     char byte = 0;

@@ -1,7 +1,10 @@
 // Who is let into a group over TCP.
 #include <gtest/gtest.h>
 
+#include "comm/frame_seal.h"
 #include "comm/groups.h"
+#include "comm/handshake.h"
+#include "comm/relay.h"
 
 namespace inferd {
 namespace {
@@ -67,6 +70,68 @@ TEST(TcpGroupTest, ASilentStrangerAndOneWhoTalksRubbishKeepNobodyOut) {
     EXPECT_TRUE((*group)->Barrier().ok());
   });
   for (const int fd : strangers) close(fd);
+}
+
+// Two ranks with somebody between them who flips a bit after so many bytes of rank 1's;
+// what the sum of rank 0 comes to.
+Status SumThroughRelay(int64_t tamper_after) {
+  const SystemClock clock;
+  const std::vector<Listener> listeners(2);
+  Relay relay(listeners[0].address, tamper_after);
+  Status result;
+  OnThreads(2, [&](int rank) {
+    TcpGroupOptions options;
+    options.comm.timeout_us = 30'000'000;
+    options.rank = rank;
+    options.addresses = {rank == 0 ? listeners[0].address : relay.address(), listeners[1].address};
+    options.listen_fd = listeners[static_cast<size_t>(rank)].fd;
+    options.key = "a key of sixteen bytes or more";
+    SystemEntropy entropy;
+    auto group = ConnectTcpGroup(options, entropy, clock);
+    ASSERT_TRUE(group.ok()) << group.status().ToString();
+    std::vector<float> x(1000, 1.0F);
+    Status status;
+    for (int call = 0; call < 3 && status.ok(); ++call) {
+      status = (*group)->AllReduce(TensorView(x.data(), DType::kF32, {1000}));
+    }
+    if (rank == 0) result = status;
+    if (status.ok()) {
+      EXPECT_EQ(x.front(), 8.0F);
+    }
+  });
+  return result;
+}
+
+TEST(TcpGroupTest, ABitFlippedOnTheWayEndsTheGroup) {
+  constexpr int64_t kGreeting = sizeof(Hello) + sizeof(HmacTag);
+  constexpr int64_t kHead = 56;  // of a frame: what is said of the call, and the tag
+  EXPECT_TRUE(SumThroughRelay(-1).ok());
+  // In the first sum's tag and numbers, and in the second's last number.
+  for (const int64_t at :
+       {kGreeting + kHead - 1, kGreeting + kHead + 5, kGreeting + 2 * (kHead + 4000) - 1}) {
+    const Status status = SumThroughRelay(at);
+    EXPECT_EQ(status.code(), StatusCode::kDataLoss) << at << ": " << status.ToString();
+  }
+  // What is said of the call is looked at first.
+  EXPECT_EQ(SumThroughRelay(kGreeting + 3).code(), StatusCode::kFailedPrecondition);
+}
+
+TEST(FrameSealTest, TagsAreOfOneMessageOneKeyAndOnePlace) {
+  const std::vector<std::byte> head(40, std::byte{1});
+  const std::vector<std::byte> body(100, std::byte{2});
+  FrameSeal a({1, 2});
+  FrameSeal same({1, 2});
+  FrameSeal other({1, 3});
+  const SealTag first = a.Next(head, body);
+  EXPECT_EQ(same.Next(head, body), first);
+  EXPECT_NE(other.Next(head, body), first);
+  const SealTag second = a.Next(head, body);
+  EXPECT_NE(second, first);  // the same message again
+  FrameSeal reader({1, 2});
+  EXPECT_TRUE(reader.Fits(head, body, first));
+  EXPECT_FALSE(reader.Fits(head, body, first));  // a replay
+  EXPECT_FALSE(FrameSeal({1, 2}).Fits(body, head, first));
+  EXPECT_FALSE(FrameSeal({1, 2}).Fits(head, {}, first));
 }
 
 TEST(TcpGroupTest, TooManyRanksAreRefused) {

@@ -4,6 +4,11 @@ import os
 import pathlib
 import resource
 import signal
+import threading
+import time
+
+import grpc
+from client import Client, error_details, streamed_text
 
 STREAMS = 8
 
@@ -52,3 +57,73 @@ def hurt(pid, how):
             raise ValueError(how)
     except ProcessLookupError:
         pass
+
+
+class Streams:
+    """Clients that ask for the jobs again and again until they are told to stop."""
+
+    def __init__(self, daemon, expected):
+        self.daemon, self.expected = daemon, expected
+        self.stopping = threading.Event()
+        self.lock = threading.Lock()
+        self.accepted = self.whole = self.refused = 0
+        self.wrong, self.lost = [], []
+        self.threads = [threading.Thread(target=self.run, args=(i,)) for i in range(STREAMS)]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join(120)
+            assert not thread.is_alive(), "a stream never ended"
+
+    def run(self, i):
+        text, fields = make_jobs()[i]
+        with self.daemon.channel() as channel:
+            client = Client(channel)
+            while not self.stopping.is_set():
+                got = []
+                try:
+                    for chunk in client.stream(text, **fields):
+                        got.append(chunk)
+                    answer = streamed_text(got)
+                    with self.lock:
+                        self.accepted += 1
+                        self.whole += 1
+                        if answer != self.expected[i]:
+                            self.wrong.append((i, answer))
+                except grpc.RpcError as error:
+                    info, _, retry = error_details(error)
+                    reason = info.reason if info else error.details()
+                    with self.lock:
+                        if reason == "RANKS_RESTARTING" and not got:
+                            assert error.code() == grpc.StatusCode.UNAVAILABLE and retry is not None
+                            self.refused += 1
+                        else:
+                            self.accepted += 1
+                            self.lost.append((i, reason, streamed_text(got)[0]))
+                    time.sleep(0.02)
+
+
+def wait_running(daemon):
+    """Until requests are taken again."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        if daemon.metric("inferd_engine_state", state="running") == 1:
+            return
+        time.sleep(0.005)
+    raise AssertionError("the ranks do not come back:\n" + daemon.log())
+
+
+def wait_idle(daemon, client):
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        load = client.load()
+        if load.running_requests == load.waiting_requests == load.kv_used_blocks == 0:
+            return
+        time.sleep(0.01)
+    raise AssertionError("something is left behind:\n" + daemon.log())

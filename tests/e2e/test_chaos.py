@@ -7,14 +7,13 @@ that fit into every run.
 
 import os
 import random
-import threading
 import time
 
 import grpc
 import pytest
 from client import Client, error_details, streamed_text
 from daemon import Daemon
-from ranks import STREAMS, hurt, make_jobs, rank_processes
+from ranks import Streams, hurt, make_jobs, rank_processes, wait_idle, wait_running
 
 SEED = int(os.environ.get("INFERD_CHAOS_SEED", "1"))
 HITS = int(os.environ.get("INFERD_CHAOS_HITS", "5"))
@@ -28,76 +27,6 @@ def undisturbed(shared_daemon):
     with shared_daemon.channel() as channel:
         client = Client(channel)
         return [streamed_text(client.stream(text, **fields)) for text, fields in make_jobs()]
-
-
-class Streams:
-    """Clients that ask for the jobs again and again until they are told to stop."""
-
-    def __init__(self, daemon, expected):
-        self.daemon, self.expected = daemon, expected
-        self.stopping = threading.Event()
-        self.lock = threading.Lock()
-        self.accepted = self.whole = self.refused = 0
-        self.wrong, self.lost = [], []
-        self.threads = [threading.Thread(target=self.run, args=(i,)) for i in range(STREAMS)]
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join(120)
-            assert not thread.is_alive(), "a stream never ended"
-
-    def run(self, i):
-        text, fields = make_jobs()[i]
-        with self.daemon.channel() as channel:
-            client = Client(channel)
-            while not self.stopping.is_set():
-                got = []
-                try:
-                    for chunk in client.stream(text, **fields):
-                        got.append(chunk)
-                    answer = streamed_text(got)
-                    with self.lock:
-                        self.accepted += 1
-                        self.whole += 1
-                        if answer != self.expected[i]:
-                            self.wrong.append((i, answer))
-                except grpc.RpcError as error:
-                    info, _, retry = error_details(error)
-                    reason = info.reason if info else error.details()
-                    with self.lock:
-                        if reason == "RANKS_RESTARTING" and not got:
-                            assert error.code() == grpc.StatusCode.UNAVAILABLE and retry is not None
-                            self.refused += 1
-                        else:
-                            self.accepted += 1
-                            self.lost.append((i, reason, streamed_text(got)[0]))
-                    time.sleep(0.02)
-
-
-def wait_running(daemon):
-    """Until requests are taken again."""
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        if daemon.metric("inferd_engine_state", state="running") == 1:
-            return
-        time.sleep(0.005)
-    raise AssertionError("the ranks do not come back:\n" + daemon.log())
-
-
-def wait_idle(daemon, client):
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        load = client.load()
-        if load.running_requests == load.waiting_requests == load.kv_used_blocks == 0:
-            return
-        time.sleep(0.01)
-    raise AssertionError("something is left behind:\n" + daemon.log())
 
 
 @pytest.mark.parametrize("shape", [(), ("--tp=2",), ("--tp=2", "--pp=2")],

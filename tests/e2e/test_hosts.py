@@ -1,15 +1,12 @@
 """One model on several hosts: a leader that serves, and workers whose ranks connect to it.
 
-The hosts are loopback addresses, and in one test network namespaces joined by a cable, slow and
-lossy where the kernel can do that (root and iproute2; skipped where they are missing).
+The hosts are loopback addresses, and in one test a network namespace at the end of a bad link.
 """
-
-import os
-import subprocess
 
 import pytest
 from client import Client, streamed_text
-from daemon import BINARY, Daemon, run
+from daemon import Daemon
+from links import Link, free_ports
 from ranks import hurt, make_jobs, rank_processes
 
 HOSTS = ("127.0.0.1", "127.0.0.2")
@@ -43,7 +40,7 @@ def ask_all(daemon, undisturbed):
 
 
 def test_two_hosts_answer_like_one(undisturbed, key_file):
-    flags = hosts_flags(key_file, 29510)
+    flags = hosts_flags(key_file, free_ports(HOSTS[0], 8))
     with Daemon(*flags, "--host-index=1", wait=False) as worker, \
             Daemon(*flags, "--host-index=0") as leader:
         ask_all(leader, undisturbed)
@@ -67,28 +64,30 @@ def test_two_hosts_answer_like_one(undisturbed, key_file):
 
 @pytest.mark.parametrize("launcher", ["lws", "torchrun"])
 def test_launchers_say_who_leads(undisturbed, key_file, launcher):
+    port = free_ports("127.0.0.1", 8)
+
     def environment(index):
         if launcher == "lws":
             return {"LWS_LEADER_ADDRESS": "127.0.0.1", "LWS_GROUP_SIZE": "2",
                     "LWS_WORKER_INDEX": str(index)}
-        return {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29520", "WORLD_SIZE": "2",
+        return {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2",
                 "RANK": str(index)}
-    # Both hosts have one address here: they share the ports, which differ by stage.
-    flags = ("--pp=2", f"--parallel.key_file={key_file}", "--parallel.port=29520")
+    # Both hosts have one address here, and only the first of a pair of ranks listens.
+    flags = ("--pp=2", f"--parallel.key_file={key_file}", f"--parallel.port={port}")
     with Daemon(*flags, env=environment(1), wait=False) as worker:
-        worker.wait_log("host 1 of 2 on 127.0.0.1, for the leader 127.0.0.1 port 29520")
-        leader = Daemon(*flags, env=environment(0), wait=False)
-        leader.wait_log("rank 1: on 127.0.0.1")
-        leader.process.kill()
-        leader.process.wait()
+        worker.wait_log(f"host 1 of 2 on 127.0.0.1, for the leader 127.0.0.1 port {port}")
+        with Daemon(*flags, env=environment(0)) as leader:
+            leader.wait_log("rank 1: on 127.0.0.1")
+            ask_all(leader, undisturbed)
 
 
 def test_what_does_not_fit_is_refused_with_one_line(key_file, tmp_path):
-    flags = hosts_flags(key_file, 29530)
+    port = free_ports(HOSTS[0], 8)
+    flags = hosts_flags(key_file, port)
     other = tmp_path / "other"
     other.write_text("another secret, of another one\n")
     other.chmod(0o600)
-    with Daemon(*hosts_flags(other, 29530), "--host-index=1", wait=False) as worker:
+    with Daemon(*hosts_flags(other, port), "--host-index=1", wait=False) as worker:
         leader = Daemon(*flags, "--host-index=0", "--parallel.start_timeout=2s", wait=False)
         assert leader.wait_exit() == 1
         assert "key" in leader.log().splitlines()[-1], leader.log()
@@ -98,7 +97,7 @@ def test_what_does_not_fit_is_refused_with_one_line(key_file, tmp_path):
     first.wait_log("waiting for 1 ranks")
     second = Daemon(*flags, "--host-index=0", wait=False)
     assert second.wait_exit() == 1
-    assert "listening for ranks on 127.0.0.1:29530" in second.log()
+    assert f"listening for ranks on 127.0.0.1:{port}" in second.log()
     first.process.kill()
     first.process.wait()
 
@@ -118,54 +117,12 @@ def test_bad_configurations(key_file, flags, line):
     assert line in daemon.log()
 
 
-class Cable:
-    """Two network namespaces and a cable; None where that is not allowed."""
-
-    def __init__(self, name):
-        self.names = (name + "a", name + "b")
-        self.hosts = ("10.98.0.1", "10.98.0.2")
-
-    def __enter__(self):
-        a, b = self.names
-        if not (self.run("ip", "netns", "add", a) and self.run("ip", "netns", "add", b) and
-                self.run("ip", "-n", a, "link", "add", "cable", "type", "veth", "peer", "name",
-                         "cable", "netns", b)):
-            self.__exit__()
-            pytest.skip("needs root, ip and network namespaces")
-        for name, host in zip(self.names, self.hosts):
-            assert self.run("ip", "-n", name, "addr", "add", host + "/24", "dev", "cable")
-            assert self.run("ip", "-n", name, "link", "set", "lo", "up")
-            assert self.run("ip", "-n", name, "link", "set", "cable", "up")
-        return self
-
-    def __exit__(self, *_):
-        for name in self.names:
-            self.run("ip", "netns", "del", name)
-
-    @staticmethod
-    def run(*command):
-        try:
-            return subprocess.run(command, capture_output=True, check=False, timeout=20).returncode == 0
-        except FileNotFoundError:
-            return False
-
-
-def test_two_network_namespaces(shared_daemon, key_file):
-    with Cable(f"inferd{os.getpid()}") as cable:
-        # Not every kernel can be asked for a bad link; then it is a good one.
-        bad = all(cable.run("tc", "-n", name, "qdisc", "add", "dev", "cable", "root", "netem",
-                            "delay", "1ms", "loss", "0.5%") for name in cable.names)
-        print("with" if bad else "without", "delay and loss")
-        flags = hosts_flags(key_file, 29540, cable.hosts)
-        prefixes = [("ip", "netns", "exec", name) for name in cable.names]
-        with Daemon(*flags, "--host-index=1", wait=False, prefix=prefixes[1]) as worker, \
-                Daemon(*flags, "--host-index=0", prefix=prefixes[0]) as leader:
-            # The client is on the leader's host.
-            for number in range(4):
-                ask = ("--once", f"Write a poem about the number {number}.", "--max-tokens", "60",
-                       "--temperature", str(number % 2), "--seed", str(number))
-                expected = run("chat", "--addr", shared_daemon.address, *ask)
-                got = subprocess.run([*prefixes[0], BINARY, "chat", "--addr", leader.address, *ask],
-                                     capture_output=True, text=True, timeout=120, check=True)
-                assert expected.returncode == 0 and got.stdout == expected.stdout != ""
+def test_two_hosts_over_a_bad_link(undisturbed, key_file):
+    """Late, overtaking and lost frames change no text."""
+    with Link(delay=2000, jitter=2000, loss=5000) as link:
+        flags = hosts_flags(key_file, free_ports(link.hosts[0], 8), link.hosts)
+        with Daemon(*flags, "--host-index=1", wait=False, prefix=link.prefix) as worker, \
+                Daemon(*flags, "--host-index=0") as leader:
+            ask_all(leader, undisturbed)
+            assert leader.metric("inferd_rank_losses_total") == 0
             assert worker.process.poll() is None

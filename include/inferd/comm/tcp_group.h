@@ -21,8 +21,8 @@ struct TcpGroupOptions {
   // A non-blocking socket that already listens on this rank's address (it stays the
   // caller's), or -1.
   int listen_fd = -1;
-  // Ranks prove to each other that they have this key, of at least 16 bytes; then the
-  // connection is trusted: what follows is neither encrypted nor signed.
+  // Ranks prove to each other that they have this key, of at least 16 bytes; every piece
+  // of a message has a tag made with a key of its connection. Nothing is encrypted.
   std::string key;
   // Number of this attempt to form the group; ranks of another epoch are refused.
   uint64_t epoch = 0;
@@ -30,7 +30,8 @@ struct TcpGroupOptions {
   int64_t join_timeout_us = 0;
 };
 
-// Connects to all other ranks. DEADLINE_EXCEEDED names those that did not come, and
+// Connects to all other ranks. A call gets DATA_LOSS when something was changed on its way.
+// DEADLINE_EXCEEDED names those that did not come, and
 // why the last stranger was refused. `clock` outlives the result.
 StatusOr<std::unique_ptr<Communicator>> ConnectTcpGroup(const TcpGroupOptions& options,
                                                         EntropySource& entropy, const Clock& clock);
