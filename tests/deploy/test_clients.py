@@ -11,7 +11,7 @@ import time
 
 import grpc
 import pytest
-from daemon import GENERATED, ROOT
+from daemon import GENERATED, ROOT, Daemon
 
 CLIENTS = ROOT / "clients"
 COMMON_PROTOS = "googleapis-common-protos==1.70.0"
@@ -213,17 +213,53 @@ def test_cpp_without_a_daemon(ask):
 # ---- shell ----
 
 
-def grpcurl(daemon, *arguments):
-    if shutil.which("grpcurl") is None:
-        pytest.skip("grpcurl is not installed (it is not in Debian)")
-    result = subprocess.run([str(CLIENTS / "shell/grpcurl.sh"), *arguments], capture_output=True, text=True,
-                            timeout=60, env=clean(INFERD_ADDR=daemon.address), check=False)
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+@pytest.fixture(scope="module")
+def grpcurl_path(tmp_path_factory):
+    """A PATH with grpcurl: the real one, or the part of it that the script uses."""
+    if shutil.which("grpcurl") is not None:
+        return os.environ["PATH"]
+    folder = tmp_path_factory.mktemp("bin")
+    program = folder / "grpcurl"
+    standin = pathlib.Path(__file__).with_name("grpcurl_standin.py")
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -B "{standin}" "$@"\n')
+    program.chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
 
 
-def test_grpcurl(shared_daemon):
-    assert "inferd.v1.ChatService" in grpcurl(shared_daemon, "list")
-    assert "SERVING" in grpcurl(shared_daemon, "health")
-    answer = json.loads(grpcurl(shared_daemon, "chat", "What is 2+3?"))
+def grpcurl(path, daemon, *arguments, key=None):
+    environment = clean(INFERD_ADDR=daemon.address, PATH=path, **({"INFERD_API_KEY": key} if key else {}))
+    return subprocess.run([str(CLIENTS / "shell/grpcurl.sh"), *arguments], capture_output=True, text=True,
+                          timeout=60, env=environment, check=False)
+
+
+def json_objects(text):
+    decoder, objects, at = json.JSONDecoder(), [], 0
+    while text[at:].strip():
+        at += len(text[at:]) - len(text[at:].lstrip())
+        value, at = decoder.raw_decode(text, at)
+        objects.append(value)
+    return objects
+
+
+def test_grpcurl(grpcurl_path, shared_daemon):
+    def ask(*arguments):
+        result = grpcurl(grpcurl_path, shared_daemon, *arguments)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    assert {"inferd.v1.ChatService", "grpc.health.v1.Health"} <= set(ask("list").split())
+    assert json.loads(ask("health")) == {"status": "SERVING"}
+    assert json.loads(ask("models"))["models"][0]["id"] == "demo"
+    [answer] = json_objects(ask("chat", "What is 2+3?"))
     assert "5" in answer["choices"][0]["message"]["content"]
+    chunks = json_objects(ask("stream", 'Say "hi"\nor C:\\'))
+    text = "".join(choice.get("delta", {}).get("content", "") for chunk in chunks for choice in chunk.get("choices", []))
+    assert len(chunks) > 2 and text
+
+
+def test_grpcurl_shows_a_key(grpcurl_path, api_key):
+    path, secret = api_key
+    with Daemon(f"--api-keys-file={path}") as daemon:
+        assert json.loads(grpcurl(grpcurl_path, daemon, "models", key=secret).stdout)["models"]
+        refused = grpcurl(grpcurl_path, daemon, "models")
+        assert refused.returncode != 0 and secret not in refused.stdout + refused.stderr
