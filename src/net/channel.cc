@@ -3,6 +3,7 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/sslerr.h>
 #include <openssl/x509.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -74,7 +75,15 @@ Channel::Io Channel::Handshake() {
     handshaken_ = true;
     return Io::kDone;
   }
+  peer_spoke_plain_http_ = ERR_GET_REASON(ERR_peek_error()) == SSL_R_HTTP_REQUEST;
   return Explain(result);
+}
+
+bool Channel::DropTls() {
+  const bool told = BIO_number_written(SSL_get_wbio(ssl_.get())) > 0;
+  ssl_.reset();
+  failed_ = false;
+  return told;
 }
 
 std::string Channel::Subject() const {

@@ -39,6 +39,11 @@ class Channel {
   // False when out of memory. Then Handshake until it is not kAgain.
   bool StartTls(ssl_ctx_st* context);
   Io Handshake();
+  // The handshake failed because the client speaks HTTP without TLS.
+  bool peer_spoke_plain_http() const { return peer_spoke_plain_http_; }
+  // After a failed handshake: what is written from now on is plain, and what the client
+  // sent so far is dropped. Whether TLS itself has told the client anything.
+  bool DropTls();
   // RFC 2253 name of the client's verified certificate; empty when there is none, or
   // when it is longer than 16 KiB.
   std::string Subject() const;
@@ -70,6 +75,7 @@ class Channel {
   bool writable_ = true;
   bool peer_closed_ = false;
   bool handshaken_ = false;
+  bool peer_spoke_plain_http_ = false;
   bool failed_ = false;  // TLS may not be used after a fatal error
   // TLS may have to write in order to read, and the reverse.
   bool read_waits_for_write_ = false;

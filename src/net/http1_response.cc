@@ -145,18 +145,18 @@ std::string Http1Head(const HttpResponse& response, Http1Framing framing, bool k
   return head.append("\r\n");
 }
 
-HttpResponse ErrorResponse(int status) {
+HttpResponse ErrorResponse(int status, std::string_view message) {
   HttpResponse response;
   response.status = status;
   // In the shape of all errors of the API: "Content Too Large" has the code
   // "content_too_large".
-  const std::string message(Reason(status));
-  std::string code = message;
+  std::string code(Reason(status));
+  if (message.empty()) message = Reason(status);
   for (char& c : code) {
     if (c == ' ') c = '_';
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + ('a' - 'A'));
   }
-  response.body = "{\"error\":{\"message\":\"" + message + "\",\"type\":\"" +
+  response.body = "{\"error\":{\"message\":\"" + std::string(message) + "\",\"type\":\"" +
                   (status < 500 ? "invalid_request_error" : "server_error") +
                   "\",\"param\":null,\"code\":\"" + code + "\"}}\n";
   if (status == 503) response.headers.emplace_back("retry-after", "1");

@@ -21,8 +21,9 @@ std::string Http1Head(const HttpResponse& response, Http1Framing framing, bool k
                       int64_t unix_s);
 // Whether answers of that status have no body at all.
 bool HasNoBody(int status);
-// The connection's own answer to a request it cannot take.
-HttpResponse ErrorResponse(int status);
+// The connection's own answer to a request it cannot take. `message` goes into JSON as it
+// is; without one the status says it.
+HttpResponse ErrorResponse(int status, std::string_view message = {});
 std::string Chunk(std::string_view bytes);
 inline constexpr std::string_view kLastChunk = "0\r\n\r\n";
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string_view>
 
+#include "net/farewell.h"
+#include "net/http1_response.h"
 #include "net/http1_session.h"
 #include "net/http2_pump.h"
 
@@ -10,6 +12,8 @@ namespace inferd::net {
 namespace {
 
 constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+// A TLS record with the fatal alert protocol_version.
+constexpr std::string_view kNotTls("\x15\x03\x01\x00\x02\x02\x46", 7);
 
 }  // namespace
 
@@ -38,7 +42,7 @@ void Opening::Step() {
     if (io == Channel::Io::kAgain) return;
     if (io != Channel::Io::kDone) {
       link_.core->counters.handshakes_failed.fetch_add(1);
-      return Abort();
+      return io == Channel::Io::kError ? RefuseHandshake() : Abort();
     }
     handshaking_ = false;
     tls_.reset();
@@ -68,6 +72,27 @@ void Opening::Step() {
   } else {
     Enter(*shard, id, std::make_shared<Http1Session>(std::move(link_), std::move(first_bytes_)));
   }
+}
+
+// The client hears why, and no reset overtakes it: TLS has sent its alert, but none to what
+// is not TLS at all.
+void Opening::RefuseHandshake() {
+  const std::shared_ptr<Connection> self = shared_from_this();
+  timer_.Clear();
+  std::string last_bytes;
+  const bool http = link_.channel->peer_spoke_plain_http();
+  const bool told = link_.channel->DropTls();
+  if (http) {
+    const HttpResponse response = ErrorResponse(400, "This port speaks TLS: use https.");
+    last_bytes = Http1Head(response, Http1Framing::kLength, /*keep_alive=*/false,
+                           link_.core->clock.UnixUs() / 1'000'000) +
+                 response.body;
+  } else if (!told) {
+    last_bytes = kNotTls;
+  }
+  const std::shared_ptr<Shard> shard = link_.shard;
+  const uint64_t id = link_.id;
+  Enter(*shard, id, std::make_shared<Farewell>(std::move(link_), std::move(last_bytes)));
 }
 
 void Opening::OnTimer() {

@@ -19,6 +19,7 @@ class Opening final : public Connection {
  private:
   void Step();
   void OnTimer();
+  void RefuseHandshake();
 
   Link link_;
   bool handshaking_ = false;

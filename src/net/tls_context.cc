@@ -73,11 +73,13 @@ StatusOr<std::vector<Certificate>> ReadCertificates(const std::string& path) {
   return certificates;
 }
 
-// "h2" before "http/1.1", whatever the client prefers; neither: the handshake fails.
+// "http/1.1" before "h2", whatever the client prefers; neither: the handshake fails. HTTP/2 is
+// gRPC's here, whose clients offer it alone; who offers both (curl, Prometheus, browsers) wants
+// the routes that speak HTTP/1.1.
 int ChooseProtocol(SSL* /*ssl*/, const unsigned char** out, unsigned char* out_size,
                    const unsigned char* in, unsigned int in_size, void* /*user*/) {
-  static constexpr std::array<unsigned char, 12> kOurs = {2,   'h', '2', 8,   'h', 't',
-                                                          't', 'p', '/', '1', '.', '1'};
+  static constexpr std::array<unsigned char, 12> kOurs = {8,   'h', 't', 't', 'p', '/',
+                                                          '1', '.', '1', 2,   'h', '2'};
   unsigned char* chosen = nullptr;
   const int result =
       SSL_select_next_proto(&chosen, out_size, kOurs.data(), kOurs.size(), in, in_size);

@@ -170,8 +170,10 @@ TEST_F(TlsTest, ServesBothVersionsAndBothProtocols) {
   EXPECT_NE(old.Ask(kEcho).find("GET /echo"), std::string::npos);
   EXPECT_EQ(old.version(), "TLSv1.2");
   EXPECT_EQ(old.alpn(), "http/1.1");
-  TlsClient both(harness.port(), {.alpn = std::string("\x08http/1.1\x02h2")});
-  EXPECT_EQ(both.alpn(), "h2");
+  EXPECT_EQ(TlsClient(harness.port(), {.alpn = std::string("\x02h2")}).alpn(), "h2");
+  for (const char* both : {"\x08http/1.1\x02h2", "\x02h2\x08http/1.1"}) {
+    EXPECT_EQ(TlsClient(harness.port(), {.alpn = both}).alpn(), "http/1.1");
+  }
 }
 
 TEST_F(TlsTest, RefusesOldVersionsOtherProtocolsAndPlainText) {
@@ -180,11 +182,34 @@ TEST_F(TlsTest, RefusesOldVersionsOtherProtocolsAndPlainText) {
   Http1Harness harness(Http1Harness::LoopbackOptions(), *context);
   EXPECT_FALSE(TlsClient(harness.port(), {.max_version = TLS1_1_VERSION, .alpn = {}}).connected());
   EXPECT_FALSE(TlsClient(harness.port(), {.alpn = std::string("\x06spdy/3")}).connected());
-  RawClient plain(harness.port());
-  ASSERT_TRUE(plain.Send(kEcho));
-  EXPECT_EQ(plain.ReadAll(2'000).find("HTTP/"), std::string::npos);
   EXPECT_TRUE(harness.AwaitConnections(0));
-  EXPECT_EQ(harness.listener().Stats().handshakes_failed, 3);
+  EXPECT_EQ(harness.listener().Stats().handshakes_failed, 2);
+}
+
+TEST_F(TlsTest, PlainHttpIsToldSoAndAnythingElseGetsAnAlert) {
+  auto context = TlsServerContext::Load(Write(MakeIdentity("server")));
+  ASSERT_TRUE(context.ok());
+  Http1Harness harness(Http1Harness::LoopbackOptions(), *context);
+  for (const std::string& request :
+       {kEcho, "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" +
+                   std::string(100'000, 'x')}) {
+    RawClient plain(harness.port());
+    ASSERT_TRUE(plain.Send(request));
+    const std::string answer = plain.ReadAll(5'000);
+    EXPECT_EQ(answer.find("HTTP/1.1 400 Bad Request\r\n"), 0U) << answer;
+    EXPECT_NE(answer.find("This port speaks TLS: use https."), std::string::npos) << answer;
+    EXPECT_EQ(answer.find("GET /echo"), std::string::npos);
+  }
+  for (const std::string& bytes : {std::string(kHttp2Preface), std::string(2'000, 'x')}) {
+    RawClient other(harness.port());
+    ASSERT_TRUE(other.Send(bytes));
+    const std::string answer = other.ReadAll(5'000);
+    ASSERT_EQ(answer.size(), 7U);  // a record of one alert
+    EXPECT_EQ(answer[0], '\x15');
+    EXPECT_EQ(answer[5], '\x02');  // fatal
+  }
+  EXPECT_TRUE(harness.AwaitConnections(0));
+  EXPECT_EQ(harness.listener().Stats().handshakes_failed, 4);
 }
 
 TEST_F(TlsTest, ASlowHandshakeEnds) {

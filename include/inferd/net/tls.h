@@ -14,7 +14,7 @@ struct TlsFiles {
   std::string client_ca;    // PEM; not empty: clients must show a certificate of these
 };
 
-// The server's TLS state: 1.2 and 1.3, ALPN h2 and http/1.1. New connections use
+// The server's TLS state: 1.2 and 1.3, ALPN http/1.1, else h2. New connections use
 // what the last good Reload read; open ones keep theirs. Thread-safe.
 class TlsServerContext {
  public:
