@@ -4,11 +4,11 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <iterator>
 #include <string_view>
 
 #include "app/exit_codes.h"
+#include "app/small_file.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "grpc/support/log.h"
 #include "inferd/base/status.h"
@@ -18,29 +18,15 @@ namespace inferd::app {
 
 namespace {
 
-constexpr size_t kMaxFileBytes = 1 << 20;
-
-// Nothing for an empty path.
-StatusOr<std::string> ReadFile(const std::string& path) {
-  std::string text;
-  if (path.empty()) return text;
-  std::ifstream file(path, std::ios::binary);
-  text.resize(kMaxFileBytes);
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<size_t>(file.gcount()));
-  if (!file.eof() || text.empty()) return InvalidArgumentError(path + ": cannot be read");
-  return text;
-}
-
 StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(const ClientArguments& client) {
   if (!client.tls && client.tls_ca.empty() && client.tls_certificate.empty() &&
       client.tls_name.empty()) {
     return grpc::InsecureChannelCredentials();
   }
   grpc::SslCredentialsOptions options;
-  INFERD_ASSIGN_OR_RETURN(options.pem_root_certs, ReadFile(client.tls_ca));
-  INFERD_ASSIGN_OR_RETURN(options.pem_cert_chain, ReadFile(client.tls_certificate));
-  INFERD_ASSIGN_OR_RETURN(options.pem_private_key, ReadFile(client.tls_key));
+  INFERD_ASSIGN_OR_RETURN(options.pem_root_certs, ReadSmallFile(client.tls_ca));
+  INFERD_ASSIGN_OR_RETURN(options.pem_cert_chain, ReadSmallFile(client.tls_certificate));
+  INFERD_ASSIGN_OR_RETURN(options.pem_private_key, ReadSmallFile(client.tls_key));
   return grpc::SslCredentials(options);
 }
 
@@ -88,7 +74,7 @@ Status ReadApiKey(ClientArguments* client) {
     const char* key = std::getenv("INFERD_API_KEY");
     client->api_key = key == nullptr ? "" : key;
   } else {
-    INFERD_ASSIGN_OR_RETURN(client->api_key, ReadFile(client->api_key_file));
+    INFERD_ASSIGN_OR_RETURN(client->api_key, ReadSmallFile(client->api_key_file));
   }
   client->api_key.erase(client->api_key.find_last_not_of(" \r\n") + 1);
   const bool printable = std::all_of(client->api_key.begin(), client->api_key.end(),

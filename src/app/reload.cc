@@ -13,13 +13,14 @@ namespace inferd::app {
 namespace {
 
 // Taken over whenever they differ. The key file is more: its content counts too.
-constexpr std::array<std::string_view, 7> kLive = {"log.level",
+constexpr std::array<std::string_view, 8> kLive = {"log.level",
                                                    "drain.delay",
                                                    "drain.timeout",
                                                    "drain.grace",
                                                    "engine.max_queued_requests",
                                                    "engine.max_queued_tokens",
-                                                   "engine.max_queue_time"};
+                                                   "engine.max_queue_time",
+                                                   "engine.tenant_queue_share"};
 constexpr std::string_view kApiKeysFile = "server.api_keys_file";
 
 bool IsLive(const ConfigKey& key, const ServerConfig& before, const ServerConfig& after) {

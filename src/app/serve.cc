@@ -21,6 +21,7 @@
 #include "app/server_options.h"
 #include "app/service_notifier.h"
 #include "app/signals.h"
+#include "app/small_file.h"
 #include "app/step_watch.h"
 #include "app/supervise.h"
 #include "app/version.h"
@@ -74,7 +75,7 @@ class Daemon {
  public:
   Daemon(const ServeArguments& arguments, const std::vector<std::string>& environment,
          LoadedConfig loaded, HostPlace place, std::shared_ptr<const KeyRing> keys,
-         std::shared_ptr<TlsServerContext> tls)
+         std::shared_ptr<TlsServerContext> tls, std::string trace_authorities)
       : arguments_(arguments),
         environment_(environment),
         loaded_(std::move(loaded)),
@@ -83,6 +84,7 @@ class Daemon {
         logging_(loaded_.config.log.level, loaded_.config.log.format, StderrSink()),
         keys_(std::move(keys)),
         tls_(std::move(tls)),
+        trace_authorities_(std::move(trace_authorities)),
         reloader_(arguments_, environment_, loaded_, MakeReloadTargets(), logging_.logger()) {}
 
   int Run() {
@@ -108,6 +110,7 @@ class Daemon {
     options.json_logs = logging_.json();
     options.api_keys = std::move(keys_);
     options.tls = tls_;
+    options.trace_authorities = trace_authorities_;
     options.admin.reload = [this] { return Reload(); };
     options.admin.set_log_level = [this](const std::string& level) {
       return reloader_.SetLogLevel(level);
@@ -117,8 +120,7 @@ class Daemon {
     if (!server.ok()) return Fail(server.status());
     server_ = std::move(*server);
     reachable_.store(server_.get());
-    logger().info("gRPC port {}, HTTP port {}: loading {}", server_->grpc_port(),
-                  server_->http_port(), config().model.path);
+    logger().info("loading {}", config().model.path);
 
     StatusOr<LoadedModel> model =
         LoadServedModel(config(), backends_, place_.remote, entropy_, clock_, logging_.logger());
@@ -252,6 +254,7 @@ class Daemon {
   Logging logging_;
   std::shared_ptr<const KeyRing> keys_;          // until the server has them
   const std::shared_ptr<TlsServerContext> tls_;  // null: plain
+  const std::string trace_authorities_;          // PEM; empty: the system's
   std::atomic<Server*> reachable_{nullptr};      // once it has started
   std::atomic<bool> loading_{true};
   std::atomic<bool> ready_{false};
@@ -328,6 +331,16 @@ int RunServe(const ServeArguments& arguments, const std::vector<std::string>& en
       result.errors = loaded.status().message();
     }
   }
+  std::string trace_authorities;
+  if (result.exit_code == kExitOk && needs_model) {
+    StatusOr<std::string> loaded = ReadSmallFile(result.loaded.config.tracing.otlp_ca);
+    if (loaded.ok()) {
+      trace_authorities = std::move(*loaded);
+    } else {
+      result.exit_code = kExitConfig;
+      result.errors = "tracing.otlp_ca: " + loaded.status().message();
+    }
+  }
   std::shared_ptr<TlsServerContext> tls;
   if (result.exit_code == kExitOk && needs_model) {
     StatusOr<std::shared_ptr<TlsServerContext>> loaded = LoadTls(result.loaded.config);
@@ -366,7 +379,7 @@ int RunServe(const ServeArguments& arguments, const std::vector<std::string>& en
   if (!result.loaded.config.server.core_dumps) DisableCoreDumps();
   if (!place->leads()) return RunWorkerHost(result.loaded.config, *place);
   Daemon daemon(arguments, environment, std::move(result.loaded), std::move(*place),
-                std::move(keys), std::move(tls));
+                std::move(keys), std::move(tls), std::move(trace_authorities));
   return daemon.Run();
 }
 

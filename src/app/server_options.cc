@@ -84,6 +84,7 @@ QueueLimits MakeQueueLimits(const ServerConfig& config) {
   QueueLimits limits;
   limits.max_requests = config.engine.max_queued_requests;
   limits.max_tokens = config.engine.max_queued_tokens;
+  limits.tenant_share = config.engine.tenant_queue_share;
   limits.max_time_us =
       config.engine.max_queue_time_ms == 0 ? -1 : config.engine.max_queue_time_ms * 1000;
   return limits;

@@ -192,6 +192,12 @@ constexpr std::array kKeys{
               1'099'511'627'776.0, "", "Prompt tokens waiting; past it requests are refused."},
     ConfigKey{"engine.max_queue_time", "", kDuration, FIELD(engine.max_queue_time_ms), 0, kDayMs,
               "", "A request that waits longer is refused. 0: no limit."},
+    ConfigKey{"engine.tenant_queue_share", "", kNumber, FIELD(engine.tenant_queue_share), 0.01, 1,
+              "",
+              "The most of the queue, in requests and in tokens, that one tenant may hold while "
+              "nobody else waits; beside others, the same part of what they leave. 1: all of it. "
+              "Without keys or client certificates there are no tenants, and all of it is "
+              "everybody's."},
     ConfigKey{"engine.max_preemptions", "", kInteger, FIELD(engine.max_preemptions), 0, 1000, "",
               "How often one sequence may lose its place before it is ended."},
     ConfigKey{"engine.priority_step", "", kDuration, FIELD(engine.priority_step_ms), 0, kDayMs, "",
@@ -336,8 +342,11 @@ constexpr std::array kKeys{
     // ---- tracing ----
     ConfigKey{"tracing.otlp_endpoint", "otlp-endpoint", kString, FIELD(tracing.otlp_endpoint), 0,
               1024, "",
-              "Collector that gets a span per request over OTLP/gRPC: host:port or "
-              "http://host:port. Empty: none."},
+              "Collector that gets a span per request over OTLP/gRPC: host:port, "
+              "http://host:port, or https://host:port with TLS. Empty: none."},
+    ConfigKey{"tracing.otlp_ca", "", kString, FIELD(tracing.otlp_ca), 0, 4096, "",
+              "File with the authorities that a collector with TLS is trusted by. Empty: the "
+              "system's."},
     ConfigKey{"tracing.sample_ratio", "", kNumber, FIELD(tracing.sample_ratio), 0, 1, "",
               "Share of the requests without a traceparent that are traced; one with it decides "
               "itself."},

@@ -233,9 +233,16 @@ StatusOr<LoadedConfig> ConfigLoader::Finish() const {
 
 namespace {
 
-// "host:port" or "http://host:port".
+constexpr std::string_view kHttp = "http://";
+constexpr std::string_view kHttps = "https://";
+
+// "host:port", "http://host:port" or "https://host:port".
 bool IsCollector(std::string_view endpoint) {
-  if (endpoint.rfind("http://", 0) == 0) endpoint.remove_prefix(7);
+  if (endpoint.rfind(kHttp, 0) == 0) {
+    endpoint.remove_prefix(kHttp.size());
+  } else if (endpoint.rfind(kHttps, 0) == 0) {
+    endpoint.remove_prefix(kHttps.size());
+  }
   const size_t colon = endpoint.rfind(':');
   if (colon == std::string_view::npos || colon == 0) return false;
   if (endpoint.find('/') != std::string_view::npos) return false;
@@ -300,8 +307,11 @@ Status CheckConfig(const ServerConfig& config) {
   const auto split = ParseLayerSplit(config.parallel.layer_split, config.parallel.pp);
   if (!split.ok()) errors.Add(std::string(split.status().message()));
   CheckAccess(config, &errors);
+  if (!config.tracing.otlp_ca.empty() && config.tracing.otlp_endpoint.rfind(kHttps, 0) != 0) {
+    errors.Add("tracing.otlp_ca: needs a tracing.otlp_endpoint that begins with https://");
+  }
   if (!config.tracing.otlp_endpoint.empty() && !IsCollector(config.tracing.otlp_endpoint)) {
-    errors.Add("tracing.otlp_endpoint: must be host:port or http://host:port");
+    errors.Add("tracing.otlp_endpoint: must be host:port, http://host:port or https://host:port");
   }
   if (config.http.enabled && config.http.port != 0 && config.http.port == config.server.port &&
       config.http.host == config.server.host) {

@@ -33,13 +33,16 @@ Status Inbox::Submit(RequestSpec spec) {
   {
     std::lock_guard lock(mutex_);
     INFERD_RETURN_IF_ERROR(CheckStateLocked());
-    INFERD_RETURN_IF_ERROR(CheckQueueLocked(prompt_tokens));
+    INFERD_RETURN_IF_ERROR(CheckQueueLocked(spec.tenant, prompt_tokens));
     INFERD_RETURN_IF_ERROR(CheckDeadlineLocked(spec, rank, now_us));
-    if (!live_.try_emplace(spec.id, Live{rank, prompt_tokens}).second) {
+    if (!live_.try_emplace(spec.id, Live{rank, spec.tenant, prompt_tokens}).second) {
       return Status(StatusCode::kAlreadyExists, "a request with this id is live");
     }
     pace_.Advance(now_us, queued_requests_ > 0);
-    ++queued_by_rank_[rank];
+    TenantQueue& queue = queues_[spec.tenant];
+    ++queue.requests;
+    queue.tokens += prompt_tokens;
+    ++queue.by_rank[rank];
     ++accepted_;
     ++queued_requests_;
     queued_tokens_ += prompt_tokens;
@@ -87,11 +90,26 @@ Status Inbox::CheckSpec(const RequestSpec& spec) const {
   return OkStatus();
 }
 
-Status Inbox::CheckQueueLocked(int64_t prompt_tokens) const {
+const Inbox::TenantQueue* Inbox::FindQueueLocked(TenantId tenant) const {
+  const auto place = queues_.find(tenant);
+  return place == queues_.end() ? nullptr : &place->second;
+}
+
+Status Inbox::CheckQueueLocked(TenantId tenant, int64_t prompt_tokens) const {
   // A prompt beyond the token limit is let into an empty queue: no wait would help it.
   const bool too_many = queued_requests_ >= limits_.max_requests;
   const bool too_long = queued_requests_ > 0 && prompt_tokens > limits_.max_tokens - queued_tokens_;
-  if (!too_many && !too_long) return OkStatus();
+  const TenantQueue* own = tenant == 0 ? nullptr : FindQueueLocked(tenant);
+  bool past_share = false;
+  if (own != nullptr) {
+    const double share = limits_.tenant_share;
+    const auto requests =
+        static_cast<double>(limits_.max_requests - queued_requests_ + own->requests);
+    const auto tokens = static_cast<double>(limits_.max_tokens - queued_tokens_ + own->tokens);
+    past_share = own->requests + 1 > share * requests ||
+                 static_cast<double>(own->tokens + prompt_tokens) > share * tokens;
+  }
+  if (!too_many && !too_long && !past_share) return OkStatus();
   // The time to work off what is queued, at the pace of late.
   const double wait_ms = tokens_per_second_ > 0
                              ? static_cast<double>(queued_tokens_) / tokens_per_second_ * 1e3
@@ -101,16 +119,15 @@ Status Inbox::CheckQueueLocked(int64_t prompt_tokens) const {
   detail.retry_after_ms = static_cast<int64_t>(std::clamp(wait_ms, 100.0, 30000.0));
   detail.metadata = {{"queued_requests", std::to_string(queued_requests_)},
                      {"queued_tokens", std::to_string(queued_tokens_)}};
-  return Status(StatusCode::kResourceExhausted,
-                too_many ? "the queue is full" : "the queue holds too many prompt tokens", detail);
-}
-
-int64_t Inbox::CountAheadLocked(int64_t rank) const {
-  int64_t ahead = 0;
-  for (auto it = queued_by_rank_.begin(); it != queued_by_rank_.end() && it->first <= rank; ++it) {
-    ahead += it->second;
+  if (own != nullptr) {
+    detail.metadata.emplace_back("tenant_requests", std::to_string(own->requests));
+    detail.metadata.emplace_back("tenant_tokens", std::to_string(own->tokens));
   }
-  return ahead;
+  return Status(StatusCode::kResourceExhausted,
+                too_many   ? "the queue is full"
+                : too_long ? "the queue holds too many prompt tokens"
+                           : "the queue holds as much of this tenant as leaves room for others",
+                detail);
 }
 
 Status Inbox::CheckDeadlineLocked(const RequestSpec& spec, int64_t rank, int64_t now_us) const {
@@ -121,9 +138,16 @@ Status Inbox::CheckDeadlineLocked(const RequestSpec& spec, int64_t rank, int64_t
     // Who finds no backlog is scheduled with the next plan, whatever the pace was before.
     if (!backlog_) return OkStatus();
     const double pace_us = pace_.UsPerRequest(now_us);
-    // Most requests need no closer look at who comes before them.
-    if (queued_requests_ * pace_us < left_us) return OkStatus();
-    wait_us = static_cast<double>(CountAheadLocked(rank)) * pace_us;
+    const TenantQueue* own = FindQueueLocked(spec.tenant);
+    // Most requests need no closer look at who comes before them. Other tenants' take
+    // turns with ours, as their size lets them: not counted, for the wait must not be
+    // expected too long.
+    if (own == nullptr || own->requests * pace_us < left_us) return OkStatus();
+    int64_t ahead = 0;
+    for (auto it = own->by_rank.begin(); it != own->by_rank.end() && it->first <= rank; ++it) {
+      ahead += it->second;
+    }
+    wait_us = static_cast<double>(ahead) * pace_us;
     if (wait_us < left_us) return OkStatus();
   }
   ErrorDetail detail;
@@ -204,9 +228,13 @@ void Inbox::Settle(const SchedulerChanges& changes, bool backlog, double tokens_
     INFERD_CHECK(request != live_.end());
     --queued_requests_;
     queued_tokens_ -= request->second.prompt_tokens;
-    const auto place = queued_by_rank_.find(request->second.rank);
-    INFERD_CHECK(place != queued_by_rank_.end());
-    if (--place->second == 0) queued_by_rank_.erase(place);
+    const auto queue = queues_.find(request->second.tenant);
+    INFERD_CHECK(queue != queues_.end());
+    queue->second.tokens -= request->second.prompt_tokens;
+    const auto place = queue->second.by_rank.find(request->second.rank);
+    INFERD_CHECK(place != queue->second.by_rank.end());
+    if (--place->second == 0) queue->second.by_rank.erase(place);
+    if (--queue->second.requests == 0) queues_.erase(queue);
     if (dequeued.scheduled) pace_.Depart();
   }
   backlog_ = backlog;

@@ -82,7 +82,8 @@ class Inbox {
  private:
   // A live request, and what was asked of it already.
   struct Live {
-    int64_t rank = 0;  // its place in the queue, see RankOf
+    int64_t rank = 0;  // its place in its tenant's queue, see RankOf
+    TenantId tenant = 0;
     int64_t prompt_tokens = 0;
     bool cancelled = false;
     uint64_t finished_choices = 0;  // bit per choice
@@ -90,9 +91,16 @@ class Inbox {
 
   Status CheckSpec(const RequestSpec& spec) const;
   Status CheckStateLocked() const;
-  Status CheckQueueLocked(int64_t prompt_tokens) const;
+  // One tenant's part of the queue. There is one only where somebody waits.
+  struct TenantQueue {
+    int32_t requests = 0;
+    int64_t tokens = 0;
+    std::map<int64_t, int32_t> by_rank;
+  };
+
+  Status CheckQueueLocked(TenantId tenant, int64_t prompt_tokens) const;
   Status CheckDeadlineLocked(const RequestSpec& spec, int64_t rank, int64_t now_us) const;
-  int64_t CountAheadLocked(int64_t rank) const;
+  const TenantQueue* FindQueueLocked(TenantId tenant) const;
 
   const int32_t max_len_;
   const PriorityAgeing ageing_;
@@ -106,7 +114,7 @@ class Inbox {
   uint64_t accepted_ = 0;
   int32_t queued_requests_ = 0;  // accepted, no choice ever scheduled
   int64_t queued_tokens_ = 0;    // their prompts
-  std::map<int64_t, int32_t> queued_by_rank_;
+  std::unordered_map<TenantId, TenantQueue> queues_;
   QueuePace pace_;
   bool backlog_ = false;  // the last plan left somebody waiting
   double tokens_per_second_ = 0;

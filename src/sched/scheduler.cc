@@ -53,6 +53,7 @@ void Scheduler::Add(RequestSpec spec, int64_t submitted_us) {
   Request& request = *place->second;
   request.prompt_tokens = static_cast<int64_t>(spec.prompt.size());
   request.submitted_us = submitted_us;
+  request.account = waiting_.Join(spec.tenant);
   request.live_choices = request.unreaped_choices = spec.num_choices;
   request.choices.resize(static_cast<size_t>(spec.num_choices));
   request.choices[0].tokens = std::move(spec.prompt);
@@ -142,8 +143,8 @@ void Scheduler::SchedulePrefills() {
 void Scheduler::AdmitWaiting(int64_t now_us) {
   while (may_admit_ && budget_ > 0 && !waiting_.empty() && !free_slots_.empty()) {
     // Strictly in order: a large head is not overtaken for ever.
-    if (IsSuspect(*waiting_.begin()->second)) return;
-    if (!TryAdmit(*waiting_.begin()->second, now_us)) return;
+    Sequence& head = *waiting_.Head();
+    if (IsSuspect(head) || !TryAdmit(head, now_us)) return;
   }
 }
 
@@ -163,12 +164,13 @@ bool Scheduler::TryAdmit(Sequence& s, int64_t now_us) {
   const int32_t needed = kv_.BlocksFor(num_tokens) - static_cast<int32_t>(s.table.blocks.size());
   if (needed + headroom > kv_.num_free() || !kv_.Reserve(num_tokens, s.table)) {
     kv_.Release(s.table);
+    waiting_.Hold(s);
     blocked_head_ = &s;
     blocked_free_ = kv_.num_free();
     blocked_published_ = kv_.num_published();
     return false;
   }
-  waiting_.erase(s.key);
+  waiting_.Erase(s);
   blocked_head_ = nullptr;
   s.state = SequenceState::kRunning;
   s.slot = free_slots_.back();
@@ -185,6 +187,7 @@ bool Scheduler::TryAdmit(Sequence& s, int64_t now_us) {
     s.was_scheduled = true;
     s.cached_tokens = cached;
     s.queue_us = std::max<int64_t>(0, now_us - request.submitted_us);
+    waiting_.Serve(*request.account, (num_tokens - cached) * kPromptTokenCost);
     counters_.prompt_tokens += static_cast<uint64_t>(s.num_prompt);
     counters_.prompt_tokens_cached += static_cast<uint64_t>(cached);
     Dequeue(request, /*scheduled=*/true);
@@ -256,7 +259,7 @@ void Scheduler::FailWhatCannotRun() {
   if (!running_.empty()) {
     EndSequence(*running_.front(), FinishReason::kPreempted, nullptr);
   } else if (!waiting_.empty()) {
-    EndSequence(*waiting_.begin()->second, FinishReason::kPreempted, nullptr);
+    EndSequence(*waiting_.Head(), FinishReason::kPreempted, nullptr);
   }
 }
 

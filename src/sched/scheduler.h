@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <deque>
-#include <map>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -15,13 +14,14 @@
 #include "sched/sequence.h"
 #include "sched/step_pace.h"
 #include "sched/timer_queue.h"
+#include "sched/waiting_queue.h"
 
 namespace inferd {
 
 // How priority and waiting weigh against each other. Each step of priority counts as
 // `step_us` of waiting, but all of it as at most `limit_us`; so who waits is overtaken
-// by nobody who arrives more than twice that later. With step_us == 0 priority is
-// strict, and a low one may wait for ever.
+// by nobody of the same tenant who arrives more than twice that later. With step_us == 0 priority
+// is strict, and a low one may wait for ever.
 struct PriorityAgeing {
   int64_t step_us = 10'000'000;
   int64_t limit_us = 60'000'000;
@@ -86,8 +86,9 @@ struct SchedulerChanges {
 // runs the plan), Commit; any number of plans may be in flight between the two.
 //
 // One budget of tokens per step goes first to running sequences that need their
-// next token, then to running prompts, then to waiting ones in order of
-// rank (priority and age, see PriorityAgeing). The head of the queue is never skipped.
+// next token, then to running prompts, then to waiting ones: tenants get equal shares
+// (WaitingQueue), and one tenant's go in order of rank (priority and age, see
+// PriorityAgeing). The head of the queue is never skipped.
 // Blocks for a whole history are reserved at admission.
 // In a step with decodes, whose next tokens somebody waits for, prompts get only so
 // many tokens that by the pace of recent steps it ends within mixed_step_us, or in
@@ -146,7 +147,7 @@ class Scheduler {
   int32_t num_requests() const { return static_cast<int32_t>(requests_.size()); }
   int32_t num_running() const { return static_cast<int32_t>(running_.size()); }
   int32_t num_waiting() const { return static_cast<int32_t>(waiting_.size()) + num_held_; }
-  // Of these, choices that wait for a sibling to publish their common prompt.
+  // Of those that wait, choices held back for a sibling to publish their common prompt.
   int32_t num_held() const { return num_held_; }
   int64_t waiting_prompt_tokens() const { return waiting_prompt_tokens_; }
   const KvManager& kv() const { return kv_; }
@@ -215,7 +216,7 @@ class Scheduler {
   StepPace pace_;
 
   std::unordered_map<RequestId, std::unique_ptr<Request>> requests_;
-  std::map<QueueKey, Sequence*> waiting_;
+  WaitingQueue waiting_;
   std::vector<Sequence*> running_;  // by key
   std::vector<Sequence*> leaving_;  // finished, still in flight
   std::vector<SlotId> free_slots_;

@@ -1,6 +1,7 @@
 // The scheduler's bookkeeping, checked from scratch.
 #include <algorithm>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "sched/scheduler.h"
@@ -44,7 +45,9 @@ Status Scheduler::CheckIntegrity() const {
   size_t num_waiting = 0, num_running = 0, num_leaving = 0;
   int32_t num_held = 0;
   int64_t queued_tokens = 0, in_flight = 0;
+  std::unordered_map<const TenantAccount*, int32_t> requests_of;
   for (const auto& [id, request] : requests_) {
+    ++requests_of[request->account];
     int32_t live = 0, unreaped = 0;
     if (request->queued) queued_tokens += request->prompt_tokens;
     bool led = false, held = false;
@@ -63,10 +66,7 @@ Status Scheduler::CheckIntegrity() const {
         case SequenceState::kWaiting: {
           ++num_waiting;
           led = true;
-          const auto place = waiting_.find(s.key);
-          if (place == waiting_.end() || place->second != &s) {
-            return Broken(s, "waits outside of the queue");
-          }
+          if (!waiting_.Contains(s)) return Broken(s, "waits outside of the queue");
           break;
         }
         case SequenceState::kRunning:
@@ -121,6 +121,12 @@ Status Scheduler::CheckIntegrity() const {
   if (named != in_flight) {
     return InternalError("scheduler: plans in flight and sequences disagree");
   }
+  for (const auto& [account, count] : requests_of) {
+    if (account == nullptr || account->requests != count) {
+      return InternalError("scheduler: it miscounts its tenants' requests");
+    }
+  }
+  INFERD_RETURN_IF_ERROR(waiting_.CheckIntegrity());
   return kv_.CheckIntegrity(tables);
 }
 

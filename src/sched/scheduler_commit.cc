@@ -73,6 +73,7 @@ void Scheduler::TakeToken(Sequence& s, const StepEntry& entry, const StepOutput&
   s.num_losses = 0;
   if (solo_ == &s) solo_ = nullptr;
   ++counters_.generation_tokens;
+  WaitingQueue::Charge(*s.request->account, kDrawnTokenCost);
   // Finite logits vouch for everything this token attended to, earlier chunks
   // included: only now may others find it.
   PublishUpTo(s, entry.start + entry.count);
@@ -99,7 +100,7 @@ void Scheduler::EndSequence(Sequence& s, FinishReason reason, const StepOutput* 
   if (was_held) {
     --num_held_;
   } else if (s.state == SequenceState::kWaiting) {
-    waiting_.erase(s.key);
+    waiting_.Erase(s);
     if (blocked_head_ == &s) blocked_head_ = nullptr;
   } else {
     const auto place =
@@ -167,6 +168,7 @@ void Scheduler::Reap(Sequence& s) {
   Request& request = *s.request;
   if (--request.unreaped_choices > 0) return;
   changes_.ended.push_back(request.spec.id);
+  waiting_.Leave(request.account);
   requests_.erase(request.spec.id);
 }
 
@@ -180,7 +182,7 @@ void Scheduler::ForgetInFlight(const Sequence& sequence) {
 
 void Scheduler::Enqueue(Sequence& s) {
   s.state = SequenceState::kWaiting;
-  waiting_.emplace(s.key, &s);
+  waiting_.Insert(s);
 }
 
 void Scheduler::Unhold(Request& request, bool all) {

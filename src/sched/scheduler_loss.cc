@@ -55,7 +55,7 @@ bool Scheduler::ScheduleSuspect(int64_t now_us) {
     return true;
   }
   if (waiting_.empty() || free_slots_.empty()) return false;
-  Sequence& head = *waiting_.begin()->second;
+  Sequence& head = *waiting_.Head();
   if (!IsSuspect(head) || IsKnownBlocked(head)) return false;
   if (!records_.empty()) return true;
   if (!TryAdmit(head, now_us)) return false;

@@ -12,8 +12,9 @@
 namespace inferd {
 
 struct Request;
+struct TenantAccount;
 
-// Who goes first: lower ranks, then earlier arrivals, then the first choice of a
+// Who goes first of one tenant's: lower ranks, then earlier arrivals, then the first choice of a
 // request. Keys never change: a preempted sequence keeps its place, and so does one
 // that grows old (see PriorityAgeing).
 struct QueueKey {
@@ -70,6 +71,7 @@ struct Sequence {
 
 // One request and its choices. Lives until the last choice is reaped.
 struct Request {
+  TenantAccount* account = nullptr;
   RequestSpec spec;  // its prompt has moved into the first choice
   int64_t prompt_tokens = 0;
   int64_t submitted_us = 0;

@@ -33,6 +33,7 @@ FrontEnd::FrontEnd(const ServerOptions& options, const Clock& clock, EntropySour
   if (options_.trace_endpoint.empty()) return;
   SpanExporter::Options tracing;
   tracing.endpoint = options_.trace_endpoint;
+  tracing.authorities = options_.trace_authorities;
   tracing.version = options_.version;
   tracing.instance_id = instance_id_;
   tracing.max_queued = options_.trace_max_queued;

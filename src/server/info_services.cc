@@ -90,28 +90,29 @@ class ServerServiceImpl final : public v1::ServerService::CallbackService {
  public:
   ServerServiceImpl(FrontEnd& front, const LoadSampler& load) : front_(front), load_(load) {}
 
-  // Also while loading: what is not known yet is zero.
+  // Also while loading: what is not known yet is zero, and so is what a key may not know.
   grpc::ServerUnaryReactor* GetServerInfo(grpc::CallbackServerContext* context,
                                           const v1::GetServerInfoRequest*,
                                           v1::GetServerInfoResponse* out) override {
-    const Status access = AuthenticateRpc(*context, front_).status();
-    if (access.ok()) FillInfo(out);
-    return Done(front_, RpcMethod::kGetServerInfo, access, context);
+    const StatusOr<Principal> principal = AuthenticateRpc(*context, front_);
+    if (principal.ok()) FillInfo(*principal, out);
+    return Done(front_, RpcMethod::kGetServerInfo, principal.status(), context);
   }
 
   grpc::ServerUnaryReactor* GetLoad(grpc::CallbackServerContext* context, const v1::GetLoadRequest*,
                                     v1::GetLoadResponse* response) override {
-    Status status = AuthenticateRpc(*context, front_).status();
-    if (status.ok()) {
-      auto attached = front_.Model();
-      status = attached.status();
-      if (attached.ok()) FillLoad(**attached, response->add_engines());
-    }
-    return Done(front_, RpcMethod::kGetLoad, status, context);
+    return Done(front_, RpcMethod::kGetLoad, Load(*context, response), context);
   }
 
  private:
-  void FillInfo(v1::GetServerInfoResponse* out) const {
+  Status Load(const grpc::CallbackServerContext& context, v1::GetLoadResponse* response) const {
+    INFERD_ASSIGN_OR_RETURN(const Principal principal, AuthenticateRpc(context, front_));
+    INFERD_ASSIGN_OR_RETURN(const auto attached, front_.Model());
+    INFERD_RETURN_IF_ERROR(CheckModelAccess(principal, attached->model));
+    FillLoad(*attached, response->add_engines());
+    return OkStatus();
+  }
+  void FillInfo(const Principal& principal, v1::GetServerInfoResponse* out) const {
     out->set_version(front_.options().version);
     out->set_git_commit(front_.options().git_commit);
     out->set_api_version(kApiVersion);
@@ -121,7 +122,8 @@ class ServerServiceImpl final : public v1::ServerService::CallbackService {
     out->set_tensor_parallel_size(1);
     out->set_pipeline_parallel_size(1);
     out->set_data_parallel_size(1);
-    if (const auto attached = front_.model_or_null()) {
+    const auto attached = front_.model_or_null();
+    if (attached != nullptr && CheckModelAccess(principal, attached->model).ok()) {
       const ServedModel& model = attached->model;
       out->set_kv_block_size(model.block_size);
       out->set_total_kv_blocks(model.num_blocks);

@@ -73,6 +73,11 @@ Hash128 ScopeOf(const CacheScopeKey& scope, const std::optional<std::string>& sa
   return SipHash128(scope.key, std::as_bytes(std::span(text.data(), text.size())));
 }
 
+// Not 0, which means nobody, but for whoever has no name.
+TenantId TenantOf(const CacheScopeKey& scope) {
+  return scope.tenant.empty() ? 0 : ScopeOf(scope, std::nullopt).lo | 1;
+}
+
 }  // namespace
 
 StatusOr<RenderedTokens> RenderAndEncode(const GenerationRequest& request, const ServedModel& model,
@@ -136,6 +141,7 @@ StatusOr<RequestSpec> BuildSpec(const GenerationRequest& request, std::vector<To
   spec.sampling.min_tokens = request.min_tokens;
   if (request.min_tokens > 0) spec.sampling.banned_until_min = stops;
   spec.priority = request.priority;
+  spec.tenant = TenantOf(scope);
   spec.cache_scope = ScopeOf(scope, request.cache_salt);
   return spec;
 }

@@ -64,7 +64,7 @@ class ServerImpl final : public Server {
       INFERD_ASSIGN_OR_RETURN(admin_, AdminPort::Start(front_, [this] { StartDraining(); }));
     }
     ticker_ = std::thread([this] { RunTicker(); });
-    front_.logger().info("listening: grpc port {}, http port {}", grpc_port(), http_port());
+    front_.logger().info("listening: gRPC port {}, HTTP port {}", grpc_port(), http_port());
     return OkStatus();
   }
 

@@ -24,12 +24,23 @@ using std::chrono::milliseconds;
 constexpr int kTries = 3;
 constexpr milliseconds kRetryPause{200};
 constexpr std::string_view kHttp = "http://";
+constexpr std::string_view kHttps = "https://";
 
-std::shared_ptr<grpc::Channel> MakeChannel(std::string endpoint) {
-  if (endpoint.rfind(kHttp, 0) == 0) endpoint.erase(0, kHttp.size());
+std::shared_ptr<grpc::Channel> MakeChannel(const SpanExporter::Options& options) {
+  std::string address = options.endpoint;
+  std::shared_ptr<grpc::ChannelCredentials> credentials;
+  if (address.rfind(kHttps, 0) == 0) {
+    address.erase(0, kHttps.size());
+    grpc::SslCredentialsOptions tls;
+    tls.pem_root_certs = options.authorities;
+    credentials = grpc::SslCredentials(tls);
+  } else {
+    if (address.rfind(kHttp, 0) == 0) address.erase(0, kHttp.size());
+    credentials = grpc::InsecureChannelCredentials();
+  }
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  return grpc::CreateCustomChannel(endpoint, grpc::InsecureChannelCredentials(), arguments);
+  return grpc::CreateCustomChannel(address, credentials, arguments);
 }
 
 class OtlpExporter final : public SpanExporter {
@@ -37,7 +48,7 @@ class OtlpExporter final : public SpanExporter {
   OtlpExporter(Options options, std::shared_ptr<spdlog::logger> logger)
       : options_(std::move(options)),
         logger_(std::move(logger)),
-        stub_(collector::TraceService::NewStub(MakeChannel(options_.endpoint))),
+        stub_(collector::TraceService::NewStub(MakeChannel(options_))),
         thread_([this] { Run(); }) {}
 
   ~OtlpExporter() override { Flush(0); }

@@ -80,17 +80,20 @@ TEST_F(ReloaderTest, TakesOverWhatItCanAndNamesTheRest) {
   Begin();
   Write(config_,
         "log: {level: debug}\ndrain: {delay: 1s, timeout: 2s, grace: 3s}\n"
-        "engine: {depth: 1, max_queued_requests: 7, max_queued_tokens: 8, max_queue_time: 9s}\n"
+        "engine: {depth: 1, max_queued_requests: 7, max_queued_tokens: 8, max_queue_time: 9s, "
+        "tenant_queue_share: 0.25}\n"
         "server: {port: 1234}\n");
   const auto report = reloader_->Reload();
   ASSERT_TRUE(report.ok()) << report.status().ToString();
   EXPECT_THAT(report->applied,
               UnorderedElementsAre("log.level debug", "drain.delay 1s", "drain.timeout 2s",
                                    "drain.grace 3s", "engine.max_queued_requests 7",
-                                   "engine.max_queued_tokens 8", "engine.max_queue_time 9s"));
+                                   "engine.max_queued_tokens 8", "engine.max_queue_time 9s",
+                                   "engine.tenant_queue_share 0.25"));
   EXPECT_EQ(limits_.max_requests, 7);
   EXPECT_EQ(limits_.max_tokens, 8);
   EXPECT_EQ(limits_.max_time_us, 9'000'000);
+  EXPECT_EQ(limits_.tenant_share, 0.25);
   EXPECT_EQ(reloader_->queue_limits().max_requests, 7);
   EXPECT_THAT(report->restart_required, ElementsAre("server.port", "engine.depth"));
   EXPECT_EQ(level_, "debug");

@@ -188,15 +188,22 @@ TEST(CheckConfig, TheAdminServiceStaysAtHome) {
 
 TEST(CheckConfig, Collectors) {
   ServerConfig config;
-  for (const char* good : {"", "localhost:4317", "http://collector.example.org:4317", "[::1]:1"}) {
+  for (const char* good : {"", "localhost:4317", "http://collector.example.org:4317",
+                           "https://collector.example.org:4317", "[::1]:1"}) {
     config.tracing.otlp_endpoint = good;
     EXPECT_TRUE(CheckConfig(config).ok()) << good;
   }
-  for (const char* bad : {"collector", "https://collector:4317", "http://collector", "collector:0",
-                          "collector:65536", ":4317", "http://c:4317/v1/traces"}) {
+  for (const char* bad :
+       {"collector", "https://collector", "http://collector", "http://https://c:1", "collector:0",
+        "collector:65536", ":4317", "http://c:4317/v1/traces"}) {
     config.tracing.otlp_endpoint = bad;
     EXPECT_THAT(CheckConfig(config).message(), HasSubstr("tracing.otlp_endpoint")) << bad;
   }
+  config.tracing.otlp_ca = "ca.pem";
+  config.tracing.otlp_endpoint = "https://collector:4317";
+  EXPECT_TRUE(CheckConfig(config).ok());
+  config.tracing.otlp_endpoint = "collector:4317";
+  EXPECT_THAT(CheckConfig(config).message(), HasSubstr("tracing.otlp_ca"));
 }
 
 TEST(CheckConfig, OpenAddressesNeedConsent) {

@@ -8,6 +8,7 @@ import grpc
 import pytest
 from client import Client, error_details
 from daemon import Daemon, run
+from inferd.v1 import services_pb2
 
 
 def new_key(*flags):
@@ -64,6 +65,20 @@ def test_keys_open_the_door(locked, keys):
         assert refusal(locked, wrong).code() == grpc.StatusCode.UNAUTHENTICATED
     assert refusal(locked, secrets["bob"]).code() == grpc.StatusCode.PERMISSION_DENIED
     assert run("health", "--addr", locked.address).stdout == "SERVING\n"
+
+
+def test_a_key_without_the_model_sees_none(locked, keys):
+    _, secrets = keys
+    alice, bob = (client_with(locked, secrets[name]) for name in ("alice", "bob"))
+    alice.load()
+    with pytest.raises(grpc.RpcError) as caught:
+        bob.load()
+    assert caught.value.code() == grpc.StatusCode.PERMISSION_DENIED
+    request = services_pb2.GetServerInfoRequest()
+    seen, hidden = (client.server.GetServerInfo(request, timeout=10) for client in (alice, bob))
+    assert seen.version == hidden.version and seen.state == hidden.state
+    assert seen.max_model_len > 0 and seen.devices and seen.total_kv_blocks > 0
+    assert hidden.max_model_len == 0 and not hidden.devices and hidden.total_kv_blocks == 0
 
 
 def test_the_subcommands_show_a_key(locked, keys, tmp_path):

@@ -1,12 +1,14 @@
 """TLS and client certificates, with certificates made here; rotated under load."""
 
 import http.client
+import json
 import pathlib
 import signal
 import ssl
 import subprocess
 import threading
 import time
+from concurrent import futures
 
 import grpc
 import pytest
@@ -78,6 +80,13 @@ def test_both_protocols_speak_tls(authority):
         with channel(daemon, authority) as secure:
             assert Client(secure).text("hi", max_tokens=4, temperature=0)
         assert get(daemon, "/v1/models", authority)[0] == 200
+        # curl offers HTTP/2 too, as Prometheus does.
+        curl = subprocess.run(["curl", "-sS", "--noproxy", "*", "--cacert", authority.certificate,
+                               f"https://{daemon.address}/v1/models"], capture_output=True, text=True, check=True)
+        assert json.loads(curl.stdout)["data"][0]["id"] == "demo"
+        plain = subprocess.run(["curl", "-sS", "--noproxy", "*", f"http://{daemon.address}/v1/models"],
+                               capture_output=True, text=True, check=True)
+        assert "use https" in json.loads(plain.stdout)["error"]["message"]
         health = run("health", "--addr", daemon.address, "--tls-ca", authority.certificate)
         assert health.stdout == "SERVING\n", health.stderr
         assert run("health", "--addr", daemon.address, "--timeout=3").returncode == 1  # not plain
@@ -194,3 +203,39 @@ def test_rotation_under_load_loses_nothing(authority, tmp_path):
         daemon.wait_log("the configuration is bad")
         assert served() == ssl.PEM_cert_to_DER_cert(second[0].read_text())
         assert daemon.metric("inferd_config_last_reload_successful") == 0
+
+
+def collector(credentials):
+    """(server, port, bodies): takes whatever OTLP/gRPC brings, as bytes."""
+    bodies = []
+
+    def export(body, _):
+        bodies.append(body)
+        return b""
+
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(
+        "opentelemetry.proto.collector.trace.v1.TraceService",
+        {"Export": grpc.unary_unary_rpc_method_handler(export)})])
+    port = server.add_secure_port("127.0.0.1:0", credentials)
+    server.start()
+    return server, port, bodies
+
+
+def test_traces_go_to_a_collector_with_tls(authority, tmp_path):
+    certificate, key = authority.sign("collector")
+    server, port, bodies = collector(grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())]))
+    other = Authority(tmp_path, "other")
+    ask = ["chat", "--once", "What is 2+3?", "--temperature", "0"]
+    for trusted, gets_spans in ((other, False), (authority, True)):
+        with Daemon(f"--otlp-endpoint=https://127.0.0.1:{port}",
+                    f"--tracing.otlp_ca={trusted.certificate}") as daemon:
+            assert "5" in run(*ask, "--addr", daemon.address).stdout
+            daemon.stop()
+            assert ("spans lost" in daemon.log()) != gets_spans, daemon.log()
+        assert bool(bodies) == gets_spans
+    assert any(b"chat demo" in body for body in bodies)
+    server.stop(None)
+    refused = run("serve", "--model", MODEL, "--otlp-endpoint=https://127.0.0.1:1",
+                  f"--tracing.otlp_ca={tmp_path / 'missing.pem'}")
+    assert refused.returncode == 78 and "tracing.otlp_ca" in refused.stderr

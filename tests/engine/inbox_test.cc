@@ -1,5 +1,7 @@
-// What is refused at the door because of its deadline.
+// What is refused at the door because of its deadline, or because the queue is full.
 #include "engine/inbox.h"
+
+#include <optional>
 
 #include "engine/engine_core.h"
 #include "engine/recording_sink.h"
@@ -124,6 +126,77 @@ TEST_F(InboxDeadlineTest, CancelledOnesAreNoPace) {
     inbox_.Settle(changes, /*backlog=*/true, 0);
   }
   EXPECT_TRUE(SubmitWithin(1).ok());
+}
+
+TEST_F(InboxDeadlineTest, OthersQueuesDoNotCount) {
+  Queue(15);
+  Serve(10, kSecond);
+  RequestSpec spec = Spec(900, clock_.NowUs() + kSecond / 2);
+  spec.tenant = 7;
+  EXPECT_TRUE(inbox_.Submit(spec).ok());
+}
+
+// How much of the queue is whose.
+class InboxShareTest : public ::testing::Test {
+ protected:
+  // Submits of `tenant` until one is refused; how many were taken.
+  int Fill(TenantId tenant, size_t prompt_tokens = 3) {
+    for (int taken = 0; taken < 1000; ++taken) {
+      RequestSpec spec = Spec(next_++);
+      spec.tenant = tenant;
+      spec.prompt.resize(prompt_tokens, 1);
+      last_ = inbox_->Submit(std::move(spec));
+      if (!last_.ok()) return taken;
+    }
+    return -1;
+  }
+  void Limit(int32_t requests, int64_t tokens, double share) {
+    EngineOptions options = Options();
+    options.queue.max_requests = requests;
+    options.queue.max_tokens = tokens;
+    options.queue.tenant_share = share;
+    inbox_.emplace(options, 1000, clock_);
+  }
+
+  ManualClock clock_;
+  std::optional<Inbox> inbox_;
+  Status last_;
+  RequestId next_ = 1;
+};
+
+TEST_F(InboxShareTest, EveryTenantLeavesRoomForAnother) {
+  Limit(100, 1 << 20, 0.5);
+  EXPECT_EQ(Fill(1), 50);
+  EXPECT_EQ(last_.code(), StatusCode::kResourceExhausted);
+  ASSERT_NE(last_.detail(), nullptr);
+  EXPECT_EQ(last_.detail()->reason, "QUEUE_FULL");
+  EXPECT_GT(last_.detail()->retry_after_ms, 0);
+  EXPECT_EQ(Fill(2), 25);
+  EXPECT_EQ(Fill(3), 12);
+  // What leaves makes room for whoever holds less than his part of what there is now.
+  SchedulerChanges changes;
+  for (RequestId id = 1; id <= 50; ++id) changes.dequeued.push_back({id, true});
+  inbox_->Settle(changes, true, 0);
+  EXPECT_GT(Fill(3), 10);
+}
+
+TEST_F(InboxShareTest, TokensAreSharedToo) {
+  Limit(1000, 300, 0.5);
+  EXPECT_EQ(Fill(1, 10), 15);
+  EXPECT_EQ(Fill(2, 10), 7);
+}
+
+TEST_F(InboxShareTest, WithoutTenantsOrWithAShareOfOneTheQueueIsWhole) {
+  Limit(100, 1 << 20, 0.5);
+  EXPECT_EQ(Fill(0), 100);
+  Limit(100, 1 << 20, 1);
+  EXPECT_EQ(Fill(1), 100);
+}
+
+// However little there is, the first of a tenant fits if anything does.
+TEST_F(InboxShareTest, OneIsAlwaysWithinTheShare) {
+  Limit(2, 10, 0.01);
+  EXPECT_EQ(Fill(1, 9), 1);
 }
 
 // The whole engine, turn by turn: what it refuses is never computed.

@@ -127,6 +127,7 @@ Workload MakeWorkload(uint64_t seed, int depth) {
       spec.deadline_us = dice.Between(0, 8000);
       spec.deadline_is_soft = dice.OneIn(2);
     }
+    spec.tenant = static_cast<TenantId>(dice.Between(0, num_scopes == 1 ? 0 : 3));
     spec.cache_scope = {static_cast<uint64_t>(dice.Between(1, num_scopes)), 7};
     c.arrives = dice.Between(0, spread);
     if (cancels && dice.OneIn(3)) {

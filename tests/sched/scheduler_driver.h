@@ -31,7 +31,7 @@ class SchedulerDriver {
 
   // A prompt of its own, unless `first_token` says otherwise.
   void Add(RequestId id, int32_t prompt_tokens, int32_t max_new, int32_t priority = 0,
-           int32_t choices = 1, TokenId first_token = -1) {
+           int32_t choices = 1, TokenId first_token = -1, TenantId tenant = 0) {
     RequestSpec spec;
     spec.id = id;
     spec.prompt.resize(static_cast<size_t>(prompt_tokens));
@@ -40,6 +40,7 @@ class SchedulerDriver {
     spec.stop.max_new_tokens = max_new;
     spec.priority = priority;
     spec.num_choices = choices;
+    spec.tenant = tenant;
     scheduler.Add(std::move(spec), now_us);
   }
 

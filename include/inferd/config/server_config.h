@@ -86,6 +86,7 @@ struct ServerConfig {
     int32_t max_queued_requests = 1024;
     int64_t max_queued_tokens = 1 << 20;
     int64_t max_queue_time_ms = 0;  // 0: no limit
+    double tenant_queue_share = 0.5;
     int32_t max_preemptions = 8;
     int64_t priority_step_ms = 10'000;
     int64_t priority_limit_ms = 60'000;
@@ -131,6 +132,7 @@ struct ServerConfig {
   };
   struct Tracing {
     std::string otlp_endpoint;  // empty: off
+    std::string otlp_ca;        // a file; empty: the system's authorities
     double sample_ratio = 1.0;
     int32_t max_queued_spans = 2048;
   };

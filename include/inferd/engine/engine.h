@@ -47,6 +47,9 @@ struct QueueLimits {
   int32_t max_requests = 1024;
   int64_t max_tokens = 1 << 20;  // of their prompts
   int64_t max_time_us = -1;      // waiting longer is refused; -1: no limit
+  // The most of both that one tenant may hold if nobody else waits; beside others, the same
+  // part of what they leave. 1: everything. Not for tenant 0, who has no name.
+  double tenant_share = 0.5;
 };
 
 inline constexpr int32_t kMaxPipelineStages = 32;

@@ -44,6 +44,8 @@ struct StopRules {
   std::vector<TokenId> stop_tokens;  // end-of-sequence (unless ignored) and stop ids
 };
 
+using TenantId = uint64_t;  // given by the front end; 0: nobody in particular
+
 // One accepted request. Immutable after Submit.
 struct RequestSpec {
   RequestId id = 0;
@@ -57,6 +59,7 @@ struct RequestSpec {
   bool deadline_is_soft = false;
   // By when it must be scheduled first, or be refused; -1: no limit. The engine's to set.
   int64_t queue_deadline_us = -1;
+  TenantId tenant = 0;  // tenants with enough to do get equal shares (sched/waiting_queue.h)
   Hash128 cache_scope;  // prefix blocks are shared only within equal scopes
 };
 

@@ -77,6 +77,7 @@ struct ServerOptions {
   RequestLimits limits;
   std::string metrics_compat = "gie";  // as in the configuration
   std::string trace_endpoint;          // of an OTLP/gRPC collector; empty: none
+  std::string trace_authorities;       // PEM, for https://; empty: the system's
   double trace_sample_ratio = 1.0;
   int32_t trace_max_queued = 2048;
   std::vector<double> ttft_buckets;  // seconds; empty: the defaults

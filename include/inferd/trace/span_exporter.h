@@ -38,7 +38,9 @@ struct SpanCounts {
 class SpanExporter {
  public:
   struct Options {
-    std::string endpoint;  // "host:port", or the same after "http://"
+    std::string endpoint;  // "host:port", or the same after "http://", or "https://": with TLS
+    // PEM: whom a collector with TLS is trusted by; empty: whom the system trusts.
+    std::string authorities;
     std::string version;
     std::string instance_id;
     int32_t max_queued = 2048;
