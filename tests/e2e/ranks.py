@@ -111,7 +111,7 @@ class Streams:
 
 def wait_running(daemon):
     """Until requests are taken again."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 180  # a rank of another host may wait a minute for others
     while time.monotonic() < end:
         if daemon.metric("inferd_engine_state", state="running") == 1:
             return
