@@ -116,7 +116,8 @@ StatusOr<std::unique_ptr<LocalExecutor>> StartReplica(
   const ParallelShape shape = ShapeOf(config);
   RankOptions options =
       MakeRankOptions(config, *backends.front(), config.parallel.dp - replica, logger);
-  options.memory.available_bytes *= remote.num_hosts;  // taken to be alike
+  // Hosts are taken to be alike; devices were counted by rank.
+  if (!backends.front()->HasOwnMemory()) options.memory.available_bytes *= remote.num_hosts;
   if (!RanksAreProcesses(config)) {
     std::vector<Ops*> ops;
     for (const std::unique_ptr<Backend>& backend : backends) ops.push_back(&backend->ops());
@@ -161,16 +162,17 @@ void Add(const MemoryPlan& rank, MemoryPlan* sum) {
 
 }  // namespace
 
-StatusOr<std::vector<ReplicaBackends>> MakeBackends(const ServerConfig& config,
+StatusOr<std::vector<ReplicaBackends>> MakeBackends(const ServerConfig& config, int num_hosts,
                                                     const std::shared_ptr<spdlog::logger>& logger) {
   const int ranks = ShapeOf(config).ranks();
+  const int ranks_here = RanksHere(config) / num_hosts;
   const int count = RanksAreProcesses(config) ? 1 : ranks;
   std::vector<ReplicaBackends> backends(static_cast<size_t>(config.parallel.dp));
   for (int replica = 0; replica < config.parallel.dp; ++replica) {
     for (int rank = 0; rank < count; ++rank) {
       INFERD_ASSIGN_OR_RETURN(
           backends[static_cast<size_t>(replica)].emplace_back(),
-          MakeBackend(config, replica * ranks + rank, RanksHere(config), logger));
+          MakeBackend(config, replica * ranks + rank, ranks_here, logger));
     }
   }
   return backends;
@@ -198,8 +200,9 @@ StatusOr<LoadedModel> LoadServedModel(const ServerConfig& config,
 }
 
 StatusOr<std::string> DescribeMemory(const ServerConfig& config) {
+  const int num_hosts = std::max(1, static_cast<int>(config.parallel.hosts.size()));
   INFERD_ASSIGN_OR_RETURN(const std::vector<ReplicaBackends> backends,
-                          MakeBackends(config, nullptr));
+                          MakeBackends(config, num_hosts, nullptr));
   Backend& backend = *backends.front().front();
   const RankOptions options = MakeRankOptions(config, backend, config.parallel.dp, nullptr);
   const ParallelShape shape = ShapeOf(config);

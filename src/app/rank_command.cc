@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <memory>
 #include <utility>
 
@@ -73,10 +74,13 @@ int RunRank(int control_fd) {
     return rank;
   };
   const Status status = (*process)->Run(load);
+  if (!status.ok()) {
+    logger->error("{}", status.ToString());
+    // Nothing is taken apart: what the rank has begun may never end, and its process must.
+    std::_Exit(loaded ? kExitEngineFailure : kExitFailure);
+  }
   process->reset();
-  if (status.ok()) return kExitOk;
-  logger->error("{}", status.ToString());
-  return loaded ? kExitEngineFailure : kExitFailure;
+  return kExitOk;
 }
 
 }  // namespace inferd::app

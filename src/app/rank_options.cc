@@ -58,16 +58,21 @@ StatusOr<std::unique_ptr<Backend>> MakeBackend(const ServerConfig& config, int r
   options.logger = logger;
   INFERD_ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend,
                           CreateBackend(config.model.backend, options));
-  INFERD_RETURN_IF_ERROR(CheckSplit(config, *backend));
+  INFERD_RETURN_IF_ERROR(CheckSplit(config, *backend, ranks_here));
   return backend;
 }
 
-Status CheckSplit(const ServerConfig& config, const Backend& backend) {
+Status CheckSplit(const ServerConfig& config, const Backend& backend, int ranks_here) {
   if (!backend.HasOwnMemory() || ShapeOf(config).ranks() == 1) return OkStatus();
-  return UnimplementedError(
-      "parallel.tp, parallel.pp: in this version a model is split over processors only, not over "
-      "devices with memory of their own (" +
-      backend.Description() + "); parallel.dp takes several of those");
+  if (!RanksAreProcesses(config)) {
+    return FailedPreconditionError(
+        "parallel.executor: ranks with a device each are processes; thread is for processors");
+  }
+  if (config.parallel.all_reduce != "auto" && config.parallel.all_reduce != "exact") {
+    return FailedPreconditionError("parallel.all_reduce: " + config.parallel.all_reduce +
+                                   " is for processors; devices sum exactly (auto or exact)");
+  }
+  return backend.CheckGroup(ranks_here).WithPrefix("parallel.tp, parallel.pp");
 }
 
 RankOptions MakeRankOptions(const ServerConfig& config, const Backend& backend, int replicas_left,
@@ -97,7 +102,9 @@ RankOptions MakeRankOptions(const ServerConfig& config, const Backend& backend, 
   memory.stream_weights = stream;
   memory.available_bytes = backend.AvailableMemoryBytes();
   if (backend.HasOwnMemory()) {
-    memory.available_bytes *= ShapeOf(config).ranks();
+    const int ranks = ShapeOf(config).ranks();
+    if (ranks > 1) memory.available_bytes -= backend.GroupBytes();
+    memory.available_bytes = std::max<int64_t>(memory.available_bytes, 1) * ranks;
   } else {
     memory.available_bytes /= replicas_left;
   }

@@ -27,8 +27,9 @@ int DepthOf(const ServerConfig& config);
 StatusOr<std::unique_ptr<Backend>> MakeBackend(const ServerConfig& config, int rank, int ranks_here,
                                                const std::shared_ptr<spdlog::logger>& logger);
 
-// UNIMPLEMENTED where ranks of such a backend could not exchange what they compute.
-Status CheckSplit(const ServerConfig& config, const Backend& backend);
+// FAILED_PRECONDITION or UNAVAILABLE where the ranks of such a backend, `ranks_here` on this
+// machine, could not exchange what they compute.
+Status CheckSplit(const ServerConfig& config, const Backend& backend, int ranks_here);
 
 // How the ranks of a replica load the model, where `backend` is that of any of them. The
 // memory that there is now is for `replicas_left` replicas, this one among them.

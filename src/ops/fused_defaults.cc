@@ -10,6 +10,12 @@ void Ops::AddRmsNorm(TensorView x, TensorView y, const VectorWeight& weight, flo
   RmsNorm(x, weight, eps, out);
 }
 
+StatusOr<std::unique_ptr<DeviceGroup>> Ops::MakeGroup(Communicator& /*host*/,
+                                                      const DeviceGroupOptions& /*options*/,
+                                                      const Clock& /*clock*/) {
+  return std::unique_ptr<DeviceGroup>();
+}
+
 Status Ops::AllReduceAddRmsNorm(Communicator& group, TensorView x, TensorView y,
                                 const VectorWeight& weight, float eps, TensorView out) {
   INFERD_RETURN_IF_ERROR(group.AllReduce(y));

@@ -36,7 +36,10 @@ StatusOr<std::unique_ptr<ModelRunner>> ModelRunner::Create(
   const ModelShard& shard = runner->model_->shard();
   const ModelConfig& config = shard.local;
   const StepLimits step{limits.max_batched_tokens, limits.max_running, limits.max_model_len};
-  INFERD_ASSIGN_OR_RETURN(runner->workspace_, Workspace::Create(shard, step, ops.allocator()));
+  Allocator* const exchanged = runner->sums_.memory();
+  INFERD_ASSIGN_OR_RETURN(
+      runner->workspace_,
+      Workspace::Create(shard, step, exchanged != nullptr ? *exchanged : ops.allocator()));
   const int64_t scratch_bytes = ops.ScratchBytes(limits.max_batched_tokens, limits.max_running,
                                                  MaxFeatures(shard), config.vocab_size);
   INFERD_ASSIGN_OR_RETURN(runner->scratch_,
@@ -115,6 +118,7 @@ StepResult ModelRunner::End() {
          {links_.tp, links_.row, links_.column, links_.previous, links_.next, links_.weights}) {
       if (link != nullptr) link->Abort();
     }
+    sums_.Abort();
   } else if (pipeline_ != nullptr) {
     result.stage_us.resize(static_cast<size_t>(info_.place.shape.pp));
     result.stage_us[static_cast<size_t>(info_.place.pp_rank)] = step.own_us + OwnUs() - begin_us;

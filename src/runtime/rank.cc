@@ -148,15 +148,18 @@ StatusOr<std::unique_ptr<Rank>> LoadRank(const RankOptions& options, const RankP
   INFERD_ASSIGN_OR_RETURN(
       runtime::SumLinks sums,
       runtime::SumLinks::Create(links, options.all_reduce, std::min(longest_sum, kMaxMeasuredBytes),
-                                clock, logger));
+                                options.devices, ops, clock, logger));
   RankLinks timed = sums.links();
   std::unique_ptr<runtime::PipelineLinks> pipeline;
-  if (place.shape.pp > 1) {
+  // A device sends by itself, and what is only enqueued takes no time that could be told
+  // from computing.
+  if (place.shape.pp > 1 && !sums.on_devices()) {
     pipeline = std::make_unique<runtime::PipelineLinks>(links, clock);
     timed.previous = pipeline->previous();
     timed.next = pipeline->next();
   }
-  INFERD_RETURN_IF_ERROR(ops.Reserve(info.memory.total_bytes));
+  const int64_t elsewhere = sums.memory() != nullptr ? info.memory.workspace_bytes : 0;
+  INFERD_RETURN_IF_ERROR(ops.Reserve(info.memory.total_bytes - elsewhere));
   INFERD_ASSIGN_OR_RETURN(
       std::unique_ptr<Model> model,
       LoadModel(shard, timed, std::move(inspected.checkpoint), step, ops, options.packed_cache));

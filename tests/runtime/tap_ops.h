@@ -57,6 +57,11 @@ class TapOps final : public Ops {
   Status Reserve(int64_t bytes) override { return inner_.Reserve(bytes); }
   bool MemoryIsResident() const override { return inner_.MemoryIsResident(); }
   void SetScratch(TensorView scratch) override { inner_.SetScratch(scratch); }
+  StatusOr<std::unique_ptr<DeviceGroup>> MakeGroup(Communicator& host,
+                                                   const DeviceGroupOptions& options,
+                                                   const Clock& clock) override {
+    return inner_.MakeGroup(host, options, clock);
+  }
   void PlanStep(const StepInputs& inputs, StepPlan* plan) override {
     inner_.PlanStep(inputs, plan);
   }

@@ -46,6 +46,11 @@ class Backend {
   virtual int64_t AvailableMemoryBytes() const = 0;
   // Whether that memory is this backend's, or the host's, which all ranks share.
   virtual bool HasOwnMemory() const { return false; }
+  // Whether `ranks_here` ranks on this machine, each a process with a backend like this
+  // one, could exchange what they compute; if not, why, in one line.
+  virtual Status CheckGroup(int /*ranks_here*/) const { return OkStatus(); }
+  // Of AvailableMemoryBytes() what a rank's groups take for themselves.
+  virtual int64_t GroupBytes() const { return 0; }
 };
 
 // The names CreateBackend knows, best first.

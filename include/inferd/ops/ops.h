@@ -8,8 +8,10 @@
 #include <string_view>
 #include <vector>
 
+#include "inferd/base/clock.h"
 #include "inferd/base/status.h"
 #include "inferd/comm/communicator.h"
+#include "inferd/comm/device_group.h"
 #include "inferd/ops/sampling.h"
 #include "inferd/ops/step.h"
 #include "inferd/ops/weights.h"
@@ -79,6 +81,15 @@ class Ops {
   virtual Status Reserve(int64_t /*bytes*/) { return OkStatus(); }
   // Whether memory is there from the time it is allocated, not from its first use.
   virtual bool MemoryIsResident() const { return false; }
+
+  // The ranks of `host` again, for what is in the allocator's memory: collectives that are
+  // enqueued among the ops. Null where ops are done when they return, so that `host`
+  // itself reaches their results. Says nothing to the other ranks (DeviceGroup::Connect
+  // does); `host` and `clock` outlive the group. UNAVAILABLE or FAILED_PRECONDITION when
+  // what it takes is not installed.
+  virtual StatusOr<std::unique_ptr<DeviceGroup>> MakeGroup(Communicator& host,
+                                                           const DeviceGroupOptions& options,
+                                                           const Clock& clock);
 
   // ---- per step ----
   virtual void PlanStep(const StepInputs& inputs, StepPlan* plan) = 0;

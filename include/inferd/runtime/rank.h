@@ -10,6 +10,7 @@
 #include "inferd/base/clock.h"
 #include "inferd/base/status.h"
 #include "inferd/comm/all_reduce_chooser.h"
+#include "inferd/comm/device_group.h"
 #include "inferd/exec/executor.h"
 #include "inferd/model/memory_plan.h"
 #include "inferd/model/model_config.h"
@@ -37,6 +38,7 @@ struct RankOptions {
   std::vector<int32_t> layer_split;
   // How the ranks of a stage may sum; chosen in WarmUp(), plain without one.
   AllReduceMode all_reduce = AllReduceMode::kAuto;
+  DeviceGroupOptions devices;  // of ranks that have a device each
   // For tracking down faults: after each step the ranks of the last stage compare the
   // tokens they drew, and fail unless these are the same.
   bool compare_tokens = false;

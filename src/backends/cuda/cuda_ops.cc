@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "backends/cuda/cuda_weights.h"
+#include "backends/cuda/nccl_group.h"
 #include "backends/host/host_weights.h"
 #include "backends/host/tensor_checks.h"
 #include "cuda/linear.h"
@@ -308,10 +309,22 @@ void CudaOps::CopyColumns(TensorView from, int64_t from_column, TensorView to, i
                  "copying columns");
 }
 
-Status CudaOps::AllReduceAddRmsNorm(Communicator& /*group*/, TensorView /*x*/, TensorView /*y*/,
-                                    const VectorWeight& /*weight*/, float /*eps*/,
-                                    TensorView /*out*/) {
-  return UnimplementedError("the cuda backend does not split a model over GPUs yet");
+StatusOr<std::unique_ptr<DeviceGroup>> CudaOps::MakeGroup(Communicator& host,
+                                                          const DeviceGroupOptions& options,
+                                                          const Clock& clock) {
+  if (nccl_ == nullptr) {
+    INFERD_ASSIGN_OR_RETURN(nccl_, nccl::Open());
+    watch_ = std::make_unique<GroupWatch>(nccl_, options, clock);
+    device_->SetWaiter(watch_.get());
+  }
+  return std::unique_ptr<DeviceGroup>(
+      std::make_unique<NcclGroup>(*this, nccl_, *watch_, host, options, clock));
+}
+
+bool CudaOps::BeginsCollective(std::initializer_list<uint64_t> what) {
+  if (graphs_ == nullptr) return Running();
+  (void)graphs_->Next({static_cast<uint64_t>(Op::kCollective)});
+  return graphs_->Next(what);
 }
 
 cuda::KvCache CudaOps::CacheOf(const KvLayerView& kv) const {

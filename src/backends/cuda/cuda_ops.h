@@ -8,7 +8,9 @@
 #include "backends/cuda/cuda_step_plan.h"
 #include "backends/cuda/device.h"
 #include "backends/cuda/device_sampler.h"
+#include "backends/cuda/group_watch.h"
 #include "backends/cuda/library_gemm.h"
+#include "backends/cuda/nccl_api.h"
 #include "cuda/kv_cache.h"
 #include "cuda/rows.h"
 #include "inferd/backends/backend.h"
@@ -48,6 +50,7 @@ class CudaOps final : public Ops {
   int64_t OverheadBytes(int64_t bytes, int64_t embedding_bytes) const override;
   Status Reserve(int64_t bytes) override;
   bool MemoryIsResident() const override { return true; }
+  bool SplitsEmbedding() const override { return true; }
 
   void PlanStep(const StepInputs& inputs, StepPlan* plan) override;
   void Embed(const StepPlan& plan, const EmbeddingTable& table, TensorView out) override;
@@ -75,9 +78,11 @@ class CudaOps final : public Ops {
   Status FinishStep() override;
   bool PlanPreparing(StepPlan* plan) override;
   void EndPreparing() override;
-  // UNIMPLEMENTED: ranks on several GPUs do not exchange anything yet.
-  Status AllReduceAddRmsNorm(Communicator& group, TensorView x, TensorView y,
-                             const VectorWeight& weight, float eps, TensorView out) override;
+  StatusOr<std::unique_ptr<DeviceGroup>> MakeGroup(Communicator& host,
+                                                   const DeviceGroupOptions& options,
+                                                   const Clock& clock) override;
+  // Of groups: names a collective, as ops are named. Whether it is to be enqueued.
+  bool BeginsCollective(std::initializer_list<uint64_t> what);
 
   void AddRmsNorm(TensorView x, TensorView y, const VectorWeight& weight, float eps,
                   TensorView out) override;
@@ -103,6 +108,7 @@ class CudaOps final : public Ops {
     kAttention,
     kGather,
     kCopyColumns,
+    kCollective,
   };
   bool Begins(Op op, std::initializer_list<TensorView> tensors, const void* weight = nullptr,
               std::initializer_list<int64_t> numbers = {});
@@ -121,6 +127,9 @@ class CudaOps final : public Ops {
   void RotateAndStore(const StepPlan& plan, const RopeTable* table, TensorView x, int32_t num_heads,
                       int32_t num_q_heads, int32_t head_dim, const KvLayerView* kv);
 
+  // Of the groups that the rank is in, which have all gone before it.
+  std::shared_ptr<const nccl::Api> nccl_;
+  std::unique_ptr<GroupWatch> watch_;
   std::unique_ptr<Device> device_;
   std::unique_ptr<LibraryGemm> library_;
   const int terms_;  // bf16 numbers that a number of x is a sum of, with bf16 weights

@@ -113,10 +113,9 @@ Status Device::Start(int ordinal) {
 }
 
 Device::~Device() {
-  if (stream_ != nullptr) {
-    (void)cudaStreamSynchronize(stream_);
-    (void)cudaStreamDestroy(stream_);
-  }
+  // After an error nothing is waited for: it may never come.
+  if (stream_ != nullptr && ok()) (void)cudaStreamSynchronize(stream_);
+  if (stream_ != nullptr) (void)cudaStreamDestroy(stream_);
   for (const Piece& piece : pieces_) (void)cudaFree(piece.data);
 }
 
@@ -262,8 +261,24 @@ void Device::Mark(const StreamMark& mark) {
   if (ok()) Check(cudaEventRecord(mark.event(), stream_), "an event");
 }
 
+void Device::Await(const std::function<cudaError_t()>& query) {
+  cudaError_t code = cudaSuccess;
+  const auto ask = [&query] {
+    const cudaError_t answer = query();
+    // No error, but kept as the last one all the same, which launches look at.
+    if (answer == cudaErrorNotReady) (void)cudaGetLastError();
+    return answer;
+  };
+  const Status status = waiter_->Await(ask, &code);
+  // What broke the group tells more than what the runtime makes of it.
+  if (!status.ok()) return Fail(status);
+  Check(code, "waiting for the GPU");
+}
+
 void Device::WaitFor(const StreamMark& mark) {
-  if (ok()) Check(cudaEventSynchronize(mark.event()), "waiting for the GPU");
+  if (!ok()) return;
+  if (waiter_ != nullptr) return Await([&mark] { return cudaEventQuery(mark.event()); });
+  Check(cudaEventSynchronize(mark.event()), "waiting for the GPU");
 }
 
 bool Device::IsDone(const StreamMark& mark) {
@@ -273,7 +288,11 @@ bool Device::IsDone(const StreamMark& mark) {
 }
 
 Status Device::Wait() {
-  if (ok()) Check(cudaStreamSynchronize(stream_), "waiting for the GPU");
+  if (ok() && waiter_ != nullptr) {
+    Await([this] { return cudaStreamQuery(stream_); });
+  } else if (ok()) {
+    Check(cudaStreamSynchronize(stream_), "waiting for the GPU");
+  }
   return error_;
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "backends/cuda/arena_map.h"
+#include "backends/cuda/device_waiter.h"
 #include "inferd/base/status.h"
 #include "inferd/tensor/tensor.h"
 
@@ -121,6 +122,9 @@ class Device final : public Allocator {
   bool IsDone(const StreamMark& mark);
   // For all that was enqueued; the first error ever.
   Status Wait();
+  // Waits are this one's from now on: those for work that other ranks have a part in. It
+  // outlives the device.
+  void SetWaiter(DeviceWaiter* waiter) { waiter_ = waiter; }
 
   static constexpr size_t kSlotBytes = size_t{8} << 20;
 
@@ -139,6 +143,7 @@ class Device final : public Allocator {
   Status Start(int ordinal);
   Status AddPiece(size_t bytes);
   Slot& NextSlot();
+  void Await(const std::function<cudaError_t()>& query);
 
   int ordinal_ = 0;
   int multiprocessors_ = 0;
@@ -151,6 +156,7 @@ class Device final : public Allocator {
   std::array<Slot, 2> slots_;
   size_t next_slot_ = 0;
   Status error_;
+  DeviceWaiter* waiter_ = nullptr;
 };
 
 }  // namespace inferd

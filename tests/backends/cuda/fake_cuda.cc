@@ -3,6 +3,7 @@
 #include <cuda_runtime_api.h>
 #include <sys/mman.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -10,6 +11,8 @@
 #include <iterator>
 #include <map>
 #include <memory>
+#include <mutex>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -65,6 +68,12 @@ int& CurrentDevice() {
   thread_local int device = 0;
   return device;
 }
+// Held in every function of the runtime. Work that waits for other ranks gives it up.
+std::recursive_mutex& Mutex() {
+  static std::recursive_mutex mutex;
+  return mutex;
+}
+using Guard = std::lock_guard<std::recursive_mutex>;
 
 constexpr size_t kPage = 4096;
 size_t Pages(size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
@@ -105,16 +114,27 @@ class OnDevice {
   }
 };
 
-// Runs the stream's work up to its `position`-th entry.
-void RunTo(FakeStream* stream, int64_t position) {
-  if (stream->done >= position) return;
+// Runs the stream's work up to its `position`-th entry, or up to one that is not ready.
+// Whether it got there.
+bool RunTo(FakeStream* stream, int64_t position) {
+  if (stream->done >= position) return true;
   const OnDevice device;
   while (stream->done < position) {
-    const Work work = std::move(stream->queue.front());
+    const cudaError_t error = Fake().sticky == cudaSuccess ? stream->queue.front()() : cudaSuccess;
+    if (error == cudaErrorNotReady) return false;
     stream->queue.pop_front();
     ++stream->done;
-    if (Fake().sticky != cudaSuccess) continue;
-    if (const cudaError_t error = work(); error != cudaSuccess) Fake().sticky = error;
+    if (error != cudaSuccess) Fake().sticky = error;
+  }
+  return true;
+}
+
+// As RunTo, however long it takes. The mutex is held once.
+void WaitTo(FakeStream* stream, int64_t position) {
+  while (!RunTo(stream, position)) {
+    Mutex().unlock();
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+    Mutex().lock();
   }
 }
 
@@ -148,6 +168,7 @@ bool IsOfStream(const void* data, cudaStream_t stream) {
 // Launches of kernels come here from the emulator's face of simt.h.
 int LaunchOnStream(cuda::Stream stream, const cuda::LaunchShape& shape,
                    void (*invoke)(const void* call), const void* call, size_t bytes) {
+  const Guard guard(Mutex());
   if (const cudaError_t error = Enter(); error != cudaSuccess) return error;
   if (const cudaError_t error = CheckStream(stream); error != cudaSuccess) return error;
   ++Fake().counts.launches;
@@ -164,7 +185,10 @@ int LaunchOnStream(cuda::Stream stream, const cuda::LaunchShape& shape,
 
 }  // namespace
 
-FakeCudaCounts FakeCuda() { return Fake().counts; }
+FakeCudaCounts FakeCuda() {
+  const Guard guard(Mutex());
+  return Fake().counts;
+}
 
 void ResetFakeCuda(int64_t total_bytes) {
   INFERD_CHECK(Fake().device.empty() && Fake().pinned.empty());
@@ -174,6 +198,7 @@ void ResetFakeCuda(int64_t total_bytes) {
 }
 
 void FailFakeCuda(int64_t calls, int error) {
+  const Guard guard(Mutex());
   Fake().calls_to_failure = calls;
   Fake().failure = static_cast<cudaError_t>(error);
   if (calls == 0) Fake().sticky = cudaSuccess;
@@ -185,14 +210,18 @@ void SetFakeDevices(int count, bool old_driver) {
 }
 
 int PutFakeWork(cudaStream_t stream, std::function<int()> work) {
+  const Guard guard(Mutex());
   if (const cudaError_t error = Enter(); error != cudaSuccess) return error;
   if (const cudaError_t error = CheckStream(stream); error != cudaSuccess) return error;
-  return Put(stream, [work = std::move(work)] { return static_cast<cudaError_t>(work()); });
+  return Put(stream, [work = std::move(work)]() mutable {
+    return static_cast<cudaError_t>(work());
+  });
 }
 
 void CountFakeProduct() { ++Fake().counts.library_products; }
 
 bool IsFakeDeviceMemory(const void* data, size_t bytes) {
+  const Guard guard(Mutex());
   return Contains(Fake().device, data, bytes);
 }
 
@@ -200,7 +229,8 @@ bool IsFakeDeviceMemory(const void* data, size_t bytes) {
 
 using namespace inferd::testing;  // NOLINT: the C functions below are in no namespace
 
-#define ENTER() \
+#define ENTER()                \
+  const Guard guard(Mutex()); \
   if (const cudaError_t entered = Enter(); entered != cudaSuccess) return entered
 
 extern "C" {
@@ -245,7 +275,10 @@ const char* cudaGetErrorString(cudaError_t error) {
   return error == cudaErrorMemoryAllocation ? "out of memory" : "a fake error";
 }
 const char* cudaGetErrorName(cudaError_t /*error*/) { return "cudaErrorFake"; }
-cudaError_t cudaGetLastError() { return Fake().sticky; }
+cudaError_t cudaGetLastError() {
+  const Guard guard(Mutex());
+  return Fake().sticky;
+}
 
 cudaError_t cudaMalloc(void** data, size_t bytes) {
   ENTER();
@@ -267,6 +300,7 @@ cudaError_t cudaMalloc(void** data, size_t bytes) {
   return cudaSuccess;
 }
 cudaError_t cudaFree(void* data) {
+  const Guard guard(Mutex());
   State& s = Fake();
   const auto it = s.device.find(static_cast<char*>(data));
   if (it == s.device.end()) return cudaErrorInvalidValue;
@@ -286,6 +320,7 @@ cudaError_t cudaHostAlloc(void** data, size_t bytes, unsigned /*flags*/) {
   return cudaSuccess;
 }
 cudaError_t cudaFreeHost(void* data) {
+  const Guard guard(Mutex());
   if (Fake().pinned.erase(static_cast<char*>(data)) == 0) return cudaErrorInvalidValue;
   std::free(data);
   return cudaSuccess;
@@ -299,16 +334,25 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned /*flags*/) 
   return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  const Guard guard(Mutex());
   FakeStream* s = StreamOf(stream);
-  RunTo(s, s->queued);
+  (void)RunTo(s, s->queued);  // what waits for others is lost
   delete s;
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   ENTER();
   if (StreamOf(stream)->capture != nullptr) return cudaErrorStreamCaptureUnsupported;
-  RunTo(StreamOf(stream), StreamOf(stream)->queued);
+  WaitTo(StreamOf(stream), StreamOf(stream)->queued);
   return Fake().sticky;
+}
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  ENTER();
+  FakeStream* s = StreamOf(stream);
+  if (s->capture != nullptr) return cudaErrorStreamCaptureUnsupported;
+  if (s->done < s->queued) RunTo(s, s->done + 1);
+  if (Fake().sticky != cudaSuccess) return Fake().sticky;
+  return s->done < s->queued ? cudaErrorNotReady : cudaSuccess;
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream) {
@@ -376,7 +420,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   ENTER();
   const FakeEvent& e = *EventOf(event);
-  if (e.stream != nullptr) RunTo(e.stream, e.position);
+  if (e.stream != nullptr) WaitTo(e.stream, e.position);
   return Fake().sticky;
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {
@@ -416,6 +460,7 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
   return cudaSuccess;
 }
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
+  const Guard guard(Mutex());
   delete reinterpret_cast<FakeGraph*>(exec);
   --Fake().counts.graphs;
   return cudaSuccess;

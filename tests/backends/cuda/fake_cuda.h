@@ -11,7 +11,8 @@
 //     another are refused;
 //   - a launch cannot be told from a failed one before the host waits;
 //   - what failed once fails for ever.
-// One thread.
+// Any thread, one at a time but while work waits for others; device memory can be touched
+// by the host while another thread's work runs.
 #pragma once
 
 #include <cstdint>
