@@ -45,8 +45,6 @@ StatusOr<std::shared_ptr<const Api>> Open(const char* library) {
   require("ncclGetUniqueId", api->get_unique_id);
   require("ncclCommInitRankConfig", api->comm_init_rank_config);
   require("ncclCommGetAsyncError", api->comm_get_async_error);
-  require("ncclCommFinalize", api->comm_finalize);
-  require("ncclCommDestroy", api->comm_destroy);
   require("ncclCommAbort", api->comm_abort);
   require("ncclGroupStart", api->group_start);
   require("ncclGroupEnd", api->group_end);
@@ -59,12 +57,8 @@ StatusOr<std::shared_ptr<const Api>> Open(const char* library) {
   require("ncclMemAlloc", api->mem_alloc);
   require("ncclMemFree", api->mem_free);
   require("ncclCommRegister", api->comm_register);
-  require("ncclCommDeregister", api->comm_deregister);
   if (missing != nullptr) return FailedPreconditionError(name + " has no " + missing);
-  if (!Find(handle, "ncclCommWindowRegister", api->comm_window_register) ||
-      !Find(handle, "ncclCommWindowDeregister", api->comm_window_deregister)) {
-    api->comm_window_register = nullptr;
-  }
+  (void)Find(handle, "ncclCommWindowRegister", api->comm_window_register);
   return std::shared_ptr<const Api>(std::move(api));
 }
 

@@ -57,8 +57,6 @@ struct Api {
   Result (*get_unique_id)(UniqueId*) = nullptr;
   Result (*comm_init_rank_config)(Comm**, int ranks, UniqueId, int rank, Config*) = nullptr;
   Result (*comm_get_async_error)(Comm*, Result*) = nullptr;
-  Result (*comm_finalize)(Comm*) = nullptr;
-  Result (*comm_destroy)(Comm*) = nullptr;
   Result (*comm_abort)(Comm*) = nullptr;
   Result (*group_start)() = nullptr;
   Result (*group_end)() = nullptr;
@@ -72,10 +70,8 @@ struct Api {
   Result (*mem_alloc)(void**, size_t) = nullptr;
   Result (*mem_free)(void*) = nullptr;
   Result (*comm_register)(Comm*, void*, size_t, void** handle) = nullptr;
-  Result (*comm_deregister)(Comm*, void* handle) = nullptr;
   // From 2.27 on, else null.
   Result (*comm_window_register)(Comm*, void*, size_t, Window**, int flags) = nullptr;
-  Result (*comm_window_deregister)(Comm*, Window*) = nullptr;
 };
 
 inline constexpr char kLibrary[] = "libnccl.so.2";

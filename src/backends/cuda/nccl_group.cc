@@ -39,15 +39,21 @@ void* GroupMemory::Allocate(size_t bytes, size_t /*alignment*/) {
   if (bytes == 0 || api_->mem_alloc(&data, bytes) != Result::kSuccess) return nullptr;
   std::lock_guard lock(mutex_);
   blocks_.push_back({data, bytes});
+  ++in_use_;
   return data;
 }
 
 void GroupMemory::Free(void* pointer, size_t /*bytes*/) {
-  {
-    std::lock_guard lock(mutex_);
-    std::erase_if(blocks_, [pointer](const Block& block) { return block.data == pointer; });
-  }
-  (void)api_->mem_free(pointer);
+  if (pointer == nullptr) return;
+  std::lock_guard lock(mutex_);
+  INFERD_CHECK(in_use_ > 0);
+  --in_use_;
+}
+
+void GroupMemory::Release() {
+  std::lock_guard lock(mutex_);
+  INFERD_CHECK(in_use_ == 0);
+  for (const Block& block : std::exchange(blocks_, {})) (void)api_->mem_free(block.data);
 }
 
 std::vector<GroupMemory::Block> GroupMemory::blocks() const {
@@ -78,8 +84,14 @@ NcclGroup::NcclGroup(CudaOps& ops, std::shared_ptr<const nccl::Api> api, GroupWa
       member_(watch.Add()) {}
 
 NcclGroup::~NcclGroup() {
-  if (!watch_.failed() && ops_.device().Wait().ok()) (void)Close();
+  // Leaving in agreement would wait for the others, who may be gone. Once all of this rank's
+  // work is done nothing is lost by not asking them.
+  if (!watch_.failed() && ops_.device().Wait().ok()) {
+    std::lock_guard lock(member_->mutex);
+    if (member_->comm != nullptr) (void)api_->comm_abort(std::exchange(member_->comm, nullptr));
+  }
   watch_.Remove(member_);
+  memory_.Release();
 }
 
 Status NcclGroup::Connect() {
@@ -166,45 +178,25 @@ Status NcclGroup::Open(const nccl::UniqueId& id) {
 // can use however the GPUs reach each other, or one rank's at a time.
 Status NcclGroup::Register(bool symmetric) {
   std::lock_guard lock(member_->mutex);
+  symmetric_ = symmetric;
   for (const GroupMemory::Block& block : memory_.blocks()) {
-    Registered& entry = registered_.emplace_back();
-    Result result = Result::kSuccess;
-    if (symmetric) {
-      result = api_->comm_window_register(member_->comm, block.data, block.bytes, &entry.window,
-                                          nccl::kSymmetricWindow);
-    } else {
-      result = api_->comm_register(member_->comm, block.data, block.bytes, &entry.handle);
-    }
+    // Both end with the group.
+    nccl::Window* window = nullptr;
+    void* handle = nullptr;
+    const Result result =
+        symmetric ? api_->comm_window_register(member_->comm, block.data, block.bytes, &window,
+                                               nccl::kSymmetricWindow)
+                  : api_->comm_register(member_->comm, block.data, block.bytes, &handle);
     INFERD_RETURN_IF_ERROR(Settle(result, "registering memory", options_.connect_timeout_us));
     registered_bytes_ += block.bytes;
   }
   return OkStatus();
 }
 
-Status NcclGroup::Close() {
-  std::lock_guard lock(member_->mutex);
-  if (member_->comm == nullptr) return OkStatus();
-  const auto settle = [this](Result result) {
-    return Settle(result, "leaving the group", options_.abort_timeout_us);
-  };
-  for (const Registered& entry : registered_) {
-    if (entry.window != nullptr) {
-      INFERD_RETURN_IF_ERROR(
-          settle(api_->comm_window_deregister(member_->comm, entry.window)));
-    }
-    if (entry.handle != nullptr) {
-      INFERD_RETURN_IF_ERROR(settle(api_->comm_deregister(member_->comm, entry.handle)));
-    }
-  }
-  INFERD_RETURN_IF_ERROR(settle(api_->comm_finalize(member_->comm)));
-  (void)api_->comm_destroy(std::exchange(member_->comm, nullptr));
-  return OkStatus();
-}
-
 std::string NcclGroup::Description() const {
   std::string text = "NCCL " + nccl::VersionText(api_->version);
-  if (registered_.empty()) return text;
-  text += registered_.front().window != nullptr ? ", windows of " : ", registered memory of ";
+  if (registered_bytes_ == 0) return text;
+  text += symmetric_ ? ", windows of " : ", registered memory of ";
   return text + std::to_string(registered_bytes_ >> 20) + " MiB";
 }
 

@@ -13,7 +13,8 @@
 
 namespace inferd {
 
-// Memory that NCCL gives out, each allocation a block of its own.
+// Memory that NCCL gives out, each allocation a block of its own. What is freed is kept
+// until Release(): a group may have been told of it. Any thread.
 class GroupMemory final : public Allocator {
  public:
   struct Block {
@@ -24,11 +25,14 @@ class GroupMemory final : public Allocator {
   void* Allocate(size_t bytes, size_t alignment) override;
   void Free(void* pointer, size_t bytes) override;
   std::vector<Block> blocks() const;
+  // All of it must have been freed.
+  void Release();
 
  private:
   const std::shared_ptr<const nccl::Api> api_;
   mutable std::mutex mutex_;
   std::vector<Block> blocks_;  // guarded by mutex_
+  size_t in_use_ = 0;          // guarded by mutex_
 };
 
 // A group whose collectives are NCCL's, on the stream of the rank's ops and in their
@@ -60,16 +64,11 @@ class NcclGroup final : public DeviceGroup {
   void Abort() override;
 
  private:
-  struct Registered {
-    void* handle = nullptr;
-    nccl::Window* window = nullptr;
-  };
   // What the ranks tell each other before they connect.
   struct Card;
   StatusOr<Card> ExchangeCards();
   Status Open(const nccl::UniqueId& id);
   Status Register(bool symmetric);
-  Status Close();
   // Waits until the library is done with what it was asked; with the member's mutex held.
   Status Settle(nccl::Result result, const char* what, int64_t timeout_us);
   // One collective, named by what it is given, which `call` asks the library for.
@@ -84,8 +83,8 @@ class NcclGroup final : public DeviceGroup {
   const Clock& clock_;
   GroupMemory memory_;
   const std::shared_ptr<GroupWatch::Member> member_;
-  std::vector<Registered> registered_;
   size_t registered_bytes_ = 0;
+  bool symmetric_ = false;  // and as windows
   bool connected_ = false;
 };
 

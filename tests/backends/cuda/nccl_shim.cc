@@ -14,7 +14,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -46,7 +45,6 @@ enum class Kind : uint32_t { kAllReduce, kReduceScatter, kAllGather, kBroadcast,
 struct Area {
   std::atomic<uint64_t> published{0};  // collectives
   std::atomic<uint64_t> done{0};
-  std::atomic<uint64_t> finalized{0};
   Kind kind = Kind::kAllReduce;
   uint64_t bytes = 0;
   int32_t detail = 0;
@@ -318,9 +316,9 @@ struct inferd::nccl::Comm {
   std::vector<std::pair<cudaStream_t, std::vector<inferd::testing::Operation>>> asked;
   int patience = 0;  // questions until it is
   bool ready = false;
-  bool finalizing = false;
   inferd::nccl::Result failed = inferd::nccl::Result::kSuccess;
-  std::set<void*> registered;
+  int windows = 0;
+  int registered = 0;
 };
 
 namespace inferd::testing {
@@ -347,12 +345,14 @@ Result Abort(Comm* comm) {
   comm->state->aborted = true;
   ++Count().aborts;
   --Count().comms;
+  Count().windows -= comm->windows;
+  Count().registered -= comm->registered;
   delete comm;
   return Result::kSuccess;
 }
 
 Result Ask(Comm* comm, cudaStream_t stream, std::vector<Operation> operations) {
-  if (!comm->ready || comm->finalizing) return Result::kInvalidUsage;
+  if (!comm->ready) return Result::kInvalidUsage;
   if (comm->failed != Result::kSuccess) return comm->failed;
   comm->asked.emplace_back(stream, std::move(operations));
   comm->patience = kPatience;
@@ -384,11 +384,6 @@ Result StateOf(Comm* comm) {
     if (state.plan.init == "breaks") return comm->failed = Result::kSystemError;
     if (state.segment->joined < state.ranks) return Result::kInProgress;
     comm->ready = true;
-  }
-  if (comm->finalizing) {
-    for (int r = 0; r < state.ranks; ++r) {
-      if (state.segment->areas[static_cast<size_t>(r)].finalized == 0) return Result::kInProgress;
-    }
   }
   if (comm->patience > 0) {
     if (state.plan.call_hangs || --comm->patience > 0) return Result::kInProgress;
@@ -492,18 +487,6 @@ Result ncclCommGetAsyncError(Comm* comm, Result* result) {
   return Result::kSuccess;
 }
 
-Result ncclCommFinalize(Comm* comm) {
-  if (!comm->registered.empty()) return Result::kInvalidUsage;
-  comm->finalizing = true;
-  comm->state->segment->areas[static_cast<size_t>(comm->state->rank)].finalized = 1;
-  return Result::kInProgress;
-}
-Result ncclCommDestroy(Comm* comm) {
-  if (!comm->finalizing) return Result::kInvalidUsage;
-  --Count().comms;
-  delete comm;
-  return Result::kSuccess;
-}
 Result ncclCommAbort(Comm* comm) {
   if (ThisGroup().depth == 0) return Abort(comm);
   ThisGroup().aborts.push_back(comm);
@@ -574,13 +557,9 @@ Result ncclCommRegister(Comm* comm, void* data, size_t bytes, void** handle) {
     return Result::kInvalidArgument;
   }
   *handle = data;
-  comm->registered.insert(data);
+  ++comm->registered;
   ++Count().registered;
   return Result::kSuccess;
-}
-Result ncclCommDeregister(Comm* comm, void* handle) {
-  --Count().registered;
-  return comm->registered.erase(handle) == 1 ? Result::kSuccess : Result::kInvalidArgument;
 }
 Result ncclCommWindowRegister(Comm* comm, void* data, size_t bytes, inferd::nccl::Window** window,
                               int flags) {
@@ -589,13 +568,8 @@ Result ncclCommWindowRegister(Comm* comm, void* data, size_t bytes, inferd::nccl
     return Result::kInvalidArgument;
   }
   *window = static_cast<inferd::nccl::Window*>(data);
-  comm->registered.insert(data);
+  ++comm->windows;
   ++Count().windows;
   return Result::kSuccess;
 }
-Result ncclCommWindowDeregister(Comm* comm, inferd::nccl::Window* window) {
-  --Count().windows;
-  return comm->registered.erase(window) == 1 ? Result::kSuccess : Result::kInvalidArgument;
-}
-
 }  // extern "C"
