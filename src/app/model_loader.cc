@@ -170,9 +170,8 @@ StatusOr<std::vector<ReplicaBackends>> MakeBackends(const ServerConfig& config, 
   std::vector<ReplicaBackends> backends(static_cast<size_t>(config.parallel.dp));
   for (int replica = 0; replica < config.parallel.dp; ++replica) {
     for (int rank = 0; rank < count; ++rank) {
-      INFERD_ASSIGN_OR_RETURN(
-          backends[static_cast<size_t>(replica)].emplace_back(),
-          MakeBackend(config, replica * ranks + rank, ranks_here, logger));
+      INFERD_ASSIGN_OR_RETURN(backends[static_cast<size_t>(replica)].emplace_back(),
+                              MakeBackend(config, replica * ranks + rank, ranks_here, logger));
     }
   }
   return backends;

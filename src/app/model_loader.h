@@ -23,8 +23,8 @@ using ReplicaBackends = std::vector<std::unique_ptr<Backend>>;
 
 // The backend that `config` names, once for each rank of each replica; where ranks are
 // processes of their own only that of rank 0, to plan with. They take no memory worth mention yet,
-// so a machine that cannot run them is found out first.
-StatusOr<std::vector<ReplicaBackends>> MakeBackends(const ServerConfig& config,
+// so a machine that cannot run them is found out first. `num_hosts` share them out.
+StatusOr<std::vector<ReplicaBackends>> MakeBackends(const ServerConfig& config, int num_hosts,
                                                     const std::shared_ptr<spdlog::logger>& logger);
 
 // A model ready to run. The executors use the backends until they are destroyed, unless

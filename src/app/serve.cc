@@ -103,7 +103,8 @@ class Daemon {
           if (left-- > 0) notifier_.ExtendStart(2 * kStartingInterval, "loading the model");
         });
     // Before ports and memory are taken: does this machine have what it takes?
-    StatusOr<std::vector<ReplicaBackends>> backends = MakeBackends(config(), place_.remote.num_hosts, logging_.logger());
+    StatusOr<std::vector<ReplicaBackends>> backends =
+        MakeBackends(config(), place_.remote.num_hosts, logging_.logger());
     if (!backends.ok()) return Fail(backends.status());
     backends_ = std::move(*backends);
     ServerOptions options = MakeServerOptions(config());

@@ -66,7 +66,7 @@ StatusOr<TensorView> TensorParallel::Logits(Ops& ops, TensorView x, const Linear
                                             const Workspace& workspace) {
   const int64_t rows = x.dim(0);
   const TensorView logits = workspace.Logits(rows);
-  if (links_.tp == nullptr) {
+  if (place_.shape.tp() == 1) {
     ops.Linear(x, head, logits);
     return logits;
   }

@@ -8,36 +8,62 @@
 namespace inferd::app {
 namespace {
 
-// Only asked what it is.
+// Only asked what it is, and whether it would have company.
 class FakeBackend final : public Backend {
  public:
-  explicit FakeBackend(bool own_memory) : own_memory_(own_memory) {}
+  explicit FakeBackend(bool own_memory, int devices = 2)
+      : own_memory_(own_memory), devices_(devices) {}
   Ops& ops() override { std::abort(); }
   std::string Description() const override { return "a device"; }
-  int64_t TotalMemoryBytes() const override { return 0; }
-  int64_t AvailableMemoryBytes() const override { return 0; }
+  int64_t TotalMemoryBytes() const override { return 1000; }
+  int64_t AvailableMemoryBytes() const override { return 900; }
   bool HasOwnMemory() const override { return own_memory_; }
+  Status CheckGroup(int ranks_here) const override {
+    return ranks_here <= devices_ ? OkStatus() : FailedPreconditionError("too few");
+  }
+  int64_t GroupBytes() const override { return 100; }
 
  private:
   const bool own_memory_;
+  const int devices_;
 };
 
-TEST(RankOptionsTest, DevicesWithTheirOwnMemoryAreNotPutTogether) {
-  ServerConfig config;
-  config.parallel.dp = 2;
-  EXPECT_TRUE(CheckSplit(config, FakeBackend(true)).ok());
+TEST(RankOptionsTest, DevicesArePutTogetherWhereTheyCanBe) {
   for (const bool pipeline : {false, true}) {
-    ServerConfig split = config;
+    ServerConfig split;
     if (pipeline) {
       split.parallel.pp = 2;
     } else {
       split.parallel.tp = "2";
     }
-    EXPECT_TRUE(CheckSplit(split, FakeBackend(false)).ok());
-    const Status refused = CheckSplit(split, FakeBackend(true));
-    EXPECT_EQ(refused.code(), StatusCode::kUnimplemented);
-    EXPECT_NE(refused.message().find("parallel.tp"), std::string::npos);
+    EXPECT_TRUE(CheckSplit(split, FakeBackend(false, 0), 2).ok());
+    EXPECT_TRUE(CheckSplit(split, FakeBackend(true), 2).ok());
+    const Status few = CheckSplit(split, FakeBackend(true, 1), 2);
+    EXPECT_EQ(few.code(), StatusCode::kFailedPrecondition);
+    EXPECT_EQ(few.message(), "parallel.tp, parallel.pp: too few");
+
+    ServerConfig threads = split;
+    threads.parallel.executor = "thread";
+    EXPECT_NE(CheckSplit(threads, FakeBackend(true), 2).message().find("parallel.executor"),
+              std::string::npos);
+    ServerConfig rounded = split;
+    rounded.parallel.all_reduce = "int8";
+    EXPECT_NE(CheckSplit(rounded, FakeBackend(true), 2).message().find("parallel.all_reduce"),
+              std::string::npos);
   }
+  // Replicas do not exchange anything.
+  ServerConfig replicas;
+  replicas.parallel.dp = 2;
+  EXPECT_TRUE(CheckSplit(replicas, FakeBackend(true, 0), 2).ok());
+}
+
+// Of each device, what its groups take is not the model's.
+TEST(RankOptionsTest, MemoryOfDevicesIsCountedByRank) {
+  ServerConfig config;
+  EXPECT_EQ(MakeRankOptions(config, FakeBackend(true), 1, nullptr).memory.available_bytes, 900);
+  config.parallel.tp = "2";
+  EXPECT_EQ(MakeRankOptions(config, FakeBackend(true), 1, nullptr).memory.available_bytes, 1600);
+  EXPECT_EQ(MakeRankOptions(config, FakeBackend(false), 1, nullptr).memory.available_bytes, 900);
 }
 
 TEST(RankOptionsTest, APayloadTellsARankItsPartOfTheConfigurationAndNoSecret) {

@@ -41,6 +41,12 @@ has_gpu() {
   bin/inferd serve --model tree/models/demo --backend cuda --dry-run >"$RESULTS/gpu.log" 2>&1
 }
 
+# A group of one is what one GPU can run of NCCL; its tests skip themselves without NCCL.
+has_nccl() {
+  bin/group_of_one_test >"$RESULTS/nccl.log" 2>&1
+  ! grep -q 'SKIPPED' "$RESULTS/nccl.log"
+}
+
 # 64 streams at once through gRPC, every one answered.
 serve_streams() {
   local log="$RESULTS/serve.log" port="" i status=0
@@ -67,6 +73,11 @@ if has_gpu; then
   nvidia-smi >"$RESULTS/nvidia-smi.log" 2>&1 || true
   check invariance bin/invariance_test --gtest_filter='*cuda*'
   check goldens bin/golden_test --gtest_filter='*cuda*'
+  if has_nccl; then
+    check group_of_one bin/group_of_one_test
+  else
+    skip group_of_one "$(grep -o -m 1 'cuda: .*' "$RESULTS/nccl.log")"
+  fi
   check serve_64_streams serve_streams
   if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck; do
@@ -79,7 +90,7 @@ if has_gpu; then
   if ((QUICK == 0)); then check benchmarks benchmarks/device.sh "$RESULTS"; fi
 else
   reason="$(tail -n 1 "$RESULTS/gpu.log")"
-  for name in invariance goldens serve_64_streams sanitizer_memcheck sanitizer_racecheck benchmarks; do
+  for name in invariance goldens group_of_one serve_64_streams sanitizer_memcheck sanitizer_racecheck benchmarks; do
     skip "$name" "$reason"
   done
 fi

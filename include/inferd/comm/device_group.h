@@ -36,7 +36,7 @@ class DeviceGroup : public Communicator {
   // Memory that the devices may exchange in the quickest way they know, if all ranks take
   // the same sizes in the same order, before Connect(). Outlived by the group.
   virtual Allocator& memory() = 0;
-  // Once connected, for the log: "NCCL 2.28.9, windows of 96 MiB".
+  // Once connected, for the log: the library and its version, and the memory it knows of.
   virtual std::string Description() const = 0;
 };
 

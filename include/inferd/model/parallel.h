@@ -56,7 +56,8 @@ inline constexpr int kHiddenStatesInFlight = 2;
 
 // What a rank says to the others with. The rank's thread calls them; they outlive it.
 struct RankLinks {
-  // The ranks of this stage, by tp_rank; null when there is one.
+  // The ranks of this stage, by tp_rank. Null when there is one; a group of one is summed
+  // over all the same, which changes nothing.
   Communicator* tp = nullptr;
   // The ranks of this row of the grid, by column, and those of this column, by row;
   // null where there is one, and without a grid (tp_columns 1).

@@ -265,7 +265,7 @@ void Device::Await(const std::function<cudaError_t()>& query) {
   cudaError_t code = cudaSuccess;
   const auto ask = [&query] {
     const cudaError_t answer = query();
-    // No error, but kept as the last one all the same, which launches look at.
+    // No error, but kept as the last one all the same, which whoever launches looks at.
     if (answer == cudaErrorNotReady) (void)cudaGetLastError();
     return answer;
   };
@@ -284,7 +284,10 @@ void Device::WaitFor(const StreamMark& mark) {
 bool Device::IsDone(const StreamMark& mark) {
   if (!ok()) return true;
   const cudaError_t code = cudaEventQuery(mark.event());
-  return code != cudaErrorNotReady && (Check(code, "asking the GPU"), true);
+  const bool over = waiter_ != nullptr && waiter_->Hear(code);
+  if (code != cudaErrorNotReady) return Check(code, "asking the GPU"), true;
+  (void)cudaGetLastError();
+  return over;
 }
 
 Status Device::Wait() {

@@ -86,7 +86,7 @@ void GroupWatch::FailState(State& state, const Status& why) {
 }
 
 Status GroupWatch::Await(const std::function<cudaError_t()>& query, cudaError_t* code) {
-  state_->waiting.store(true, std::memory_order_relaxed);
+  (void)Hear(cudaErrorNotReady);
   int64_t failed_us = 0;
   Status status;
   for (;;) {
@@ -109,9 +109,17 @@ Status GroupWatch::Await(const std::function<cudaError_t()>& query, cudaError_t*
       std::this_thread::yield();
     }
   }
-  state_->ended.store(state_->begun.load(std::memory_order_relaxed), std::memory_order_relaxed);
-  state_->waiting.store(false, std::memory_order_relaxed);
+  (void)Hear(cudaSuccess);
   return status;
+}
+
+bool GroupWatch::Hear(cudaError_t answer) {
+  const bool waits = answer == cudaErrorNotReady;
+  if (!waits) {
+    state_->ended.store(state_->begun.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  }
+  state_->waiting.store(waits, std::memory_order_relaxed);
+  return failed();
 }
 
 // ---- the thread ----
@@ -173,9 +181,9 @@ void GroupWatch::Run(const std::shared_ptr<State>& state, const Clock& clock) {
                       state->begun.load(std::memory_order_relaxed) != ended;
     counted_us = busy && ended == std::exchange(seen_ended, ended) ? counted_us + passed_us : 0;
     if (counted_us > state->options.step_timeout_us) {
-      FailState(*state, Status(StatusCode::kDeadlineExceeded,
-                               "NCCL: the GPU has waited for other ranks for " +
-                                   Seconds(counted_us)));
+      FailState(*state,
+                Status(StatusCode::kDeadlineExceeded,
+                       "NCCL: the GPU has waited for other ranks for " + Seconds(counted_us)));
     }
     lock.lock();
   }

@@ -27,8 +27,8 @@ class GroupWatch final : public DeviceWaiter {
  public:
   // One communicator.
   struct Member {
-    std::mutex mutex;             // held in every call on `comm`, none of which blocks
-    nccl::Comm* comm = nullptr;   // null before it is made, and once it is being aborted
+    std::mutex mutex;            // held in every call on `comm`, none of which blocks
+    nccl::Comm* comm = nullptr;  // null before it is made, and once it is being aborted
   };
 
   // `clock` outlives it.
@@ -43,6 +43,7 @@ class GroupWatch final : public DeviceWaiter {
   // Work that waits for other ranks is on its way.
   void Enqueued() { state_->begun.fetch_add(1, std::memory_order_relaxed); }
   Status Await(const std::function<cudaError_t()>& query, cudaError_t* code) override;
+  bool Hear(cudaError_t answer) override;
 
   // ---- any thread ----
   // The first one counts.

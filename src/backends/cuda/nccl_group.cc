@@ -95,6 +95,7 @@ NcclGroup::~NcclGroup() {
 }
 
 Status NcclGroup::Connect() {
+  ops_.device().Use();
   const StatusOr<Card> card = ExchangeCards();
   Status status = card.status();
   if (status.ok()) status = Open(card->id);
@@ -122,8 +123,8 @@ StatusOr<NcclGroup::Card> NcclGroup::ExchangeCards() {
     if (own.has_id == 0) status = nccl::ErrorStatus(*api_, nullptr, result, "an id for the group");
   }
   std::vector<Card> cards(static_cast<size_t>(world_size()));
-  INFERD_RETURN_IF_ERROR(host_.AllGather(std::as_bytes(std::span(&own, 1)),
-                                         std::as_writable_bytes(std::span(cards))));
+  INFERD_RETURN_IF_ERROR(
+      host_.AllGather(std::as_bytes(std::span(&own, 1)), std::as_writable_bytes(std::span(cards))));
   INFERD_RETURN_IF_ERROR(status);
   Card common = cards.front();
   if (common.has_id == 0) return UnavailableError("NCCL: rank 0 has no id for the group");
@@ -133,8 +134,8 @@ StatusOr<NcclGroup::Card> NcclGroup::ExchangeCards() {
                                      nccl::VersionText(cards[r].version) + ", rank 0 " +
                                      nccl::VersionText(common.version));
     }
-    const bool alike = cards[r].num_blocks == common.num_blocks &&
-                       cards[r].block_bytes == common.block_bytes;
+    const bool alike =
+        cards[r].num_blocks == common.num_blocks && cards[r].block_bytes == common.block_bytes;
     common.has_windows &= alike ? cards[r].has_windows : 0;
   }
   return common;
@@ -148,9 +149,9 @@ Status NcclGroup::Settle(Result result, const char* what, int64_t timeout_us) {
     if (asked != Result::kSuccess) result = asked;
     if (result != Result::kInProgress) break;
     if (clock_.NowUs() > end_us) {
-      return Status(StatusCode::kDeadlineExceeded,
-                    std::string("NCCL: ") + what + " did not come about within " +
-                        std::to_string(timeout_us / 1000) + " ms");
+      return Status(StatusCode::kDeadlineExceeded, std::string("NCCL: ") + what +
+                                                       " did not come about within " +
+                                                       std::to_string(timeout_us / 1000) + " ms");
     }
     std::this_thread::yield();
   }

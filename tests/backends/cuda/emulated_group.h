@@ -45,7 +45,8 @@ class EmulatedGroup {
   EmulatedGroup(const std::string& family, const ParallelShape& shape)
       : options(EmulatedRankOptions(family, kSlots)), shape_(shape) {
     options.max_in_flight = shape.pp + 1;
-    options.compare_tokens = true;
+    // Which keeps steps from overlapping.
+    options.compare_tokens = shape.tp_columns > 1;
   }
 
   // `tap`: to look at the logits.

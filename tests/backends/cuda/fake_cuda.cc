@@ -68,6 +68,7 @@ int& CurrentDevice() {
   thread_local int device = 0;
   return device;
 }
+
 // Held in every function of the runtime. Work that waits for other ranks gives it up.
 std::recursive_mutex& Mutex() {
   static std::recursive_mutex mutex;
@@ -213,9 +214,8 @@ int PutFakeWork(cudaStream_t stream, std::function<int()> work) {
   const Guard guard(Mutex());
   if (const cudaError_t error = Enter(); error != cudaSuccess) return error;
   if (const cudaError_t error = CheckStream(stream); error != cudaSuccess) return error;
-  return Put(stream, [work = std::move(work)]() mutable {
-    return static_cast<cudaError_t>(work());
-  });
+  return Put(stream,
+             [work = std::move(work)]() mutable { return static_cast<cudaError_t>(work()); });
 }
 
 void CountFakeProduct() { ++Fake().counts.library_products; }
@@ -229,7 +229,7 @@ bool IsFakeDeviceMemory(const void* data, size_t bytes) {
 
 using namespace inferd::testing;  // NOLINT: the C functions below are in no namespace
 
-#define ENTER()                \
+#define ENTER()               \
   const Guard guard(Mutex()); \
   if (const cudaError_t entered = Enter(); entered != cudaSuccess) return entered
 

@@ -49,7 +49,5 @@ TEST(NcclHeaderTest, TheConfigurationIsOneThatLaterVersionsTake) {
 }  // namespace
 }  // namespace inferd::nccl
 #else
-TEST(NcclHeaderTest, TheConfigurationIsOneThatLaterVersionsTake) {
-  GTEST_SKIP() << "no nccl.h";
-}
+TEST(NcclHeaderTest, TheConfigurationIsOneThatLaterVersionsTake) { GTEST_SKIP() << "no nccl.h"; }
 #endif

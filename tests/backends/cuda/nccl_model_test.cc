@@ -51,10 +51,10 @@ TEST_P(NcclModelTest, TheTokensOfTransformers) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, NcclModelTest,
-                         ::testing::Values(Case{"Tp2", "llama3", {2, 1, 1}, 4},
+                         ::testing::Values(Case{"Tp2", "llama3", {2, 1, 1}, 8},
                                            Case{"Pp2", "qwen2", {1, 1, 2}, 7},
                                            Case{"Tp2Pp2", "qwen2", {2, 1, 2}, 7},
-                                           Case{"Tp2x2", "qwen3", {2, 2, 1}, 4}),
+                                           Case{"Tp2x2", "qwen3", {2, 2, 1}, 7}),
                          [](const ::testing::TestParamInfo<Case>& p) { return p.param.name; });
 
 TEST(NcclModelFailureTest, AHangInServiceEndsTheGroup) {

@@ -36,7 +36,7 @@ using nccl::UniqueId;
 // ---- what ranks share ----
 
 constexpr int kMostRanks = 8;
-constexpr size_t kAreaBytes = size_t{4} << 20;   // of a rank's part of a collective
+constexpr size_t kAreaBytes = size_t{4} << 20;  // of a rank's part of a collective
 constexpr size_t kMessageBytes = size_t{1} << 20;
 constexpr uint32_t kMagic = 0x5348494d;
 
@@ -88,7 +88,7 @@ struct Plan {
 // `rank`: -1 before there is a group.
 Plan ReadPlan(int rank, int ranks) {
   Plan plan;
-  const char* text = std::getenv("INFERD_NCCL_SHIM");
+  const char* text = std::getenv("NCCL_SHIM");
   std::string_view rest(text != nullptr ? text : "");
   while (!rest.empty()) {
     const std::string word(rest.substr(0, rest.find(',')));
@@ -190,9 +190,7 @@ class Running {
   bool Go() {
     if (done_ || comm_->aborted) return true;
     if (comm_->lost || comm_->segment->error != 0) return false;
-    done_ = op_.kind == Kind::kSend   ? Send()
-            : op_.kind == Kind::kRecv ? Receive()
-                                      : Collective();
+    done_ = op_.kind == Kind::kSend ? Send() : op_.kind == Kind::kRecv ? Receive() : Collective();
     if (done_) ++Count().collectives;
     return done_;
   }
@@ -232,7 +230,8 @@ class Running {
     const Area& own = area(comm_->rank);
     for (int r = 0; r < ranks; ++r) {
       const Area& other = area(r);
-      if (other.kind == own.kind && other.bytes == own.bytes && other.detail == own.detail) continue;
+      if (other.kind == own.kind && other.bytes == own.bytes && other.detail == own.detail)
+        continue;
       segment.error = static_cast<int32_t>(Result::kInternalError);
       return false;
     }
@@ -535,12 +534,10 @@ Result ncclBroadcast(const void* in, void* out, size_t count, Type type, int roo
 }
 Result ncclSend(const void* in, size_t count, Type type, int peer, Comm* comm,
                 cudaStream_t stream) {
-  return Add(comm, stream,
-             {Kind::kSend, Bytes(in), nullptr, BytesOf(type, count), 0, type, peer});
+  return Add(comm, stream, {Kind::kSend, Bytes(in), nullptr, BytesOf(type, count), 0, type, peer});
 }
 Result ncclRecv(void* out, size_t count, Type type, int peer, Comm* comm, cudaStream_t stream) {
-  return Add(comm, stream,
-             {Kind::kRecv, nullptr, Bytes(out), 0, BytesOf(type, count), type, peer});
+  return Add(comm, stream, {Kind::kRecv, nullptr, Bytes(out), 0, BytesOf(type, count), type, peer});
 }
 
 Result ncclMemAlloc(void** data, size_t bytes) {

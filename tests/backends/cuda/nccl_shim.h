@@ -6,7 +6,7 @@
 // received; collectives take memory of the fake device only; what ranks disagree about is
 // never done. It sums in the order of ranks, as the other groups do.
 //
-// The environment's INFERD_NCCL_SHIM makes it fail: words with commas between them.
+// The environment's NCCL_SHIM makes it fail: words with commas between them.
 //   rank=R            what follows concerns rank R only, of groups of more than one
 //   once=FILE         and only where FILE, which it makes, is not there
 //   version=V         it is of version V
@@ -27,9 +27,9 @@ namespace inferd::testing {
 
 // Of this process. The library's "inferd_nccl_shim_counts" answers them.
 struct NcclShimCounts {
-  int64_t calls = 0;       // of collectives, by the host
-  int64_t collectives = 0; // that were done
-  int64_t comms = 0;       // there now
+  int64_t calls = 0;        // of collectives, by the host
+  int64_t collectives = 0;  // that were done
+  int64_t comms = 0;        // there now
   int64_t aborts = 0;
   int64_t windows = 0;     // there now
   int64_t registered = 0;  // there now

@@ -11,13 +11,13 @@
 
 namespace inferd::testing {
 
-// INFERD_NCCL_SHIM as long as it lives. No other thread may be at it.
+// NCCL_SHIM as long as it lives. No other thread may be at it.
 class ShimPlan {
  public:
   explicit ShimPlan(const std::string& words) {
-    INFERD_CHECK(setenv("INFERD_NCCL_SHIM", words.c_str(), 1) == 0);
+    INFERD_CHECK(setenv("NCCL_SHIM", words.c_str(), 1) == 0);
   }
-  ~ShimPlan() { (void)unsetenv("INFERD_NCCL_SHIM"); }
+  ~ShimPlan() { (void)unsetenv("NCCL_SHIM"); }
   ShimPlan(const ShimPlan&) = delete;
   ShimPlan& operator=(const ShimPlan&) = delete;
 };
