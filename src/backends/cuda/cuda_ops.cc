@@ -416,6 +416,7 @@ void CudaOps::SealStep() {
 
 bool CudaOps::PlanPreparing(StepPlan* plan) {
   EndOps();
+  device_->Use();
   auto& step = *static_cast<CudaStepPlan*>(plan);
   if (!use_graphs_ || !Running()) return false;
   const int32_t rows =
