@@ -2,8 +2,9 @@
 """What each abuse of the main port costs the others, and the daemon's memory.
 
 Starts a daemon with API keys, lets eight clients chat over gRPC and HTTP, and attacks it without
-a key: each abuse in turn, for some seconds, between two stretches without one, several times over.
-Prints for each the others' p99 (median over the rounds of the ratio to the quiet stretches around
+a key: each abuse in turn, for some seconds, between two stretches in which the same attacker is
+busy with a server of his own that only closes (he costs processor time wherever he attacks), several times over.
+Prints for each the others' p99 (median over the rounds of the ratio to the stretches around
 it), the growth of the resident memory, and how long after the end a new client is served. Writes
 a dated record; exits with 1 if p99 more than doubles, memory grows by more than 8 MiB, a client
 sees an error, or a new one waits longer than a second.
@@ -118,11 +119,12 @@ def served_again(address):
     return time.monotonic() - begin
 
 
-async def attack(name, running, nice, seconds):
+async def attack(name, running, nice, seconds, port=None):
     """(begin, end, most resident bytes, connections, bytes sent, seconds until served again)"""
     context = multiprocessing.get_context("spawn")
     stop, sent = context.Event(), context.Array("q", 2)
-    host, _, port = running.address.rpartition(":")
+    host, _, own_port = running.address.rpartition(":")
+    port = port or own_port
     process = context.Process(target=attacks.run, args=(name, nice, host, int(port), stop, sent))
     process.start()
     while sent[0] == 0 and process.is_alive():  # its start is not what is measured
@@ -149,19 +151,24 @@ async def measure(running, secret, options):
     rows = {name: {"ratios": [], "quiet": [], "abused": [], "growth": [], "back": [], "connections": 0,
                    "bytes": 0, "seconds": 0.0, "samples": 0} for name in options.only}
 
-    async def quiet():
-        begin = time.monotonic()
-        await asyncio.sleep(options.seconds)
-        return chats.p99_ms(begin, time.monotonic())[0]
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    sink = context.Process(target=attacks.sink, args=(options.nice, queue), daemon=True)
+    sink.start()
+    sink_port = queue.get()
+
+    async def beside(name):
+        begin, end, *_ = await attack(name, running, options.nice, options.seconds, sink_port)
+        return chats.p99_ms(begin, end)[0]
 
     for round_number in range(options.rounds):
-        before = await quiet()
         for name in options.only:
+            before = await beside(name)
             rss = running.rss_bytes()
             begin, end, most, connections, sent, back = await attack(name, running, options.nice, options.seconds)
             abused, samples = chats.p99_ms(begin, end)
             await asyncio.sleep(0.5)
-            after = await quiet()
+            after = await beside(name)
             row = rows[name]
             row["ratios"].append(abused / ((before + after) / 2))
             row["quiet"].append((before + after) / 2)
@@ -172,9 +179,9 @@ async def measure(running, secret, options):
             row["bytes"] += sent
             row["seconds"] += end - begin
             row["samples"] += samples
-            before = after
-            print(f"round {round_number + 1} {name}: p99 {abused:.1f} ms, quiet {row['quiet'][-1]:.1f} ms, "
+            print(f"round {round_number + 1} {name}: p99 {abused:.1f} ms, beside it {row['quiet'][-1]:.1f} ms, "
                   f"{row['growth'][-1]:+.1f} MiB, served again after {1e3 * back:.0f} ms", file=sys.stderr)
+    sink.kill()
     chats.stop = True
     await asyncio.gather(*work)
     return rows, chats.errors
@@ -185,9 +192,9 @@ def report(rows, errors, options):
     lines = [f"# Abuse, {datetime.date.today()}", "", f"- device: {record.cpu_model()}",
              f"- commit: {record.commit()}",
              f"- eight clients ask for {ANSWER_TOKENS} tokens of the demo model again and again, half over gRPC, half over"
-             f" HTTP; one attacker without a key; {options.rounds} rounds of {options.seconds:g} s each, between quiet"
-             " ones; medians over the rounds", "",
-             "| abuse | sent a second: connections, MB | p99 quiet, ms | p99 abused, ms | ratio | most memory, MiB"
+             f" HTTP; one attacker without a key; {options.rounds} rounds of {options.seconds:g} s each, each between"
+             " two in which he attacks a server of his own; medians over the rounds", "",
+             "| abuse | sent a second: connections, MB | p99 beside it, ms | p99 abused, ms | ratio | most memory, MiB"
              " | served again, ms |", "|---|---:|---:|---:|---:|---:|---:|"]
     for name, row in rows.items():
         ratio, growth = statistics.median(row["ratios"]), statistics.median(row["growth"])

@@ -143,6 +143,24 @@ HELD = {
 NAMES = [*FLOODS, *HELD, "connections from one address"]
 
 
+def sink(nice, port):
+    """A server that takes what comes and closes, as soon as a guard might. For comparison:
+    what an attacker and a victim cost whoever shares their processors."""
+    os.nice(nice)
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(1024)
+    port.put(listener.getsockname()[1])
+    while True:
+        client, _ = listener.accept()
+        client.settimeout(0.05)
+        try:
+            client.recv(65536)
+        except OSError:
+            pass
+        client.close()
+
+
 def run(name, nice, host, port, stop, sent):
     os.nice(nice)
     if name in FLOODS:
