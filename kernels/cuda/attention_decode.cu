@@ -163,7 +163,7 @@ SIMT_DEVICE void Add(State& total, const State& split, bool first) {
   }
   SIMT_UNROLL
   for (int r = 0; r < 2; ++r) {
-    const Join join = JoinSplit(total.max[r], split.max[r]);
+    const Join join = JoinSplit(total.max[r], split.max[r], split.sums[2 * r]);
     total.sums[2 * r] = Joined(join, total.sums[2 * r], split.sums[2 * r]);
     SIMT_UNROLL
     for (int n = 0; n < kGroups; ++n) {

@@ -130,7 +130,7 @@ SIMT_DEVICE void Add(const AttentionParams& p, Total& total, const State& split,
       total.sums[r] = split.sums[2 * r];
       continue;
     }
-    join[r] = JoinSplit(total.max[r], split.max[r]);
+    join[r] = JoinSplit(total.max[r], split.max[r], split.sums[2 * r]);
     total.sums[r] = Joined(join[r], total.sums[r], split.sums[2 * r]);
   }
   SIMT_UNROLL

@@ -216,10 +216,11 @@ SIMT_DEVICE float Reference(float max) { return max == MinusInfinity() ? 0.0F : 
 struct Join {
   float keep;
   float take;
-  bool nothing;  // the split saw no key: the old stays as it is
+  bool nothing;  // the split weighs nothing: the old stays as it is
 };
-SIMT_DEVICE Join JoinSplit(float& max, float split_max) {
-  if (split_max == MinusInfinity()) return {1.0F, 0.0F, true};
+SIMT_DEVICE Join JoinSplit(float& max, float split_max, float split_sum) {
+  // A maximum passes over NaN: where all scores are NaN, the sum alone says so.
+  if (split_max == MinusInfinity() && split_sum == 0) return {1.0F, 0.0F, true};
   const float next = fmaxf(max, split_max);
   const Join join = {FastExp2(Reference(max) == max ? max - next : MinusInfinity()),
                      FastExp2(split_max - next), false};

@@ -208,6 +208,21 @@ class Step {
 
   DeviceRows& qkv() { return *qkv_; }
 
+  // Makes NaN of a sequence's keys [from, its context) of every head.
+  void SpoilKeys(int32_t sequence, int32_t from) {
+    ASSERT_EQ(s_.type, KvType::kBf16);
+    const int32_t context = s_.sequences[static_cast<size_t>(sequence)].context;
+    for (int32_t position = from; position < context; ++position) {
+      const int32_t block =
+          tables_[static_cast<size_t>(sequence * stride_ + position / s_.block_size)];
+      for (int32_t head = 0; head < s_.kv_heads; ++head) {
+        unsigned char* numbers =
+            KvNumbers(kv_, block, KvIndex(kv_, false, head, position % s_.block_size));
+        std::memset(numbers, 0xff, static_cast<size_t>(s_.head_dim) * 2);
+      }
+    }
+  }
+
  private:
   double Cached(int32_t sequence, int32_t position, bool value, int32_t head, int32_t d) {
     const int32_t block =
@@ -315,6 +330,24 @@ TEST(Attention, RowsDependOnTheirSequenceAlone) {
       EXPECT_TRUE(SameBits(row_of(context - rows + i),
                            std::vector<float>(at, at + static_cast<ptrdiff_t>(width))))
           << "row " << i << " of " << rows << " up to " << context;
+    }
+  }
+}
+
+// Also where a whole split, and none before it, is made of them: its maximum says nothing.
+TEST(Attention, NaNInLaterSplitsShows) {
+  const Shape s{4, 2, 32, 16, KvType::kBf16, 3, {{600, 1}, {300, 60}}};
+  Step step(s, Names(2));
+  step.SpoilKeys(0, 512);
+  step.SpoilKeys(1, 256);
+  for (const auto way :
+       {Step::Way::kPlanned, Step::Way::kWhole, Step::Way::kPrefill, Step::Way::kPlain}) {
+    const std::vector<float> out = step.Run(way);
+    const auto width = static_cast<size_t>(s.q_heads * s.head_dim);
+    for (size_t i = 0; i < out.size(); ++i) {
+      const size_t row = i / width;
+      const bool sees = row == 0 || row > 256 - 240;
+      ASSERT_EQ(std::isnan(out[i]), sees) << "way " << static_cast<int>(way) << " row " << row;
     }
   }
 }
