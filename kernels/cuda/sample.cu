@@ -96,10 +96,10 @@ ScanKernel(SampleParams p) {
   SIMT_SHARED(last, int32_t);
   const auto r = static_cast<int32_t>(BlockY());
   const SampleWorkspace w = WorkspaceOf(p.workspace, p.max_rows, p.vocabulary);
-  const SampleSpec spec = p.specs[r];
   const auto begin = static_cast<int32_t>(BlockX()) * kPartColumns;
   const int32_t end = begin + kPartColumns < p.vocabulary ? begin + kPartColumns : p.vocabulary;
   WaitForPredecessor();
+  const SampleSpec spec = p.specs[r];
   Best<float> best = {-FloatFromBits(0x7F800000U), INT32_MAX};
   int32_t invalid = 0;
   ForLogits(p.logits + int64_t{r} * p.vocabulary, begin, end,
@@ -149,9 +149,8 @@ RankKernel(SampleParams p) {
     uint64_t least = state.least_key;
     if (spec.top_k > 0 && spec.top_k < p.vocabulary) {
       const auto k = static_cast<uint64_t>(spec.top_k);
-      least = SelectKey(
-          row, p.vocabulary, least, selection, [](float) { return uint64_t{1}; },
-          [&](uint64_t) { return k; });
+      least =
+          SelectKey(row, p.vocabulary, least, selection, OneEach{}, [&](uint64_t) { return k; });
     }
     if (spec.top_p < 1) {
       least = SelectKey(
@@ -219,17 +218,17 @@ DrawKernel(SampleParams p) {
   ReleaseSuccessor();
 }
 
-LaunchShape OverParts(const SampleParams& p) {
+LaunchShape OverParts(const SampleParams& p, bool early) {
   return {.grid = {static_cast<unsigned>(PartsOf(p.vocabulary)), static_cast<unsigned>(p.num_rows)},
           .block = {kSampleThreads},
           .shared_bytes = 0,
-          .early = true};
+          .early = early};
 }
 
 }  // namespace
 
 int SampleScan(const SampleParams& p, Stream stream) {
-  return Launch(ScanKernel, OverParts(p), stream, p);
+  return Launch(ScanKernel, OverParts(p, p.any_logprobs || p.any_adjusted), stream, p);
 }
 
 int SampleRank(const SampleParams& p, Stream stream) {
@@ -242,7 +241,7 @@ int SampleRank(const SampleParams& p, Stream stream) {
 }
 
 int SampleDraw(const SampleParams& p, Stream stream) {
-  return Launch(DrawKernel, OverParts(p), stream, p);
+  return Launch(DrawKernel, OverParts(p, true), stream, p);
 }
 
 size_t SampleWorkspaceBytes(int32_t max_rows, int32_t vocabulary, bool with_raw) {

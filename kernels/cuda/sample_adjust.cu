@@ -12,11 +12,11 @@ AdjustKernel(SampleParams p) {
   SIMT_SHARED(counted, int32_t);  // whether the token of the slot is among those seen
   const auto r = static_cast<int32_t>(BlockX());
   const SampleWorkspace w = WorkspaceOf(p.workspace, p.max_rows, p.vocabulary);
-  const SampleSpec spec = p.specs[r];
   const auto thread = static_cast<int32_t>(ThreadX());
   float* const row = p.logits + int64_t{r} * p.vocabulary;
   const auto known = [&](int32_t id) { return id >= 0 && id < p.vocabulary; };
   WaitForPredecessor();
+  const SampleSpec spec = p.specs[r];
   if (IsAdjusted(spec)) {
     if (thread == 0) invalid = counted = 0;
     const int32_t last = spec.sees_slot != 0 ? p.drawn[spec.slot] : -1;
@@ -79,7 +79,7 @@ int SampleAdjust(const SampleParams& p, Stream stream) {
                 {.grid = {static_cast<unsigned>(p.num_rows)},
                  .block = {kSampleThreads},
                  .shared_bytes = 0,
-                 .early = true},
+                 .early = p.any_logprobs},
                 stream, p);
 }
 

@@ -22,8 +22,8 @@ LogprobsKernel(SampleParams p) {
   SIMT_SHARED(sums, Array<double, kSampleWarps>);
   const auto r = static_cast<int32_t>(BlockX());
   const SampleWorkspace w = WorkspaceOf(p.workspace, p.max_rows, p.vocabulary);
-  const SampleSpec spec = p.specs[r];
   WaitForPredecessor();
+  const SampleSpec spec = p.specs[r];
   if (spec.logprobs >= 0) {
     const float* const row = p.logits + int64_t{r} * p.vocabulary;
     const bool adjusted = IsAdjusted(spec);
@@ -53,9 +53,8 @@ LogprobsKernel(SampleParams p) {
     const int32_t wanted = spec.logprobs < p.vocabulary ? spec.logprobs : p.vocabulary;
     if (wanted > 0) {
       const auto enough = static_cast<uint64_t>(wanted);
-      const uint64_t least = SelectKey(
-          row, p.vocabulary, 0, selection, [](float) { return uint64_t{1}; },
-          [&](uint64_t) { return enough; });
+      const uint64_t least =
+          SelectKey(row, p.vocabulary, 0, selection, OneEach{}, [&](uint64_t) { return enough; });
       ForLogits(row, 0, p.vocabulary, [&](int32_t id, const float(&v)[4], int32_t count) {
         SIMT_UNROLL
         for (int j = 0; j < 4; ++j) {
@@ -89,7 +88,7 @@ int SampleLogprobs(const SampleParams& p, Stream stream) {
                 {.grid = {static_cast<unsigned>(p.num_rows)},
                  .block = {kSampleThreads},
                  .shared_bytes = 0,
-                 .early = true},
+                 .early = false},
                 stream, p);
 }
 

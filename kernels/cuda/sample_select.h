@@ -4,6 +4,8 @@
 // shared memory what begins with the bits found so far.
 #pragma once
 
+#include <type_traits>
+
 #include "cuda/sample_row.h"
 
 namespace inferd::cuda {
@@ -11,13 +13,36 @@ namespace inferd::cuda {
 inline constexpr int kSelectBins = 2048;
 inline constexpr int kBinsPerThread = kSelectBins / kSampleThreads;
 
+// The weight of a token where tokens are counted.
+struct OneEach {
+  SIMT_DEVICE uint64_t operator()(float) const { return 1; }
+};
+
 struct Selection {
-  Array<uint64_t, kSelectBins> weights;
+  // Of the bins' weights: shared memory adds no 64-bit integers at once.
+  Array<uint32_t, kSelectBins> low;
+  Array<uint32_t, kSelectBins> high;
   Array<uint32_t, kSelectBins> counts;
   Array<uint64_t, kSampleWarps> sums;
   uint64_t before;  // weight of the bins above
   uint32_t bin;     // kSelectBins: none
 };
+
+SIMT_DEVICE void AddWeight(Selection& s, int bin, uint64_t weight) {
+  const auto low = static_cast<uint32_t>(weight);
+  const uint32_t before = AtomicAdd(&s.low[bin], low);
+  // Whoever passes 2^32 carries; all carries are there after the next barrier.
+  const uint32_t high = static_cast<uint32_t>(weight >> 32) + (before + low < before ? 1 : 0);
+  if (high != 0) AtomicAdd(&s.high[bin], high);
+}
+template <class Weight>
+SIMT_DEVICE uint64_t WeightOf(const Selection& s, int bin) {
+  if constexpr (std::is_same_v<Weight, OneEach>) {
+    return s.counts[bin];
+  } else {
+    return uint64_t{s.high[bin]} << 32 | s.low[bin];
+  }
+}
 
 // The weight of all bins; those of the thread, highest first, end at `up_to`.
 SIMT_DEVICE uint64_t SumBins(Selection& s, uint64_t own, uint64_t& up_to) {
@@ -51,8 +76,7 @@ SIMT_DEVICE uint64_t SelectKey(const float* row, int32_t n, uint64_t floor, Sele
     const int prefix_shift = shift;
     shift -= bits;
     for (int b = static_cast<int>(ThreadX()); b < kSelectBins; b += kSampleThreads) {
-      s.weights[b] = 0;
-      s.counts[b] = 0;
+      s.low[b] = s.high[b] = s.counts[b] = 0;
     }
     if (ThreadX() == 0) s.bin = kSelectBins;
     SyncThreads();
@@ -64,13 +88,13 @@ SIMT_DEVICE uint64_t SelectKey(const float* row, int32_t n, uint64_t floor, Sele
         if (key < floor || (level > 0 && key >> prefix_shift != prefix)) continue;
         const auto bin = static_cast<int>(key >> shift & ((1U << bits) - 1));
         AtomicAdd(&s.counts[bin], 1);
-        AtomicAdd(&s.weights[bin], weight(v[j]));
+        if constexpr (!std::is_same_v<Weight, OneEach>) AddWeight(s, bin, weight(v[j]));
       }
     });
     SyncThreads();
     const int first = kSelectBins - kBinsPerThread * (static_cast<int>(ThreadX()) + 1);
     uint64_t own = 0;
-    for (int b = 0; b < kBinsPerThread; ++b) own += s.weights[first + b];
+    for (int b = 0; b < kBinsPerThread; ++b) own += WeightOf<Weight>(s, first + b);
     uint64_t up_to;
     const uint64_t total = SumBins(s, own, up_to);
     if (level == 0) wanted = target(total);
@@ -78,7 +102,7 @@ SIMT_DEVICE uint64_t SelectKey(const float* row, int32_t n, uint64_t floor, Sele
     if (up_to >= wanted && up_to - own < wanted) {
       uint64_t above = up_to - own;
       int bin = first + kBinsPerThread - 1;
-      while (above + s.weights[bin] < wanted) above += s.weights[bin--];
+      while (above + WeightOf<Weight>(s, bin) < wanted) above += WeightOf<Weight>(s, bin--);
       s.before = above;
       s.bin = static_cast<uint32_t>(bin);
     }
@@ -86,8 +110,9 @@ SIMT_DEVICE uint64_t SelectKey(const float* row, int32_t n, uint64_t floor, Sele
     const uint32_t bin = s.bin;
     before = s.before;
     // Nothing to divide: one token, or all of them are needed.
-    const bool whole = bin < kSelectBins && (s.counts[static_cast<int>(bin)] == 1 ||
-                                             before + s.weights[static_cast<int>(bin)] == wanted);
+    const bool whole =
+        bin < kSelectBins && (s.counts[static_cast<int>(bin)] == 1 ||
+                              before + WeightOf<Weight>(s, static_cast<int>(bin)) == wanted);
     SyncThreads();  // before the bins are cleared
     if (bin == kSelectBins) return floor;
     prefix = prefix << bits | bin;

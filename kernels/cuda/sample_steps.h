@@ -1,4 +1,6 @@
-// The kernels Sample is made of, in their order.
+// The kernels Sample is made of, in their order. The first of a step follows the copy of
+// what it is given and starts when that is done; the others may start while the one
+// before them ends, and those that are never first read what was copied at once.
 #pragma once
 
 #include "cuda/sample.h"

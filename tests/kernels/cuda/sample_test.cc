@@ -112,6 +112,38 @@ void ExpectSame(const SampleOutput& actual, const SampleOutput& expected) {
   }
 }
 
+// Whether each launch may begin while the one before it ends.
+std::vector<bool>& EarlyLaunches() {
+  static std::vector<bool> launches;
+  return launches;
+}
+int KeepLaunch(Stream, const LaunchShape& shape, void (*)(const void*), const void*, size_t) {
+  EarlyLaunches().push_back(shape.early);
+  return 0;
+}
+
+// Its arguments come by a copy, to which early launches are not tied.
+TEST(DeviceSampling, TheFirstKernelWaitsForItsArguments) {
+  for (const bool logprobs : {false, true}) {
+    for (const bool adjusted : {false, true}) {
+      SampleParams p;
+      p.vocabulary = 100;
+      p.num_rows = p.max_rows = 1;
+      p.any_logprobs = logprobs;
+      p.any_adjusted = adjusted;
+      p.any_drawn = p.any_ranked = true;
+      EarlyLaunches().clear();
+      emulator::SetLaunchSink(&KeepLaunch);
+      char stream = 0;  // none would be run at once
+      EXPECT_EQ(cuda::Sample(p, reinterpret_cast<Stream>(&stream)), 0);
+      emulator::SetLaunchSink(nullptr);
+      std::vector<bool> expected(3U + logprobs + adjusted, true);
+      expected[0] = false;
+      EXPECT_EQ(EarlyLaunches(), expected);
+    }
+  }
+}
+
 TEST(DeviceSampling, PhiloxIsTheSame) {
   for (uint64_t i = 0; i < 1000; ++i) {
     const uint64_t seed = i * 0x9E3779B97F4A7C15U;
