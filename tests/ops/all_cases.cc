@@ -26,6 +26,7 @@ void AddIntLinearCases(std::vector<OpCase>* cases) {
     }
   }
   cases->push_back(LinearCase({130, 1100, 300, WF::kInt8, 1, true}));
+  cases->push_back(LinearCase({130, 1100, 304, WF::kInt8, 1, true}));  // outputs in sixteens
   cases->push_back(LinearCase({130, 1152, 300, WF::kInt4, 1, true, 128}));
 }
 
