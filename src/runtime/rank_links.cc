@@ -9,7 +9,7 @@ namespace inferd::runtime {
 namespace {
 
 // The other ranks were there when this one was told of them.
-constexpr int64_t kJoinTimeoutUs = 60'000'000;
+constexpr int64_t kJoinTimeoutUs = 20'000'000;
 
 StatusOr<std::unique_ptr<Communicator>> JoinOne(const RankSetup& setup, const std::string& key,
                                                 size_t link, const std::vector<int>& ranks,

@@ -12,6 +12,9 @@ namespace {
 // Of a step, whatever its time: below it the products of a step are not worth reading
 // the weights for.
 constexpr int32_t kLeastPromptTokens = 16;
+// Of one plan, of those it admits, with one more sequence: a plan carries whole histories,
+// however much of them is cached, and has to fit the way to a rank that is busy.
+constexpr int64_t kMostPlanTokens = 256 << 10;
 
 bool ComesBefore(const Sequence* a, const Sequence* b) { return a->key < b->key; }
 
@@ -141,10 +144,13 @@ void Scheduler::SchedulePrefills() {
 }
 
 void Scheduler::AdmitWaiting(int64_t now_us) {
-  while (may_admit_ && budget_ > 0 && !waiting_.empty() && !free_slots_.empty()) {
+  int64_t plan_tokens = 0;
+  while (may_admit_ && budget_ > 0 && !waiting_.empty() && !free_slots_.empty() &&
+         plan_tokens < kMostPlanTokens) {
     // Strictly in order: a large head is not overtaken for ever.
     Sequence& head = *waiting_.Head();
     if (IsSuspect(head) || !TryAdmit(head, now_us)) return;
+    plan_tokens += head.num_admitted;
   }
 }
 

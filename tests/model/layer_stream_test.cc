@@ -57,7 +57,7 @@ TEST_F(LayerStreamTest, LayersAreThereWhenUsedAndGoneAfterwards) {
   LayerStream stream(Regions(kLayers));
   for (int round = 0; round < 3; ++round) {
     for (size_t i = 0; i < kLayers; ++i) {
-      stream.Use(i);
+      ASSERT_TRUE(stream.Use(i).ok());
       EXPECT_TRUE(IsPresent(i)) << i;
       size_t present = 0;
       for (size_t other = 0; other < kLayers; ++other) present += IsPresent(other) ? 1 : 0;
@@ -73,7 +73,7 @@ TEST_F(LayerStreamTest, FewLayersStay) {
   LayerStream stream(Regions(2));
   for (int round = 0; round < 3; ++round) {
     for (size_t i = 0; i < 2; ++i) {
-      stream.Use(i);
+      ASSERT_TRUE(stream.Use(i).ok());
       EXPECT_EQ(std::to_integer<size_t>(data_[i * kLayerBytes]), i + 1);
       stream.Release(i);
       EXPECT_TRUE(IsPresent(i));

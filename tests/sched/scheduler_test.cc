@@ -78,6 +78,24 @@ TEST(SchedulerTest, ALargeHeadIsNotOvertaken) {
   EXPECT_EQ(d.scheduler.num_waiting(), 1);
 }
 
+// Their prompts cost no step anything, but every plan carries them.
+TEST(SchedulerTest, APlanAdmitsOnlySoManyTokensOfCachedPrompts) {
+  constexpr int32_t kPrompt = 100'000;
+  SchedulerOptions options = SmallSchedulerOptions();
+  options.num_blocks = 4'000;
+  options.block_size = 64;
+  options.max_running = 8;
+  options.max_batched_tokens = kPrompt + 100;
+  options.max_model_len = kPrompt + 100;
+  SchedulerDriver d(options);
+  d.Add(1, kPrompt, 2, 0, 1, /*first_token=*/7);
+  d.Step();
+  for (RequestId id = 2; id <= 8; ++id) d.Add(id, kPrompt, 2, 0, 1, /*first_token=*/7);
+  EXPECT_EQ(d.Step()->admitted.size(), 3U);  // 262144 tokens are passed by the third
+  EXPECT_EQ(d.Step()->admitted.size(), 3U);
+  EXPECT_EQ(d.Step()->admitted.size(), 1U);
+}
+
 TEST(SchedulerTest, SiblingsWaitForThePromptAndShareIt) {
   SchedulerDriver d;
   d.Add(1, 9, 3, 0, /*choices=*/3);
