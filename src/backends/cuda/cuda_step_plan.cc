@@ -35,6 +35,11 @@ CudaStepPlan::CudaStepPlan(Device& device, int32_t max_tokens, int32_t max_seque
   if (Status status = Allocate(); !status.ok()) device_.Fail(status);
 }
 
+CudaStepPlan::~CudaStepPlan() {
+  device_.Use();
+  (void)device_.Wait();
+}
+
 Status CudaStepPlan::Allocate() {
   const size_t bytes = static_cast<size_t>(num_words_) * sizeof(int32_t);
   const size_t change_bytes = (1 + 2 * size_t{kMaxDeltas}) * sizeof(int32_t);

@@ -20,6 +20,8 @@ class CudaStepPlan final : public HostStepPlan {
   // What it takes of memory and does not get is the device's error.
   CudaStepPlan(Device& device, int32_t max_tokens, int32_t max_sequences,
                int32_t max_blocks_per_sequence);
+  // Waits for the steps that were begun: they read what is let go of.
+  ~CudaStepPlan() override;
 
   // Takes the step, padded to `rows` rows when that is more than it has: as many
   // sequences more, each of one token at position 0 in the padding block. Padding is
