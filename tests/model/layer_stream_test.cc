@@ -83,7 +83,7 @@ TEST_F(LayerStreamTest, FewLayersStay) {
 
 TEST_F(LayerStreamTest, EndsInTheMiddle) {
   LayerStream stream(Regions(kLayers));
-  stream.Use(3);
+  EXPECT_TRUE(stream.Use(3).ok());
 }
 
 }  // namespace
