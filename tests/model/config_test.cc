@@ -152,7 +152,7 @@ TEST(ConfigTest, RefusesBadValuesByName) {
       {"hidden_act", "gelu", kNot, "gelu"},
       {"hidden_act", 3, kBad, "hidden_act"},
       {"compression_config", {{"format", "int-quantized"}}, kNot, "compression_config"},
-      {"quantization_config", {{"quant_method", "fp8"}}, kNot, "quantization_config"},
+      {"quantization_config", {{"quant_method", "quip"}}, kNot, "quantization_config"},
       {"mlp_bias", true, kNot, "mlp_bias"},
       {"mlp_bias", "yes", kBad, "mlp_bias"},
       {"auto_map", {{"AutoModel", "x.py"}}, kNot, "auto_map"},
