@@ -40,7 +40,7 @@ struct LinearParams {
   const void* packed;  // x, see PackRowsParams; with `pairs`, PackBf16RowsParams
   int64_t rows;
   int64_t tile_rows;
-  float* out;          // [rows, out_features]
+  float* out;               // [rows, out_features]
   bool pairs = false;       // bf16 by bf16, Bf16Unit::kPairs
   bool accumulate = false;  // start from out, else from 0
 };
