@@ -93,7 +93,7 @@ class WeightGatherTest : public ::testing::TestWithParam<size_t> {
     }
   }
 
-  const SystemClock clock_;
+  const SystemClock clock_{};
   std::vector<std::unique_ptr<Communicator>> group_;
   std::vector<std::unique_ptr<RankLayers>> ranks_;
 };

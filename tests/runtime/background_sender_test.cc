@@ -35,7 +35,7 @@ class BackgroundSenderTest : public ::testing::Test {
     return ends_[1]->Recv(got, 0).ok() && got == Message(i);
   }
 
-  const SystemClock clock_;
+  const SystemClock clock_{};
   std::vector<std::unique_ptr<Communicator>> ends_;
   std::optional<BackgroundSender> sender_;
 };

@@ -89,8 +89,8 @@ double Derived(const ModelConfig& c, const ParallelShape& shape) {
   const double mlp = kTokens * (into * 2 * c.intermediate_size / rows + out_of);
   // In the last layer only the sampled row goes on past the keys and values.
   const double last = kTokens * into * qkv + out_of + mlp / kTokens;
-  const double share = (c.vocab_size / all + 7) / 8;  // whole eights
-  const double logits = part(all) * static_cast<int64_t>(share) * 8 * all;
+  const double eights = std::floor((c.vocab_size / all + 7) / 8);
+  const double logits = part(all) * eights * 8 * all;
   return sizeof(float) * ((c.num_layers - 1) * (attention + mlp) + last + logits);
 }
 
