@@ -2,6 +2,7 @@
 // from the shapes: the table of docs/scaling.md.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <thread>
 
 #include "counting_link.h"

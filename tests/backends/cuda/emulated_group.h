@@ -80,7 +80,7 @@ class EmulatedGroup {
 
  private:
   const ParallelShape shape_;
-  const SystemClock clock_;
+  const SystemClock clock_{};
   std::vector<std::unique_ptr<Backend>> backends_;
   std::vector<std::unique_ptr<TapOps>> taps_;
   std::unique_ptr<LocalExecutor> executor_;

@@ -133,7 +133,7 @@ class NcclGroupTest : public ::testing::Test {
     for (const Status& status : Sums(ranks, 3)) EXPECT_TRUE(status.ok()) << status.ToString();
   }
 
-  const SystemClock clock_;
+  const SystemClock clock_{};
   DeviceGroupOptions options_;
   NcclShimCounts before_;
   bool leaves_comms_ = false;

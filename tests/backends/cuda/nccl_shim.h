@@ -35,6 +35,6 @@ struct NcclShimCounts {
   int64_t registered = 0;  // there now
   int64_t memory = 0;      // allocations there now
 };
-using NcclShimCountsFunction = NcclShimCounts (*)();
+using NcclShimCountsFunction = void (*)(NcclShimCounts*);
 
 }  // namespace inferd::testing

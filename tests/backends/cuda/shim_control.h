@@ -26,10 +26,12 @@ class ShimPlan {
 inline NcclShimCounts ShimCounts() {
   void* library = dlopen(nccl::kLibrary, RTLD_NOW | RTLD_LOCAL);
   INFERD_CHECK(library != nullptr);
-  const auto counts =
+  const auto ask =
       reinterpret_cast<NcclShimCountsFunction>(dlsym(library, "inferd_nccl_shim_counts"));
-  INFERD_CHECK(counts != nullptr);
-  return counts();
+  INFERD_CHECK(ask != nullptr);
+  NcclShimCounts counts;
+  ask(&counts);
+  return counts;
 }
 
 }  // namespace inferd::testing
