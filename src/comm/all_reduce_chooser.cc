@@ -29,12 +29,12 @@ using Ways = std::array<Communicator*, kNumAllReduceKinds>;
 class Chosen final : public ChosenAllReduce {
  public:
   Chosen(Communicator& all, const AllReduceChooserOptions& options, const Clock& clock)
-      : all_(all), options_(options), clock_(clock) {
+      : ChosenAllReduce(all), options_(options), clock_(clock) {
     AllReduceChoice plain;
     plain.max_bytes = options.max_bytes;
     plain.ns.fill(-1);
     choices_ = {plain};
-    Way(AllReduceKind::kPlain) = &all_;
+    Way(AllReduceKind::kPlain) = &inner();
     const auto add = [this](AllReduceKind kind, std::unique_ptr<Communicator> way) {
       Way(kind) = way.get();
       owned_.push_back(std::move(way));
@@ -55,7 +55,7 @@ class Chosen final : public ChosenAllReduce {
 
   Status Choose() override {
     const bool decided = Either(AllReduceMode::kAlwaysInt8, AllReduceMode::kAlwaysFp8);
-    if (owned_.empty() || decided || all_.world_size() == 1) return OkStatus();
+    if (owned_.empty() || decided || inner().world_size() == 1) return OkStatus();
     std::vector<AllReduceChoice> choices;
     std::vector<float> data(static_cast<size_t>(options_.max_bytes / 4));
     for (int64_t bytes = std::min(kFirstBytes, options_.max_bytes); choices.size() < kMaxClasses;
@@ -65,7 +65,8 @@ class Chosen final : public ChosenAllReduce {
       if (bytes == options_.max_bytes) break;
     }
     // Measured alike, so decided alike; what rank 0 has goes all the same.
-    INFERD_RETURN_IF_ERROR(all_.Broadcast(std::as_writable_bytes(std::span(choices)), /*root=*/0));
+    INFERD_RETURN_IF_ERROR(
+        inner().Broadcast(std::as_writable_bytes(std::span(choices)), /*root=*/0));
     choices_ = std::move(choices);
     return OkStatus();
   }
@@ -87,34 +88,16 @@ class Chosen final : public ChosenAllReduce {
     return text;
   }
 
-  int rank() const override { return all_.rank(); }
-  int world_size() const override { return all_.world_size(); }
-
   Status AllReduce(const TensorView& x) override {
     for (const AllReduceChoice& choice : choices_) {
       if (x.NumBytes() <= choice.max_bytes) return Way(choice.kind)->AllReduce(x);
     }
     return Way(choices_.back().kind)->AllReduce(x);
   }
-  Status ReduceScatter(const TensorView& in, const TensorView& out) override {
-    return all_.ReduceScatter(in, out);
-  }
-  Status AllGather(std::span<const std::byte> in, std::span<std::byte> out) override {
-    return all_.AllGather(in, out);
-  }
-  Status AllToAll(std::span<const std::byte> in, std::span<std::byte> out) override {
-    return all_.AllToAll(in, out);
-  }
-  Status Broadcast(std::span<std::byte> data, int root) override {
-    return all_.Broadcast(data, root);
-  }
-  Status Barrier() override { return all_.Barrier(); }
-  Status Send(std::span<const std::byte> data, int to) override { return all_.Send(data, to); }
-  Status Recv(std::span<std::byte> data, int from) override { return all_.Recv(data, from); }
   // All ways end in the group, except the hierarchical one.
   void Abort() override {
     Communicator* const hierarchical = Way(AllReduceKind::kHierarchical);
-    (hierarchical != nullptr ? hierarchical : &all_)->Abort();
+    (hierarchical != nullptr ? hierarchical : &inner())->Abort();
   }
 
  private:
@@ -148,7 +131,7 @@ class Chosen final : public ChosenAllReduce {
   StatusOr<int64_t> Measure(Communicator& way, const TensorView& x) {
     std::vector<int64_t> times;
     for (int i = 0; i <= options_.repetitions; ++i) {
-      INFERD_RETURN_IF_ERROR(all_.Barrier());
+      INFERD_RETURN_IF_ERROR(inner().Barrier());
       const int64_t start = clock_.NowNs();
       INFERD_RETURN_IF_ERROR(way.AllReduce(x));
       if (i > 0) times.push_back(clock_.NowNs() - start);
@@ -160,13 +143,12 @@ class Chosen final : public ChosenAllReduce {
 
   // The largest of all ranks'.
   StatusOr<int64_t> Slowest(int64_t mine) {
-    std::vector<int64_t> times(static_cast<size_t>(all_.world_size()));
-    INFERD_RETURN_IF_ERROR(all_.AllGather(std::as_bytes(std::span(&mine, 1)),
-                                          std::as_writable_bytes(std::span(times))));
+    std::vector<int64_t> times(static_cast<size_t>(inner().world_size()));
+    INFERD_RETURN_IF_ERROR(inner().AllGather(std::as_bytes(std::span(&mine, 1)),
+                                             std::as_writable_bytes(std::span(times))));
     return *std::max_element(times.begin(), times.end());
   }
 
-  Communicator& all_;
   const AllReduceChooserOptions options_;
   const Clock& clock_;
   std::vector<std::unique_ptr<Communicator>> owned_;

@@ -2,15 +2,15 @@
 
 #include <utility>
 
-#include "comm/all_reduce_decorator.h"
+#include "inferd/comm/communicator_decorator.h"
 
 namespace inferd {
 namespace {
 
-class HierarchicalAllReduce final : public AllReduceDecorator {
+class HierarchicalAllReduce final : public CommunicatorDecorator {
  public:
   HierarchicalAllReduce(Communicator& all, Communicator& local, Communicator* leaders)
-      : AllReduceDecorator(all), local_(local), leaders_(leaders) {}
+      : CommunicatorDecorator(all), local_(local), leaders_(leaders) {}
 
   Status AllReduce(const TensorView& x) override {
     if (x.dtype != DType::kF32 && x.dtype != DType::kBF16) return inner().AllReduce(x);

@@ -5,8 +5,8 @@
 #include <cstring>
 #include <vector>
 
-#include "comm/all_reduce_decorator.h"
 #include "comm/block_quantizer.h"
+#include "inferd/comm/communicator_decorator.h"
 
 namespace inferd {
 namespace {
@@ -48,10 +48,10 @@ void ForPieces(size_t blocks, const Work& work) {
   }
 }
 
-class QuantizedAllReduce final : public AllReduceDecorator {
+class QuantizedAllReduce final : public CommunicatorDecorator {
  public:
   QuantizedAllReduce(Communicator& inner, QuantizedFormat format, int64_t min_bytes)
-      : AllReduceDecorator(inner), format_(format), min_bytes_(min_bytes) {}
+      : CommunicatorDecorator(inner), format_(format), min_bytes_(min_bytes) {}
 
   Status AllReduce(const TensorView& x) override {
     const bool summable = x.dtype == DType::kF32 || x.dtype == DType::kBF16;

@@ -7,7 +7,7 @@
 namespace inferd::runtime {
 
 BackgroundSender::BackgroundSender(Communicator& inner, size_t capacity)
-    : LinkDecorator(inner), capacity_(capacity), thread_([this] { Loop(); }) {}
+    : CommunicatorDecorator(inner), capacity_(capacity), thread_([this] { Loop(); }) {}
 
 BackgroundSender::~BackgroundSender() {
   {

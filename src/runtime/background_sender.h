@@ -7,14 +7,14 @@
 #include <thread>
 #include <vector>
 
-#include "runtime/link_decorator.h"
+#include "inferd/comm/communicator_decorator.h"
 
 namespace inferd::runtime {
 
 // A communicator whose messages a thread of its own sends, so that the rank goes on with
 // the next step meanwhile. Nothing else may be called on it, and nobody else calls the
 // inner one. Destruction breaks the group.
-class BackgroundSender final : public LinkDecorator {
+class BackgroundSender final : public CommunicatorDecorator {
  public:
   // Up to `capacity` messages wait or are under way. May throw std::system_error when there
   // is no thread to be had.

@@ -1,14 +1,15 @@
 #pragma once
 
 #include "inferd/base/clock.h"
-#include "runtime/link_decorator.h"
+#include "inferd/comm/communicator_decorator.h"
 
 namespace inferd::runtime {
 
 // Another communicator, with the time its messages took: waiting, nearly all of it.
-class TimedLink final : public LinkDecorator {
+class TimedLink final : public CommunicatorDecorator {
  public:
-  TimedLink(Communicator& inner, const Clock& clock) : LinkDecorator(inner), clock_(clock) {}
+  TimedLink(Communicator& inner, const Clock& clock)
+      : CommunicatorDecorator(inner), clock_(clock) {}
 
   int64_t message_us() const { return message_us_; }
 

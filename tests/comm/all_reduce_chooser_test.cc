@@ -20,37 +20,21 @@ struct Costs {
   std::function<int64_t(size_t bytes)> all_to_all = [](size_t) { return 0; };
 };
 
-class SlowCommunicator final : public Communicator {
+class SlowCommunicator final : public CommunicatorDecorator {
  public:
   SlowCommunicator(Communicator& inner, Costs costs, ManualClock& clock)
-      : inner_(inner), costs_(std::move(costs)), clock_(clock) {}
+      : CommunicatorDecorator(inner), costs_(std::move(costs)), clock_(clock) {}
 
-  int rank() const override { return inner_.rank(); }
-  int world_size() const override { return inner_.world_size(); }
   Status AllReduce(const TensorView& x) override {
     clock_.AdvanceUs(costs_.all_reduce(static_cast<size_t>(x.NumBytes())));
-    return inner_.AllReduce(x);
-  }
-  Status ReduceScatter(const TensorView& in, const TensorView& out) override {
-    return inner_.ReduceScatter(in, out);
-  }
-  Status AllGather(std::span<const std::byte> in, std::span<std::byte> out) override {
-    return inner_.AllGather(in, out);
+    return inner().AllReduce(x);
   }
   Status AllToAll(std::span<const std::byte> in, std::span<std::byte> out) override {
     clock_.AdvanceUs(costs_.all_to_all(in.size()));
-    return inner_.AllToAll(in, out);
+    return inner().AllToAll(in, out);
   }
-  Status Broadcast(std::span<std::byte> data, int root) override {
-    return inner_.Broadcast(data, root);
-  }
-  Status Barrier() override { return inner_.Barrier(); }
-  Status Send(std::span<const std::byte> data, int to) override { return inner_.Send(data, to); }
-  Status Recv(std::span<std::byte> data, int from) override { return inner_.Recv(data, from); }
-  void Abort() override { inner_.Abort(); }
 
  private:
-  Communicator& inner_;
   const Costs costs_;
   ManualClock& clock_;
 };

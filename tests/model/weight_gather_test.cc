@@ -8,6 +8,7 @@
 #include <optional>
 #include <thread>
 
+#include "inferd/comm/communicator_decorator.h"
 #include "inferd/comm/thread_group.h"
 
 namespace inferd::model {
@@ -16,34 +17,17 @@ namespace {
 constexpr size_t kShare = 192;
 
 // A group's end that counts what is gathered.
-class CountingLink final : public Communicator {
+class CountingLink final : public CommunicatorDecorator {
  public:
-  explicit CountingLink(Communicator& inner) : inner_(inner) {}
+  using CommunicatorDecorator::CommunicatorDecorator;
   size_t gathers() const { return gathers_; }
 
-  int rank() const override { return inner_.rank(); }
-  int world_size() const override { return inner_.world_size(); }
-  Status AllReduce(const TensorView& x) override { return inner_.AllReduce(x); }
-  Status ReduceScatter(const TensorView& in, const TensorView& out) override {
-    return inner_.ReduceScatter(in, out);
-  }
   Status AllGather(std::span<const std::byte> in, std::span<std::byte> out) override {
     ++gathers_;
-    return inner_.AllGather(in, out);
+    return inner().AllGather(in, out);
   }
-  Status AllToAll(std::span<const std::byte> in, std::span<std::byte> out) override {
-    return inner_.AllToAll(in, out);
-  }
-  Status Broadcast(std::span<std::byte> data, int root) override {
-    return inner_.Broadcast(data, root);
-  }
-  Status Barrier() override { return inner_.Barrier(); }
-  Status Send(std::span<const std::byte> data, int to) override { return inner_.Send(data, to); }
-  Status Recv(std::span<std::byte> data, int from) override { return inner_.Recv(data, from); }
-  void Abort() override { inner_.Abort(); }
 
  private:
-  Communicator& inner_;
   std::atomic<size_t> gathers_{0};
 };
 

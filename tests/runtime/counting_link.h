@@ -4,50 +4,46 @@
 #include <memory>
 #include <utility>
 
-#include "inferd/comm/communicator.h"
+#include "inferd/comm/communicator_decorator.h"
 
 namespace inferd::testing {
 
 // Another communicator, with the bytes a rank must send for what it calls: of an
 // all-reduce of n bytes over N ranks 2 n (N - 1) / N, of a gather of n bytes in all
 // n (N - 1) / N; no algorithm sends less.
-class CountingLink final : public Communicator {
+class CountingLink final : public CommunicatorDecorator {
  public:
-  explicit CountingLink(std::unique_ptr<Communicator> inner) : inner_(std::move(inner)) {}
+  explicit CountingLink(std::unique_ptr<Communicator> owned)
+      : CommunicatorDecorator(*owned), owned_(std::move(owned)) {}
 
   double bytes = 0;
   int64_t calls = 0;
 
-  int rank() const override { return inner_->rank(); }
-  int world_size() const override { return inner_->world_size(); }
   Status AllReduce(const TensorView& x) override {
     Count(2.0 * static_cast<double>(x.NumBytes()));
-    return inner_->AllReduce(x);
+    return inner().AllReduce(x);
   }
   Status ReduceScatter(const TensorView& in, const TensorView& out) override {
     Count(static_cast<double>(in.NumBytes()));
-    return inner_->ReduceScatter(in, out);
+    return inner().ReduceScatter(in, out);
   }
   Status AllGather(std::span<const std::byte> in, std::span<std::byte> out) override {
     Count(static_cast<double>(out.size()));
-    return inner_->AllGather(in, out);
+    return inner().AllGather(in, out);
   }
   Status AllToAll(std::span<const std::byte> in, std::span<std::byte> out) override {
     Count(static_cast<double>(in.size()));
-    return inner_->AllToAll(in, out);
+    return inner().AllToAll(in, out);
   }
   Status Broadcast(std::span<std::byte> data, int root) override {
     Count(static_cast<double>(data.size()));
-    return inner_->Broadcast(data, root);
+    return inner().Broadcast(data, root);
   }
-  Status Barrier() override { return inner_->Barrier(); }
   Status Send(std::span<const std::byte> data, int to) override {
     bytes += static_cast<double>(data.size());
     ++calls;
-    return inner_->Send(data, to);
+    return inner().Send(data, to);
   }
-  Status Recv(std::span<std::byte> data, int from) override { return inner_->Recv(data, from); }
-  void Abort() override { inner_->Abort(); }
 
  private:
   // Of `whole` bytes all but a rank's own part.
@@ -55,7 +51,7 @@ class CountingLink final : public Communicator {
     bytes += whole * (world_size() - 1) / world_size();
     ++calls;
   }
-  const std::unique_ptr<Communicator> inner_;
+  const std::unique_ptr<Communicator> owned_;
 };
 
 }  // namespace inferd::testing

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "inferd/base/clock.h"
-#include "inferd/comm/communicator.h"
+#include "inferd/comm/communicator_decorator.h"
 
 namespace inferd {
 
@@ -56,8 +56,9 @@ struct AllReduceChoice {
 };
 
 // A communicator whose AllReduce goes the chosen way; everything else goes to the group.
-class ChosenAllReduce : public Communicator {
+class ChosenAllReduce : public CommunicatorDecorator {
  public:
+  using CommunicatorDecorator::CommunicatorDecorator;
   // Measures and chooses; until then everything goes the plain way. All ranks of the group
   // call it, at the same place among their calls; rank 0 decides by the slowest rank's
   // medians and tells the others, so that all go the same way. Where only one kind is

@@ -1,13 +1,16 @@
 #pragma once
 
+#include <cstddef>
+#include <span>
+
 #include "inferd/comm/communicator.h"
 
-namespace inferd::runtime {
+namespace inferd {
 
 // Another communicator, which outlives it; what is to be different is overridden.
-class LinkDecorator : public Communicator {
+class CommunicatorDecorator : public Communicator {
  public:
-  explicit LinkDecorator(Communicator& inner) : inner_(inner) {}
+  explicit CommunicatorDecorator(Communicator& inner) : inner_(inner) {}
 
   int rank() const override { return inner_.rank(); }
   int world_size() const override { return inner_.world_size(); }
@@ -36,4 +39,4 @@ class LinkDecorator : public Communicator {
   Communicator& inner_;
 };
 
-}  // namespace inferd::runtime
+}  // namespace inferd
