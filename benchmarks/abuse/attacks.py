@@ -1,8 +1,8 @@
 """Hostile clients, each in a process of its own that yields to everybody else.
 
 None has a key. `run(name, nice, host, port, stop, sent)` attacks until `stop` is set, and counts
-connections and bytes in `sent`. Sources are spread over 127.0.0.0/8 where the limit per
-address is not what is tried.
+connections and bytes in `sent`. An attacker has one address, drawn from 127.0.0.0/8 anew for each
+attack, but for those that need more, and those named "..., ever new addresses".
 """
 
 import os
@@ -47,16 +47,24 @@ FLOODS = {
 }
 
 
-def connect(host, port, spread=True):
-    source = (f"127.{random.randrange(1, 255)}.{random.randrange(255)}.{random.randrange(1, 255)}", 0) if spread else None
-    return socket.create_connection((host, port), timeout=1, source_address=source)
+def any_address():
+    return f"127.{random.randrange(1, 255)}.{random.randrange(255)}.{random.randrange(1, 255)}"
 
 
-def flood(once, again, host, port, stop, sent):
+def one_address():
+    address = any_address()
+    return lambda: address
+
+
+def connect(host, port, source):
+    return socket.create_connection((host, port), timeout=1, source_address=(source(), 0))
+
+
+def flood(once, again, source, host, port, stop, sent):
     """One connection after the other, each until it is closed."""
     while not stop.is_set():
         try:
-            with connect(host, port) as client:
+            with connect(host, port, source) as client:
                 sent[0] += 1
                 client.sendall(OPENING + once)
                 stream = 1
@@ -77,13 +85,13 @@ def flood(once, again, host, port, stop, sent):
             pass
 
 
-def hold(say, count, host, port, stop, sent):
+def hold(say, count, source, host, port, stop, sent):
     """`count` connections that say `say` and then a byte now and then; again when closed."""
     clients = []
     while not stop.is_set():
         while len(clients) < count and not stop.is_set():
             try:
-                client = connect(host, port)
+                client = connect(host, port, source)
                 client.sendall(say)
                 client.setblocking(False)
             except OSError:
@@ -109,12 +117,12 @@ def hold(say, count, host, port, stop, sent):
         client.close()
 
 
-def from_one_address(host, port, stop, sent):
+def come_and_go(source, host, port, stop, sent):
     """As many connections as it gets, over and over."""
     clients = []
     while not stop.is_set():
         try:
-            clients.append(connect(host, port, spread=False))
+            clients.append(connect(host, port, source))
             sent[0] += 1
         except OSError:
             pass
@@ -140,7 +148,12 @@ HELD = {
     "no descriptors left": (PREFACE[:10], 1500),
 }
 
+NEEDS_ADDRESSES = {"no descriptors left"}
 NAMES = [*FLOODS, *HELD, "connections from one address"]
+
+# What is told and not promised: each connection is somebody else's.
+EVER_NEW = ", ever new addresses"
+BEYOND = [name + EVER_NEW for name in ("rapid reset", "resets by the server", "large header block")]
 
 
 def sink(nice, port):
@@ -163,9 +176,11 @@ def sink(nice, port):
 
 def run(name, nice, host, port, stop, sent):
     os.nice(nice)
-    if name in FLOODS:
-        flood(*FLOODS[name], host, port, stop, sent)
-    elif name in HELD:
-        hold(*HELD[name], host, port, stop, sent)
+    abuse = name.removesuffix(EVER_NEW)
+    source = any_address if abuse != name or abuse in NEEDS_ADDRESSES else one_address()
+    if abuse in FLOODS:
+        flood(*FLOODS[abuse], source, host, port, stop, sent)
+    elif abuse in HELD:
+        hold(*HELD[abuse], source, host, port, stop, sent)
     else:
-        from_one_address(host, port, stop, sent)
+        come_and_go(source, host, port, stop, sent)

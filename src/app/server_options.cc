@@ -28,6 +28,8 @@ Http2Limits MakeHttp2Limits(const ServerConfig& config) {
   limits.max_empty_data = config.http2.max_empty_data;
   limits.max_priority = config.http2.max_priority;
   limits.max_window_updates = config.http2.max_window_updates;
+  limits.max_violations = config.http2.max_violations;
+  limits.penalty_ms = config.http2.penalty_ms;
   return limits;
 }
 
@@ -59,6 +61,7 @@ ServerOptions MakeServerOptions(const ServerConfig& config) {
   options.network_threads = config.server.network_threads;
   options.max_connections = config.server.max_connections;
   options.max_connections_per_address = config.server.max_connections_per_address;
+  options.max_new_connections_per_address = config.server.max_new_connections_per_address;
   options.handshake_timeout_ms = config.server.handshake_timeout_ms;
   options.header_timeout_ms = config.server.header_timeout_ms;
   options.body_timeout_ms = config.server.body_timeout_ms;

@@ -56,6 +56,10 @@ constexpr std::array kKeys{
     ConfigKey{"server.max_connections_per_address", "", kInteger,
               FIELD(server.max_connections_per_address), 1, 65535, "",
               "The same from one IP address (of IPv6: from one /64)."},
+    ConfigKey{"server.max_new_connections_per_address", "", kInteger,
+              FIELD(server.max_new_connections_per_address), 1, 1'000'000, "",
+              "New connections of one IP address a second, and at once after a pause; more are "
+              "closed at once."},
     ConfigKey{"server.handshake_timeout", "", kDuration, FIELD(server.handshake_timeout_ms), 100,
               kHourMs, "", "How long a new connection may take for TLS and its first bytes."},
     ConfigKey{"server.header_timeout", "", kDuration, FIELD(server.header_timeout_ms), 100, kHourMs,
@@ -137,6 +141,13 @@ constexpr std::array kKeys{
     ConfigKey{"http2.max_window_updates", "", kInteger, FIELD(http2.max_window_updates), 1,
               10'000'000, "",
               "WINDOW_UPDATE frames per window, beyond two per DATA frame of an answer."},
+    ConfigKey{"http2.max_violations", "", kInteger, FIELD(http2.max_violations), 1, 1'000'000, "",
+              "Connections of one IP address (of IPv6: of one /64) per window that are ended for "
+              "what they sent, where as many resets as `http2.max_resets`, on whichever of its "
+              "connections, count as one more. Past it new connections of that address are closed "
+              "at once for the time of `http2.penalty`; those that are open live on."},
+    ConfigKey{"http2.penalty", "", kDuration, FIELD(http2.penalty_ms), 100, kDayMs, "",
+              "How long an address that broke the limits too often is refused."},
     // ---- admin ----
     ConfigKey{"admin.address", "admin-address", kString, FIELD(admin.address), 0, 255, "",
               "Where the admin service listens: unix:/path, or host:port of a loopback address. "

@@ -16,6 +16,13 @@ namespace {
 constexpr int kAcceptsPerTurn = 64;
 constexpr int64_t kRetryMs = 100;
 
+// The connection ends with a reset once it is closed: the kernel remembers nothing of it,
+// where it would keep what was closed in peace for a minute.
+void Refuse(int fd) {
+  const linger at_once{.l_onoff = 1, .l_linger = 0};
+  ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+}
+
 UniqueFd OpenReserve() { return UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)); }
 
 }  // namespace
@@ -82,14 +89,29 @@ bool Acceptor::TurnOneAway() {
   return turned_away;
 }
 
+bool Acceptor::Admits(const AddressKey& key) {
+  switch (core_->ledger.Admit(key, core_->NowMs())) {
+    case AddressLedger::Admission::kAdmitted:
+      return true;
+    case AddressLedger::Admission::kTooMany:
+      core_->counters.refused_too_fast.fetch_add(1);
+      return false;
+    case AddressLedger::Admission::kShutOut:
+      core_->counters.refused_shut_out.fetch_add(1);
+      return false;
+  }
+  return false;
+}
+
 void Acceptor::Take(UniqueFd fd, const sockaddr_storage& address) {
   const AddressKey key = KeyOf(address);
+  if (!Admits(key)) return Refuse(fd.get());
   ConnectionCaps::Answer answer = core_->caps.Take(key);
   if (answer.refusal) {
     (*answer.refusal == ConnectionCaps::Refusal::kTotal ? core_->counters.refused_total
                                                         : core_->counters.refused_per_address)
         .fetch_add(1);
-    return;
+    return Refuse(fd.get());
   }
   core_->counters.accepted.fetch_add(1);
   if (key.family != 0) {
@@ -112,6 +134,7 @@ void Acceptor::Take(UniqueFd fd, const sockaddr_storage& address) {
   link->shard = place.shard;
   link->id = id;
   link->lease = std::move(answer.lease);
+  link->address = key;
   link->channel = std::make_unique<Channel>(place.loop, std::move(fd));
   link->peer = FormatPeer(address);
   place.loop->Post([link] {

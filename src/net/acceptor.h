@@ -31,6 +31,8 @@ class Acceptor final : public EventLoop::Source {
   void AcceptSome();
   // Closes a newcomer by means of the reserve; false when that did not work.
   bool TurnOneAway();
+  // Whether the address may have another connection now; counts what is refused.
+  bool Admits(const AddressKey& key);
   void Take(UniqueFd fd, const sockaddr_storage& address);
 
   const std::shared_ptr<ListenerCore> core_;

@@ -206,6 +206,7 @@ std::optional<Http2Violation> Http2FrameGuard::OnContinuation(const Frame& frame
 }
 
 std::optional<Http2Violation> Http2FrameGuard::CountReset() {
+  ++resets_;
   if (++counts_.resets > limits_.max_resets) return Http2Violation::kResets;
   return std::nullopt;
 }

@@ -41,6 +41,8 @@ class Http2FrameGuard {
   // Of requests not yet complete, what their bodies have brought, beyond
   // kFreeBodyBytes of each: the server holds it.
   int64_t held_bytes() const { return held_bytes_; }
+  // Since the beginning, those that count against max_resets.
+  int64_t resets() const { return resets_; }
   uint32_t last_stream() const { return last_stream_; }
   // Between two frames of the server: a frame of ours may be put in.
   bool server_at_boundary() const { return server_.at_boundary(); }
@@ -95,6 +97,7 @@ class Http2FrameGuard {
 
   std::vector<Stream> streams_;  // open, by id
   int64_t held_bytes_ = 0;
+  int64_t resets_ = 0;
   int64_t body_progress_bytes_ = 0;  // DATA since body_since_ms_
   int64_t body_since_ms_ = 0;        // when bodies were last found to get on
   uint32_t last_stream_ = 0;

@@ -41,6 +41,11 @@ std::string Goaway(uint32_t last_stream, uint32_t error_code, std::string_view r
   return frame;
 }
 
+// A slow client, or one that came when others had taken the room, did nothing wrong.
+bool IsOffence(Http2Violation violation) {
+  return violation != Http2Violation::kBodyTimeout && violation != Http2Violation::kPendingBodies;
+}
+
 }  // namespace
 
 Http2Pump::Http2Pump(Link link, std::string first_bytes)
@@ -118,6 +123,7 @@ Channel::Io Http2Pump::Flush(Channel& to, Backlog& backlog) {
 bool Http2Pump::JudgeAndForward(std::span<uint8_t> bytes) {
   const Http2FrameGuard::Verdict verdict = guard_.FeedClient(bytes, link_.core->NowMs());
   CountStreams();
+  ChargeResets();
   if (!ChargeBodies()) {
     Violate(Http2Violation::kPendingBodies);
     return false;
@@ -165,6 +171,7 @@ bool Http2Pump::ReadServer() {
   const std::span<uint8_t> bytes = scratch.first(result.bytes);
   const auto violation = guard_.FeedServer(bytes, link_.core->NowMs());
   CountStreams();
+  ChargeResets();
   static_cast<void>(ChargeBodies());
   client_took_ms_ = link_.loop->NowMs();
   if (Send(*link_.channel, to_client_, bytes) == Channel::Io::kError) {
@@ -228,10 +235,24 @@ bool Http2Pump::ChargeBodies() {
   return grown <= 0 || all <= core_->options.max_pending_body_bytes;
 }
 
+void Http2Pump::Charge(int64_t points) {
+  if (!core_->ledger.Charge(link_.address, points, core_->NowMs())) return;
+  core_->logger->warn("new connections of {} are refused for {} ms: too many were ended",
+                      link_.peer, core_->options.http2.penalty_ms);
+}
+
+void Http2Pump::ChargeResets() {
+  Charge(guard_.resets() - charged_resets_);
+  charged_resets_ = guard_.resets();
+}
+
 void Http2Pump::Violate(Http2Violation violation) {
   const std::string_view name = Http2ViolationName(violation);
-  link_.core->counters.http2_violations[static_cast<size_t>(violation)].fetch_add(1);
-  link_.core->logger->warn("http2 connection of {} ended: {}", link_.peer, name);
+  core_->counters.http2_violations[static_cast<size_t>(violation)].fetch_add(1);
+  if (core_->ledger.MayTell(link_.address, core_->NowMs())) {
+    core_->logger->warn("http2 connection of {} ended: {}", link_.peer, name);
+  }
+  if (IsOffence(violation)) Charge(core_->options.http2.max_resets);
   End(kEnhanceYourCalm, name);
 }
 

@@ -42,6 +42,9 @@ class Http2Pump final : public Connection {
   // With an error code (RFC 9113, section 7): after a GOAWAY, where one can be put in.
   void End(std::optional<uint32_t> error_code, std::string_view reason);
   void Violate(Http2Violation violation);
+  // Counts it against the client's address.
+  void Charge(int64_t points);
+  void ChargeResets();
   void OnTimer();
   void Rearm();
   // Draining, and nothing is owed to the client.
@@ -66,7 +69,8 @@ class Http2Pump final : public Connection {
   int64_t last_activity_ms_ = 0;
   bool draining_ = false;
   int64_t counted_streams_ = 0;
-  int64_t charged_bytes_ = 0;  // of core_->body_bytes
+  int64_t charged_bytes_ = 0;   // of core_->body_bytes
+  int64_t charged_resets_ = 0;  // to the address
   Timer timer_;
 };
 

@@ -97,6 +97,8 @@ class ListenerImpl final : public Listener {
     stats.accepted = counters.accepted.load();
     stats.refused_total = counters.refused_total.load();
     stats.refused_per_address = counters.refused_per_address.load();
+    stats.refused_too_fast = counters.refused_too_fast.load();
+    stats.refused_shut_out = counters.refused_shut_out.load();
     stats.handshakes_failed = counters.handshakes_failed.load();
     stats.timed_out = counters.timed_out.load();
     stats.stalled = counters.stalled.load();

@@ -4,6 +4,16 @@
 
 namespace inferd::net {
 
+AddressLimits MakeAddressLimits(const ListenerOptions& options) {
+  const Http2Limits& http2 = options.http2;
+  AddressLimits limits;
+  limits.max_new_connections = options.max_new_connections_per_address;
+  limits.max_points = int64_t{http2.max_violations} * http2.max_resets;
+  limits.window_ms = http2.window_ms;
+  limits.penalty_ms = http2.penalty_ms;
+  return limits;
+}
+
 bool WorkCount::AwaitIdle(int64_t timeout_ms) {
   std::unique_lock lock(mutex_);
   return idle_.wait_for(lock, std::chrono::milliseconds(timeout_ms),

@@ -13,6 +13,7 @@
 
 #include "inferd/base/clock.h"
 #include "inferd/net/listener.h"
+#include "net/address_ledger.h"
 #include "net/channel.h"
 #include "net/connection_caps.h"
 #include "net/event_loop.h"
@@ -43,6 +44,8 @@ struct ListenerCounters {
   std::atomic<int64_t> accepted{0};
   std::atomic<int64_t> refused_total{0};
   std::atomic<int64_t> refused_per_address{0};
+  std::atomic<int64_t> refused_too_fast{0};
+  std::atomic<int64_t> refused_shut_out{0};
   std::atomic<int64_t> handshakes_failed{0};
   std::atomic<int64_t> timed_out{0};
   std::atomic<int64_t> stalled{0};
@@ -70,6 +73,8 @@ class WorkCount {
   int64_t count_ = 0;  // under mutex_
 };
 
+AddressLimits MakeAddressLimits(const ListenerOptions& options);
+
 // Shared by a listener and its connections; constant but for its thread-safe parts.
 struct ListenerCore {
   ListenerCore(ListenerOptions o, std::shared_ptr<TlsServerContextImpl> t, Listener::Handlers h,
@@ -79,7 +84,8 @@ struct ListenerCore {
         handlers(std::move(h)),
         clock(c),
         logger(std::move(l)),
-        caps(options.max_connections, options.max_connections_per_address) {}
+        caps(options.max_connections, options.max_connections_per_address),
+        ledger(MakeAddressLimits(options)) {}
 
   const ListenerOptions options;
   const std::shared_ptr<TlsServerContextImpl> tls;  // null: plain
@@ -87,6 +93,7 @@ struct ListenerCore {
   const Clock& clock;
   const std::shared_ptr<spdlog::logger> logger;
   ConnectionCaps caps;
+  AddressLedger ledger;
   ListenerCounters counters;
   WorkCount work;
   std::atomic<int64_t> body_bytes{0};  // of requests being received
@@ -101,6 +108,7 @@ struct Link {
   std::shared_ptr<Shard> shard;
   uint64_t id = 0;  // within the shard
   ConnectionCaps::Lease lease;
+  AddressKey address;
   std::unique_ptr<Channel> channel;
   std::string peer;
   std::string subject;

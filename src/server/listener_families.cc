@@ -10,9 +10,12 @@ void AddListenerFamilies(const ListenerStats& s, FamilyBuilder* out) {
   out->Counter("inferd_connections_accepted_total", "Connections of the main port.");
   out->Add({}, number(s.accepted));
   out->Counter("inferd_connections_refused_total",
-               "Connections closed at once: too many open in all, or from their address.");
+               "Connections closed at once: too many open in all, or from their address, or new "
+               "ones of it too fast, or it was shut out for what earlier ones did.");
   out->Add({{"reason", "total"}}, number(s.refused_total));
   out->Add({{"reason", "per_address"}}, number(s.refused_per_address));
+  out->Add({{"reason", "too_fast"}}, number(s.refused_too_fast));
+  out->Add({{"reason", "shut_out"}}, number(s.refused_shut_out));
   out->Counter("inferd_connection_errors_total",
                "Connections that came to nothing: TLS failed, a time limit passed before a "
                "request was whole, or there was no descriptor for one.");

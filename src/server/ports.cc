@@ -20,6 +20,7 @@ ListenerOptions Ports::MainOptions() const {
   options.address = options_.grpc_address;
   options.max_connections = options_.max_connections;
   options.max_connections_per_address = options_.max_connections_per_address;
+  options.max_new_connections_per_address = options_.max_new_connections_per_address;
   options.handshake_timeout_ms = options_.handshake_timeout_ms;
   options.header_timeout_ms = options_.header_timeout_ms;
   options.body_timeout_ms = options_.body_timeout_ms;

@@ -98,6 +98,7 @@ TEST(ServerOptions, EveryLimitOfConnectionsIsTakenOver) {
   config.server.max_message_bytes = 2;
   config.server.max_connections = 3;
   config.server.max_connections_per_address = 4;
+  config.server.max_new_connections_per_address = 23;
   config.server.handshake_timeout_ms = 5;
   config.server.header_timeout_ms = 6;
   config.server.body_timeout_ms = 7;
@@ -115,12 +116,15 @@ TEST(ServerOptions, EveryLimitOfConnectionsIsTakenOver) {
                   .max_settings = 19,
                   .max_empty_data = 20,
                   .max_priority = 21,
-                  .max_window_updates = 22};
+                  .max_window_updates = 22,
+                  .max_violations = 24,
+                  .penalty_ms = 25};
   const ServerOptions options = MakeServerOptions(config);
   EXPECT_EQ(options.max_pending_body_bytes, 1);
   EXPECT_EQ(options.max_message_bytes, 2);
   EXPECT_EQ(options.max_connections, 3);
   EXPECT_EQ(options.max_connections_per_address, 4);
+  EXPECT_EQ(options.max_new_connections_per_address, 23);
   EXPECT_EQ(options.handshake_timeout_ms, 5);
   EXPECT_EQ(options.header_timeout_ms, 6);
   EXPECT_EQ(options.body_timeout_ms, 7);
@@ -139,6 +143,8 @@ TEST(ServerOptions, EveryLimitOfConnectionsIsTakenOver) {
   EXPECT_EQ(options.http2.max_empty_data, 20);
   EXPECT_EQ(options.http2.max_priority, 21);
   EXPECT_EQ(options.http2.max_window_updates, 22);
+  EXPECT_EQ(options.http2.max_violations, 24);
+  EXPECT_EQ(options.http2.penalty_ms, 25);
 }
 
 }  // namespace

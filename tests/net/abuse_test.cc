@@ -32,6 +32,7 @@ constexpr int64_t kMaxGrowthBytes = (kSanitized ? 1024 : 8) << 20;
 // A neighbour's p99 may at most double, and this much more, which is what a machine
 // busy with other things adds to anything. What is measured is printed.
 constexpr double kSlackMs = 1'000;
+constexpr const char* kAttacker = "127.0.0.2";  // the neighbours are 127.0.0.1
 constexpr auto kFloodTime = std::chrono::milliseconds(700);
 
 // What is in use: pages that the allocator merely keeps are handed back first.
@@ -88,8 +89,9 @@ class AbuseTest : public testing::TestWithParam<Abuse> {};
 
 // One connection's worth of abuse; returns what the server said, if it was read.
 std::string Attack(int port, const Abuse& abuse, bool read) {
-  RawClient client(port);
-  if (!client.connected() || !client.Send(Opening() + abuse.once())) return {};
+  RawClient client;
+  if (!client.Bind(kAttacker) || !client.Connect(port) || !client.Send(Opening() + abuse.once()))
+    return {};
   uint32_t stream = 1;
   for (int burst = 0; burst < 2'000; ++burst) {
     std::string bytes;
@@ -144,6 +146,8 @@ TEST_P(AbuseTest, IsEndedAndNobodyElseSuffers) {
               quiet_ms);
   EXPECT_EQ(failures, 0);
   EXPECT_GE(harness.listener().Stats().http2_violations[index], 2);
+  // Who came again at once was shut out soon.
+  EXPECT_LE(harness.listener().Stats().http2_violations[index], Http2Limits{}.max_violations + 1);
   EXPECT_LE(growth, kMaxGrowthBytes);
   EXPECT_LE(busy_ms, 2 * quiet_ms + kSlackMs);
 }
@@ -262,6 +266,97 @@ TEST(SlowClientTest, AShutWindowCostsLittle) {
   ASSERT_TRUE(client.Send(bytes));
   for (int i = 0; i < 100; ++i) EXPECT_TRUE(Echo(neighbour, "ping").status.ok());
   EXPECT_LE(RssBytes() - rss_before, kMaxGrowthBytes);
+}
+
+// Ends one connection of `source` for PUSH_PROMISE, which no client may send.
+bool Offend(int port, const char* source) {
+  RawClient client;
+  return client.Bind(source) && client.Connect(port) &&
+         client.Send(Opening() + Http2Frame(5, 0, 1, "1234")) &&
+         EndsWithGoaway(client.ReadAll(), "protocol");
+}
+
+// Whether HTTP/2 is spoken with a new connection of `source`.
+bool IsAnswered(int port, const char* source) {
+  RawClient client;
+  return client.Bind(source) && client.Connect(port) &&
+         client.Send(Opening() + Http2Frame(6, 0, 0, "12345678")) &&
+         client.ReadUntil("12345678").ends_with("12345678");
+}
+
+TEST(ShutOutTest, WhoIsEndedTooOftenIsRefusedForAWhile) {
+  ListenerOptions options = Options();
+  options.http2.max_violations = 3;
+  options.http2.window_ms = 3'600'000;
+  options.http2.penalty_ms = 500;
+  GrpcHarness harness(options);
+  RawClient open;
+  ASSERT_TRUE(open.Bind(kAttacker) && open.Connect(harness.port()) && open.Send(Opening()));
+  EXPECT_FALSE(open.ReadUntil(std::string("\0\0\0\4\1", 5)).empty());
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(Offend(harness.port(), kAttacker));
+  EXPECT_TRUE(IsAnswered(harness.port(), kAttacker));
+  EXPECT_EQ(harness.listener().Stats().refused_shut_out, 0);
+  EXPECT_TRUE(Offend(harness.port(), kAttacker));
+
+  const auto shut_out_at = steady_clock::now();
+  EXPECT_TRUE(IsAnswered(harness.port(), "127.0.0.1"));
+  // What is open lives on.
+  EXPECT_TRUE(open.Send(Http2Frame(6, 0, 0, "12345678")));
+  EXPECT_TRUE(open.ReadUntil("12345678").ends_with("12345678"));
+  // A machine that is slow enough to let the time pass must not fail this.
+  const bool answered = IsAnswered(harness.port(), kAttacker);
+  const bool in_time = steady_clock::now() - shut_out_at < std::chrono::milliseconds(450);
+  EXPECT_FALSE(in_time && answered);
+  EXPECT_EQ(harness.listener().Stats().refused_shut_out, answered ? 0 : 1);
+  bool again = answered;
+  for (int i = 0; i < 500 && !again; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    again = IsAnswered(harness.port(), kAttacker);
+  }
+  EXPECT_TRUE(again);
+}
+
+TEST(ShutOutTest, ResetsAreCountedOverAllConnectionsOfAnAddress) {
+  ListenerOptions options = Options();
+  options.http2.max_resets = 10;
+  options.http2.max_violations = 2;
+  options.http2.window_ms = 3'600'000;
+  GrpcHarness harness(options);
+  // No connection does enough to be ended itself: the server resets a stream once more at most.
+  constexpr int kResets = 4;
+  std::string bytes = Opening();
+  for (int i = 0; i < kResets; ++i) {
+    const auto stream = static_cast<uint32_t>(2 * i + 1);
+    bytes += Headers(stream) + Http2Frame(3, 0, stream, std::string("\0\0\0\x08", 4));
+  }
+  bytes += Http2Frame(6, 0, 0, "12345678");
+  int rounds = 0;
+  while (rounds < 100) {
+    RawClient client;
+    ASSERT_TRUE(client.Bind(kAttacker) && client.Connect(harness.port()));
+    if (!client.Send(bytes) || !client.ReadUntil("12345678").ends_with("12345678")) break;
+    ++rounds;
+  }
+  // Twenty resets are allowed.
+  EXPECT_GE(rounds, 20 / (2 * kResets));
+  EXPECT_LE(rounds, 20 / kResets + 1);
+  EXPECT_FALSE(IsAnswered(harness.port(), kAttacker));
+  EXPECT_TRUE(IsAnswered(harness.port(), "127.0.0.1"));
+  for (const int64_t count : harness.listener().Stats().http2_violations) EXPECT_EQ(count, 0);
+}
+
+TEST(ShutOutTest, HurriedConnectionsOfOneAddressAreRefused) {
+  ListenerOptions options = Options();
+  options.max_new_connections_per_address = 5;
+  GrpcHarness harness(options);
+  for (int i = 0; i < 100; ++i) {
+    RawClient client;
+    ASSERT_TRUE(client.Bind(kAttacker) && client.Connect(harness.port()));
+  }
+  EXPECT_TRUE(IsAnswered(harness.port(), "127.0.0.1"));
+  const ListenerStats stats = harness.listener().Stats();
+  EXPECT_GE(stats.refused_too_fast, 1);
+  EXPECT_EQ(stats.accepted + stats.refused_too_fast, 101);
 }
 
 TEST(ConnectionFloodTest, OneAddressGetsItsShare) {

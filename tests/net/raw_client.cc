@@ -33,6 +33,13 @@ class Deadline {
 
 RawClient::RawClient() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {}
 
+bool RawClient::Bind(const char* source) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  return ::inet_pton(AF_INET, source, &address.sin_addr) == 1 &&
+         ::bind(fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+}
+
 bool RawClient::Connect(int port) {
   sockaddr_in address{};
   address.sin_family = AF_INET;

@@ -13,6 +13,8 @@ class RawClient {
  public:
   // Not connected yet.
   RawClient();
+  // The address to connect from, before that: one of 127.0.0.0/8.
+  bool Bind(const char* source);
   bool Connect(int port);
   // Connected to 127.0.0.1, or to a Unix socket; connected() says whether.
   explicit RawClient(int port, int receive_buffer_bytes = 0);

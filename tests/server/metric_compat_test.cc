@@ -69,7 +69,7 @@ TEST(MetricCompatTest, EndpointPickersFindTheirLabels) {
 TEST(MetricCompatTest, TheListenersSeriesExistFromTheStart) {
   Harness h;
   EXPECT_GE(h.Metric("inferd_connections_active"), 0);
-  for (const char* reason : {"total", "per_address"}) {
+  for (const char* reason : {"total", "per_address", "too_fast", "shut_out"}) {
     EXPECT_EQ(h.Metric("inferd_connections_refused_total{reason=\"" + std::string(reason) + "\"}"),
               0);
   }

@@ -24,6 +24,7 @@ struct ServerConfig {
     int32_t network_threads = 1;
     int32_t max_connections = 4096;
     int32_t max_connections_per_address = 256;
+    int32_t max_new_connections_per_address = 1'000;  // a second
     int64_t handshake_timeout_ms = 5'000;
     int64_t header_timeout_ms = 10'000;
     int64_t body_timeout_ms = 15'000;
@@ -61,6 +62,8 @@ struct ServerConfig {
     int32_t max_empty_data = 100;
     int32_t max_priority = 100;
     int32_t max_window_updates = 20'000;
+    int32_t max_violations = 5;
+    int64_t penalty_ms = 30'000;
   };
   struct Admin {
     std::string address;  // empty: off

@@ -34,6 +34,11 @@ struct Http2Limits {
   int32_t max_priority = 100;           // per window; PRIORITY and unknown frames
   int32_t max_window_updates = 20'000;  // per window, beyond two per DATA frame of the server
   int32_t max_control_backlog = 1'000;  // control frames whose answers are not read
+  // Per window and address: connections of it that were ended so, where each max_resets of
+  // resets on its connections count as one more. Past it new connections of the address are
+  // refused for penalty_ms; open ones live on.
+  int32_t max_violations = 5;
+  int64_t penalty_ms = 30'000;
 };
 
 enum class Http2Violation : uint8_t {

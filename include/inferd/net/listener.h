@@ -22,15 +22,17 @@ struct ListenerOptions {
   std::string address;
   int32_t max_connections = 4096;
   int32_t max_connections_per_address = 256;  // by IP address; /64 of IPv6
-  int64_t handshake_timeout_ms = 5'000;       // TLS, then the first bytes
-  int64_t header_timeout_ms = 10'000;         // of one HTTP/1.1 head
-  int64_t body_timeout_ms = 15'000;           // for each 16 KiB of a body
-  int64_t idle_timeout_ms = 300'000;          // without a request or a stream
-  int64_t write_stall_timeout_ms = 30'000;    // a client that takes nothing
-  int64_t max_header_bytes = 16 << 10;        // 431 past it
-  int32_t max_header_fields = 100;            // 431
-  int64_t max_target_bytes = 8 << 10;         // 414
-  int64_t max_body_bytes = 8 << 20;           // 413, before reading it where declared
+  // From one address, a second; as many at once after a pause.
+  int32_t max_new_connections_per_address = 1'000;
+  int64_t handshake_timeout_ms = 5'000;     // TLS, then the first bytes
+  int64_t header_timeout_ms = 10'000;       // of one HTTP/1.1 head
+  int64_t body_timeout_ms = 15'000;         // for each 16 KiB of a body
+  int64_t idle_timeout_ms = 300'000;        // without a request or a stream
+  int64_t write_stall_timeout_ms = 30'000;  // a client that takes nothing
+  int64_t max_header_bytes = 16 << 10;      // 431 past it
+  int32_t max_header_fields = 100;          // 431
+  int64_t max_target_bytes = 8 << 10;       // 414
+  int64_t max_body_bytes = 8 << 20;         // 413, before reading it where declared
   // Bodies being received, of all connections together and past kFreeBodyBytes of
   // each. Past it HTTP/1.1 requests get 503, and HTTP/2 connections GOAWAY.
   int64_t max_pending_body_bytes = 256 << 20;
@@ -43,6 +45,8 @@ struct ListenerStats {
   int64_t accepted = 0;
   int64_t refused_total = 0;        // past max_connections
   int64_t refused_per_address = 0;  // past max_connections_per_address
+  int64_t refused_too_fast = 0;     // past max_new_connections_per_address
+  int64_t refused_shut_out = 0;     // past Http2Limits::max_violations
   int64_t handshakes_failed = 0;
   int64_t timed_out = 0;  // in handshake, preface, head or body
   int64_t stalled = 0;    // took nothing of an answer for write_stall_timeout_ms

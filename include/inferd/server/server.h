@@ -66,6 +66,7 @@ struct ServerOptions {
   int32_t network_threads = 1;
   int32_t max_connections = 4096;
   int32_t max_connections_per_address = 256;
+  int32_t max_new_connections_per_address = 1'000;  // a second
   int64_t handshake_timeout_ms = 5'000;
   int64_t header_timeout_ms = 10'000;
   int64_t body_timeout_ms = 15'000;
