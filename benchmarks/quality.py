@@ -29,6 +29,7 @@ def variants(groups):
     """(name, arguments of `inferd quantize`)"""
     head = ["--head", "int8"]
     yield "int8", ["--method", "int8"]
+    yield "fp8", ["--method", "fp8"]
     yield "int8, head too", ["--method", "int8", *head]
     for group in groups:
         for method in ("int4-rtn", "int4-awq"):

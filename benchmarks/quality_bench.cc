@@ -45,6 +45,7 @@ struct Options {
 
 DType KvDType(const std::string& name) {
   if (name == "f32") return DType::kF32;
+  if (name == "fp8") return DType::kF8E4M3;
   return name == "int8" ? DType::kI8 : DType::kBF16;
 }
 
@@ -264,7 +265,7 @@ int main(int argc, char** argv) {
   app.add_option("--model", options.model)->required();
   app.add_option("--questions", options.questions, "Lines of {messages, answer}")->required();
   app.add_option("--kv-dtype", options.kv_dtype)
-      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
+      ->check(CLI::IsMember({"f32", "bf16", "int8", "fp8"}))
       ->capture_default_str();
   app.add_option("--backend", options.backend)->capture_default_str();
   app.add_option("--threads", options.threads)->capture_default_str();

@@ -61,6 +61,8 @@ void RunSplit(const AttentionParams& p, const SplitRef& now, const float* q, con
       return SplitRunner<float>(p, now, q, next).Run(out);
     case KvElement::kBF16:
       return SplitRunner<uint16_t>(p, now, q, next).Run(out);
+    case KvElement::kE4M3:
+      return SplitRunner<E4M3>(p, now, q, next).Run(out);
     case KvElement::kI8:
       return SplitRunner<int8_t>(p, now, q, next).Run(out);
   }

@@ -103,7 +103,7 @@ class SplitRunner {
   void Run(const Partial& out) {
     Score();
     for (int64_t r = first_row_; r < rows_; ++r) Weigh(r, out);
-    if constexpr (sizeof(T) == 1) ApplyValueScales();
+    if constexpr (kScaled<T>) ApplyValueScales();
     Mix(out);
   }
 
@@ -153,7 +153,7 @@ class SplitRunner {
         for (int64_t i = 0; i < kv_.token_stride; i += lanes) {
           chunk.keys[vectors] = Keys(b) + i;
           chunk.ahead[vectors] = ahead + i;
-          if constexpr (sizeof(T) == 1) chunk.scales[vectors] = Scales(b) + i;
+          if constexpr (kScaled<T>) chunk.scales[vectors] = Scales(b) + i;
           ++vectors;
         }
       }

@@ -12,7 +12,9 @@
 #endif
 
 #include <cstddef>
+#include <type_traits>
 
+#include "cpu/e4m3-inl.h"
 #include "cpu/kv_cache.h"
 #include "cpu/simd-inl.h"
 
@@ -35,10 +37,15 @@ constexpr int TileVectors(int rows) { return rows == kTileRows ? 2 : 4; }
 
 HWY_INLINE VF LoadElements(const float* from) { return LoadFloats(from); }
 HWY_INLINE VF LoadElements(const uint16_t* from) { return LoadFloats(from); }
+HWY_INLINE VF LoadElements(const E4M3* from) { return LoadFloats(from); }
 HWY_INLINE VF LoadElements(const int8_t* from) {
   const hn::Rebind<int8_t, DF> d8;
   return hn::ConvertTo(DF(), hn::PromoteTo(DI(), hn::LoadU(d8, from)));
 }
+
+// Whether tokens have scales.
+template <class T>
+inline constexpr bool kScaled = std::is_same_v<T, int8_t>;
 
 // Where the vectors of a chunk start in the cache, and those to be fetched.
 template <class T>
@@ -77,7 +84,7 @@ HWY_INLINE void ScoreTile(const float* q, const KeyChunk<T>& chunk, int64_t vect
   HWY_UNROLL(4)
   for (int c = 0; c < kCount; ++c) {
     VF factor = hn::Set(d, scale);
-    if constexpr (sizeof(T) == 1) factor = hn::Mul(factor, hn::LoadU(d, chunk.scales[vector + c]));
+    if constexpr (kScaled<T>) factor = hn::Mul(factor, hn::LoadU(d, chunk.scales[vector + c]));
     HWY_UNROLL(8)
     for (int r = 0; r < kRows; ++r) {
       hn::Store(hn::Mul(acc[r][c], factor), d,

@@ -9,6 +9,11 @@ namespace inferd::kernels {
 
 enum class Element : uint8_t { kF32, kF16, kBF16 };
 
+// FP8 with four exponent bits, as cached.
+struct E4M3 {
+  uint8_t bits;
+};
+
 constexpr int64_t RoundUp(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }

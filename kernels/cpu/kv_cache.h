@@ -7,7 +7,7 @@
 
 namespace inferd::kernels {
 
-enum class KvElement : uint8_t { kF32, kBF16, kI8 };
+enum class KvElement : uint8_t { kF32, kBF16, kI8, kE4M3 };
 
 // A block of `block_size` tokens holds, one kv head after another, the keys
 // transposed and the values plain, both padded to whole vectors:
@@ -35,7 +35,8 @@ KvLayout MakeKvLayout(KvElement element, int64_t num_kv_heads, int64_t head_dim,
                       int64_t block_size);
 
 // Writes one token's keys and values, each [num_kv_heads * head_dim], into slot
-// `token` of `block`. kI8: a NaN or an infinity makes the head's scale a NaN.
+// `token` of `block`. kI8: a NaN or an infinity makes the head's scale a NaN. kE4M3: it
+// becomes a NaN, and what is larger than 448 becomes that.
 void StoreKv(const KvLayout& layout, void* block, int64_t token, const float* keys,
              const float* values);
 

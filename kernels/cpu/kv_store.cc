@@ -13,6 +13,7 @@
 #define HWY_TARGET_INCLUDE "cpu/kv_store.cc"
 #include "hwy/foreach_target.h"
 // After foreach_target.h
+#include "cpu/e4m3-inl.h"
 #include "cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -104,6 +105,9 @@ void StoreKvTarget(const KvLayout& kv, void* block, int64_t token, const float* 
         break;
       case KvElement::kBF16:
         StoreFloatHead<uint16_t>(kv, head, token, key, value);
+        break;
+      case KvElement::kE4M3:
+        StoreFloatHead<E4M3>(kv, head, token, key, value);
         break;
       case KvElement::kI8:
         StoreIntHead(kv, head, token, key, value);

@@ -20,6 +20,7 @@
 #define HWY_TARGET_INCLUDE "cpu/linear_fp8.cc"
 #include "hwy/foreach_target.h"
 // After foreach_target.h
+#include "cpu/e4m3-inl.h"
 #include "cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -64,23 +65,6 @@ void WidenTarget(const uint8_t* codes, int64_t count, uint16_t* to) {
     if (i % kLine == 0) hwy::Prefetch(codes + i + kPrefetchBytes);
     hn::Store(Widen(hn::PromoteTo(ds, hn::Load(dc, codes + i))), ds, to + i);
   }
-}
-
-// Rounds to E4M3, ties to even; |x| at most a little above 448.
-HWY_INLINE VF RoundToE4M3(VF x) {
-  const DF d;
-  const DU du;
-  const auto bits = hn::BitCast(du, x);
-  const auto magnitude = hn::And(bits, hn::Set(du, 0x7fffffffu));
-  const auto odd = hn::And(hn::ShiftRight<20>(bits), hn::Set(du, 1));
-  const auto up = hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7ffff)));
-  const auto normal = hn::And(up, hn::Set(du, 0xfff00000u));
-  // Below 2^-6 multiples of 2^-9: adding 2^14 rounds to them.
-  const auto large = hn::Set(d, 0x1p14F);
-  const auto small = hn::Sub(hn::Add(hn::BitCast(d, magnitude), large), large);
-  const auto signed_small = hn::CopySign(small, x);
-  const auto is_small = hn::Lt(hn::BitCast(d, magnitude), hn::Set(d, 0x1p-6F));
-  return hn::IfThenElse(is_small, signed_small, hn::BitCast(d, normal));
 }
 
 // The bits of max|x|; see cpu/quantize_rows.cc.

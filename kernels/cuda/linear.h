@@ -40,6 +40,9 @@ struct SplitParams {
 };
 int SplitToBf16(SplitParams params, Stream stream);
 
+// Of E4M3 weights, and elements of a row of x that meets them.
+inline constexpr int64_t Fp8RowBytes(int64_t inputs) { return RoundUp(inputs, kRowAlignBytes); }
+
 // x ~ q * scale over each group of a row, as inferd/ops/ops.h words it: a group
 // that is not finite has a scale of NaN. q is padded with zeros.
 struct QuantizeParams {
@@ -52,6 +55,19 @@ struct QuantizeParams {
   int32_t group = 0;  // inputs a group; divides `inputs`
 };
 int QuantizeRows(QuantizeParams params, Stream stream);
+
+// The same with E4M3 for q, as it is or, for LinearFp8, as bf16.
+struct QuantizeFp8Params {
+  const float* x = nullptr;  // [rows, inputs]
+  void* q = nullptr;         // e4m3 or bf16 [rows, padded]
+  float* scales = nullptr;   // [rows, inputs / group]
+  int32_t rows = 0;
+  int32_t inputs = 0;
+  int32_t padded = 0;
+  int32_t group = 0;  // inputs a group; divides `inputs`
+  bool wide = true;   // bf16
+};
+int QuantizeRowsFp8(QuantizeFp8Params params, Stream stream);
 
 // ---- products ----
 
@@ -108,6 +124,28 @@ struct LinearInt4Params {
   int32_t group = 0;  // inputs a group: a multiple of 32
 };
 int LinearInt4(LinearInt4Params params, Stream stream);
+// The same for many rows; groups are added in another order.
+int LinearInt4Tiles(LinearInt4Params params, Stream stream);
+
+// E4M3 weights. Padding of x and of weights is zero.
+struct LinearFp8Params {
+  const void* x = nullptr;               // bf16 [terms][rows, Fp8RowBytes(inputs)]
+  const float* x_scales = nullptr;       // [rows, groups]; null: ones
+  const void* weights = nullptr;         // [outputs, Fp8RowBytes(inputs)]
+  const float* weight_scales = nullptr;  // [groups, outputs]
+  const float* bias = nullptr;           // [outputs] or null
+  float* out = nullptr;                  // [rows, outputs]
+  int32_t rows = 0;
+  int32_t outputs = 0;
+  int32_t inputs = 0;
+  int32_t group = 0;  // inputs a group: all, or a multiple of 32
+  int32_t terms = 1;
+};
+int LinearFp8(LinearFp8Params params, Stream stream);
+
+// The last step of a product of one group whose sums are in `out` already:
+// out = sum * (x scale * weight scale) + bias, in place. x, weights unused.
+int ScaleFp8Sums(LinearFp8Params params, Stream stream);
 
 // f32 or f16 weights, [outputs, inputs] as they are, with f32 arithmetic.
 struct LinearFloatParams {

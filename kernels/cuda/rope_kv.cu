@@ -46,7 +46,9 @@ SIMT_DEVICE void StoreHead(const KvCache& kv, int64_t block, int64_t index,
         reinterpret_cast<int8_t*>(to)[d] = RoundToInt8(v[j], rounding);
         break;
       case KvType::kE4m3:
-        reinterpret_cast<E4m3*>(to)[d] = FromFloat<E4m3>(v[j] * inverse);
+        // An infinity would be rounded to the largest number and never be seen again.
+        reinterpret_cast<E4m3*>(to)[d] =
+            IsFinite(v[j]) ? FromFloat<E4m3>(v[j] * inverse) : E4m3{0x7F};
         break;
     }
   }

@@ -7,6 +7,7 @@
 namespace inferd::cuda {
 
 using Words = Vec<uint32_t, 4>;
+using WeightPair = Vec<uint32_t, 2>;
 
 #ifdef __CUDACC__
 SIMT_DEVICE Words LoadWeightWords(const uint32_t* from) {
@@ -16,7 +17,15 @@ SIMT_DEVICE Words LoadWeightWords(const uint32_t* from) {
                : "l"(from));
   return words;
 }
+SIMT_DEVICE WeightPair LoadWeightPair(const uint32_t* from) {
+  WeightPair words;
+  asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v2.u32 {%0, %1}, [%2];"
+               : "=r"(words.v[0]), "=r"(words.v[1])
+               : "l"(from));
+  return words;
+}
 #else
+inline WeightPair LoadWeightPair(const uint32_t* from) { return LoadVec<uint32_t, 2>(from); }
 inline Words LoadWeightWords(const uint32_t* from) { return LoadVec<uint32_t, 4>(from); }
 #endif
 

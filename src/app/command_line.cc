@@ -99,14 +99,15 @@ void AddQuantizeOptions(CLI::App& command, QuantizeArguments& quantize) {
   command.add_option("output", quantize.output, "New directory to write")->required();
   command
       .add_option("--method", quantize.method,
-                  "int8: 8-bit weights and activations; int4-awq: 4-bit weights, scaled by what "
-                  "goes into them; int4-rtn: 4-bit weights, rounded as they are")
+                  "int8, fp8: 8-bit weights and activations, as integers or as E4M3; int4-awq: "
+                  "4-bit weights, scaled by what goes into them; int4-rtn: 4-bit weights, rounded "
+                  "as they are")
       ->required()
-      ->check(CLI::IsMember({"int8", "int4-awq", "int4-rtn"}));
+      ->check(CLI::IsMember({"int8", "fp8", "int4-awq", "int4-rtn"}));
   command
       .add_option("--head", quantize.head,
-                  "keep: the output matrix as it is; int8: in 8 bits too (int4 checkpoints with "
-                  "it are read by inferd only)")
+                  "keep: the output matrix as it is; int8: in 8 bits too (int4 and fp8 "
+                  "checkpoints with it are read by inferd only)")
       ->check(CLI::IsMember({"keep", "int8"}))
       ->capture_default_str();
   command.add_option("--group-size", quantize.group_size,
@@ -169,7 +170,7 @@ Status CheckKey(const KeyArguments& key) {
 
 // What CLI11 cannot say: options that belong to some methods.
 Status CheckQuantize(const QuantizeArguments& quantize) {
-  if (quantize.method == "int8" && quantize.group_size) {
+  if ((quantize.method == "int8" || quantize.method == "fp8") && quantize.group_size) {
     return InvalidArgumentError("--group-size is for int4-awq and int4-rtn");
   }
   if (quantize.method != "int4-awq" && !quantize.calibration.empty()) {

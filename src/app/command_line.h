@@ -67,7 +67,7 @@ struct HealthArguments {
 struct QuantizeArguments {
   std::string input;
   std::string output;
-  std::string method;         // "int8", "int4-awq" or "int4-rtn"
+  std::string method;         // "int8", "fp8", "int4-awq" or "int4-rtn"
   std::string head = "keep";  // or "int8"
   std::optional<int32_t> group_size;
   std::string calibration;  // may be empty

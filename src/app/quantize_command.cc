@@ -16,6 +16,7 @@ namespace {
 
 QuantizeMethod MethodOf(std::string_view name) {
   if (name == "int8") return QuantizeMethod::kInt8;
+  if (name == "fp8") return QuantizeMethod::kFp8;
   return name == "int4-rtn" ? QuantizeMethod::kInt4Rtn : QuantizeMethod::kInt4Awq;
 }
 

@@ -96,6 +96,7 @@ RankOptions MakeRankOptions(const ServerConfig& config, const Backend& backend, 
   memory.block_size = config.engine.block_size;
   memory.kv_dtype = config.kv_cache.dtype == "f32"    ? DType::kF32
                     : config.kv_cache.dtype == "bf16" ? DType::kBF16
+                    : config.kv_cache.dtype == "fp8"  ? DType::kF8E4M3
                                                       : DType::kI8;
   memory.kv_bytes = config.kv_cache.size_bytes;
   memory.kv_fraction = config.kv_cache.fraction;

@@ -244,9 +244,9 @@ constexpr std::array kKeys{
               "Share of the memory left beside the model; never more than what "
               "`engine.max_running` sequences of full length need."},
     ConfigKey{"kv_cache.dtype", "kv-cache-dtype", kChoice, FIELD(kv_cache.dtype), 0, 0,
-              "f32|bf16|int8",
+              "f32|bf16|int8|fp8",
               "Number format of cached keys and values; int8 is one byte each and a scale per "
-              "token and head."},
+              "token and head, fp8 one byte each (E4M3)."},
     // ---- cpu ----
     ConfigKey{"cpu.threads", "threads", kInteger, FIELD(cpu.threads), 0, 256, "",
               "Computing threads of the CPU backend. 0: one per core that the affinity mask and "

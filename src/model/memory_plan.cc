@@ -26,8 +26,9 @@ Status CheckRequest(const ModelConfig& config, const MemoryRequest& r) {
   if (!(r.kv_fraction > 0.0 && r.kv_fraction <= 1.0)) {
     return FailedPreconditionError("kv_fraction: must be in (0, 1]");
   }
-  if (r.kv_dtype != DType::kF32 && r.kv_dtype != DType::kBF16 && r.kv_dtype != DType::kI8) {
-    return FailedPreconditionError("kv_dtype: must be f32, bf16 or i8");
+  if (r.kv_dtype != DType::kF32 && r.kv_dtype != DType::kBF16 && r.kv_dtype != DType::kI8 &&
+      r.kv_dtype != DType::kF8E4M3) {
+    return FailedPreconditionError("kv_dtype: must be f32, bf16, i8 or f8_e4m3");
   }
   return OkStatus();
 }

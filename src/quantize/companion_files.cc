@@ -37,11 +37,12 @@ constexpr std::array<std::string_view, 14> kCompanions = {
     "NOTICE",
 };
 
-// Compressed-tensors: symmetric 8-bit weights per row, activations per token as
-// they come.
-Json Int8Config(bool int8_head) {
-  const auto side = [](const char* strategy, bool dynamic) {
-    return Json{{"num_bits", 8},       {"type", "int"},
+// Compressed-tensors: symmetric 8-bit weights per row, integers or E4M3, and activations
+// per token as they come.
+Json EightBitConfig(bool fp8, bool head_too) {
+  const char* type = fp8 ? "float" : "int";
+  const auto side = [type](const char* strategy, bool dynamic) {
+    return Json{{"num_bits", 8},       {"type", type},
                 {"symmetric", true},   {"strategy", strategy},
                 {"dynamic", dynamic},  {"group_size", nullptr},
                 {"actorder", nullptr}, {"block_structure", nullptr}};
@@ -53,10 +54,10 @@ Json Int8Config(bool int8_head) {
   group["output_activations"] = nullptr;
   Json config;
   config["quant_method"] = "compressed-tensors";
-  config["format"] = "int-quantized";
+  config["format"] = fp8 ? "float-quantized" : "int-quantized";
   config["quantization_status"] = "compressed";
   config["config_groups"]["group_0"] = std::move(group);
-  config["ignore"] = int8_head ? Json::array() : Json::array({"lm_head"});
+  config["ignore"] = head_too ? Json::array() : Json::array({"lm_head"});
   config["kv_cache_scheme"] = nullptr;
   return config;
 }
@@ -93,9 +94,10 @@ Status WriteConfig(const QuantizeOptions& options, const fs::path& to) {
   if (!file || !config.is_object()) {
     return FailedPreconditionError("config.json: has changed since it was checked");
   }
-  config["quantization_config"] = options.method == QuantizeMethod::kInt8
-                                      ? Int8Config(options.int8_head)
-                                      : AwqConfig(options.group_size);
+  const bool fp8 = options.method == QuantizeMethod::kFp8;
+  const bool int8 = options.method == QuantizeMethod::kInt8;
+  config["quantization_config"] =
+      int8 || fp8 ? EightBitConfig(fp8, int8 && options.int8_head) : AwqConfig(options.group_size);
   // The head is a matrix of its own then.
   if (options.int8_head) config["tie_word_embeddings"] = false;
   return WriteFile(to / "config.json",

@@ -45,6 +45,7 @@ class Run {
   Status KeepAll(const std::vector<std::string>& names);
   Status WriteInt4(const std::string& name, const Matrix& weights, const float* clip);
   Status WriteInt8(const std::string& name, const Matrix& weights);
+  Status WriteFp8(const std::string& name, const Matrix& weights);
   Status WriteHead();
   // A layer whose weights are rounded as they are.
   Status PlainLayer(int32_t layer);
@@ -111,6 +112,12 @@ Status Run::WriteInt8(const std::string& name, const Matrix& weights) {
   return writer_.Write(name + ".weight_scale", Bytes(rounded.scales));
 }
 
+Status Run::WriteFp8(const std::string& name, const Matrix& weights) {
+  const Fp8Matrix rounded = RoundFp8(weights, options_.threads);
+  INFERD_RETURN_IF_ERROR(writer_.Write(name + ".weight", Bytes(rounded.codes)));
+  return writer_.Write(name + ".weight_scale", Bytes(rounded.scales));
+}
+
 Status Run::WriteHead() {
   INFERD_ASSIGN_OR_RETURN(
       const Matrix weights,
@@ -123,9 +130,18 @@ Status Run::PlainLayer(int32_t layer) {
   for (const std::string_view linear : kLinears) {
     const std::string name = LayerPrefix(layer) + std::string(linear);
     INFERD_ASSIGN_OR_RETURN(const Matrix weights, ReadMatrix(checkpoint_, name));
-    INFERD_RETURN_IF_ERROR(options_.method == QuantizeMethod::kInt8
-                               ? WriteInt8(name, weights)
-                               : WriteInt4(name, weights, nullptr));
+    switch (options_.method) {
+      case QuantizeMethod::kInt8:
+        INFERD_RETURN_IF_ERROR(WriteInt8(name, weights));
+        break;
+      case QuantizeMethod::kFp8:
+        INFERD_RETURN_IF_ERROR(WriteFp8(name, weights));
+        break;
+      case QuantizeMethod::kInt4Rtn:
+      case QuantizeMethod::kInt4Awq:
+        INFERD_RETURN_IF_ERROR(WriteInt4(name, weights, nullptr));
+        break;
+    }
   }
   return OkStatus();
 }
@@ -251,7 +267,9 @@ Status CheckInput(const QuantizeOptions& options, const ModelConfig& config,
   for (const std::string& note : notes) {
     if (options.progress) options.progress(note);
   }
-  if (options.method == QuantizeMethod::kInt8) return OkStatus();
+  if (options.method == QuantizeMethod::kInt8 || options.method == QuantizeMethod::kFp8) {
+    return OkStatus();
+  }
   return CheckGroupSize(config, options.group_size);
 }
 

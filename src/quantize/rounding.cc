@@ -85,6 +85,28 @@ void Dequantize(const Int4Matrix& matrix, int64_t o, float* values) {
   }
 }
 
+Fp8Matrix RoundFp8(const Matrix& weights, int threads) {
+  Fp8Matrix rounded;
+  rounded.codes.resize(static_cast<size_t>(weights.out * weights.in));
+  rounded.scales.resize(static_cast<size_t>(weights.out));
+  ParallelFor(threads, weights.out, [&](int64_t begin, int64_t end) {
+    for (int64_t o = begin; o < end; ++o) {
+      const float* row = weights.row(o);
+      float most = 0;
+      for (int64_t i = 0; i < weights.in; ++i) most = std::max(most, std::abs(row[i]));
+      // As of 8-bit integers: rows too small to divide by are rows of zeros.
+      const float scale = most / kE4M3Max;
+      const bool zero = !std::isnormal(scale);
+      rounded.scales[static_cast<size_t>(o)] = zero ? 1.0F : scale;
+      uint8_t* codes = rounded.codes.data() + o * weights.in;
+      for (int64_t i = 0; i < weights.in; ++i) {
+        codes[i] = zero ? uint8_t{0} : F32ToE4M3(row[i] / scale);
+      }
+    }
+  });
+  return rounded;
+}
+
 Int8Matrix RoundInt8(const Matrix& weights, int threads) {
   constexpr float kLargest = 127.0F;
   Int8Matrix rounded;

@@ -1,4 +1,4 @@
-// Float weights to integers.
+// Float weights to integers and to E4M3.
 #pragma once
 
 #include <cstdint>
@@ -41,5 +41,12 @@ struct Int8Matrix {
   std::vector<float> scales;  // [out]
 };
 Int8Matrix RoundInt8(const Matrix& weights, int threads);
+
+// w[o][i] = codes[o][i] * scales[o]; codes are E4M3, none NaN.
+struct Fp8Matrix {
+  std::vector<uint8_t> codes;  // [out, in]
+  std::vector<float> scales;   // [out]
+};
+Fp8Matrix RoundFp8(const Matrix& weights, int threads);
 
 }  // namespace inferd::quantize

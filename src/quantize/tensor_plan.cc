@@ -10,8 +10,9 @@ constexpr int64_t kPerWord = 8;         // 4-bit values in an I32
 
 void AddLinear(const std::string& name, int64_t out, int64_t in, QuantizeMethod method,
                int64_t group, std::vector<TensorSpec>* all) {
-  if (method == QuantizeMethod::kInt8) {
-    all->push_back({name + ".weight", "I8", {out, in}, 1});
+  if (method == QuantizeMethod::kInt8 || method == QuantizeMethod::kFp8) {
+    all->push_back(
+        {name + ".weight", method == QuantizeMethod::kInt8 ? "I8" : "F8_E4M3", {out, in}, 1});
     all->push_back({name + ".weight_scale", "F32", {out, 1}, 4});
     return;
   }

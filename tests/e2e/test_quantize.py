@@ -7,10 +7,10 @@ from daemon import ROOT, Daemon, run
 SMALL = ROOT / "models" / "demo-small"
 
 
-@pytest.mark.parametrize("method", ["int8", "int4-rtn", "int4-awq"])
+@pytest.mark.parametrize("method", ["int8", "fp8", "int4-rtn", "int4-awq"])
 def test_what_is_written_is_served(tmp_path, method):
     out = tmp_path / "out"
-    group = [] if method == "int8" else ["--group-size", 32]
+    group = [] if method in ("int8", "fp8") else ["--group-size", 32]
     result = run("quantize", "--method", method, *group, SMALL, out, timeout=300)
     assert result.returncode == 0, result.stderr
     assert result.stdout == f"wrote {out}\n"

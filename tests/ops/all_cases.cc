@@ -28,6 +28,8 @@ void AddIntLinearCases(std::vector<OpCase>* cases) {
   cases->push_back(LinearCase({130, 1100, 300, WF::kInt8, 1, true}));
   cases->push_back(LinearCase({130, 1100, 304, WF::kInt8, 1, true}));  // outputs in sixteens
   cases->push_back(LinearCase({130, 1152, 300, WF::kInt4, 1, true, 128}));
+  cases->push_back(LinearCase({70, 288, 208, WF::kInt4, 3, true, 32}));
+  cases->push_back(LinearCase({67, 1120, 50, WF::kInt4, 1, false, 1120, false}));
 }
 
 void AddFp8LinearCases(std::vector<OpCase>* cases) {
@@ -44,6 +46,7 @@ void AddFp8LinearCases(std::vector<OpCase>* cases) {
       cases->push_back(LinearCase({rows, 1031, 513, format, 2}));
     }
     cases->push_back(LinearCase({230, 1152, 300, format, 1, true, 128}));
+    cases->push_back(LinearCase({100, 161, 144, format, 1, true}));
   }
 }
 
@@ -112,7 +115,7 @@ std::vector<OpCase> AllCases(int32_t block_size) {
   };
   const std::vector<Heads> heads = {{1, 1, 8},  {4, 2, 16}, {6, 6, 48}, {8, 2, 64},
                                     {7, 1, 36}, {5, 1, 80}, {4, 4, 128}};
-  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kI8}) {
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kI8, DType::kF8E4M3}) {
     for (const Heads& h : heads) {
       for (const auto& step : steps) {
         cases.push_back(AttentionCase({h.q, h.kv, h.dim, block_size, dtype, step}));

@@ -42,7 +42,7 @@ TEST(ConformanceTest, OtherBlockSizesAgree) {
   auto cpu = CreateBackend("cpu", {2, nullptr});
   ASSERT_TRUE(reference.ok() && cpu.ok());
   for (const int32_t block_size : {1, 8, 24, 32, 128}) {
-    for (const DType dtype : {DType::kF32, DType::kBF16, DType::kI8}) {
+    for (const DType dtype : {DType::kF32, DType::kBF16, DType::kI8, DType::kF8E4M3}) {
       const OpCase c = AttentionCase({6, 2, 40, block_size, dtype, {{150, 20}, {9, 9}, {700, 1}}});
       SCOPED_TRACE(c.name);
       const auto expected = RunOnce(*c.prepare((*reference)->ops()));

@@ -298,7 +298,7 @@ TEST_P(InvarianceTest, AttentionOverChunksAndNeighbours) {
     EXPECT_TRUE(SameBits(whole, prompt.Run({500, 1}, 1, 1))) << "without scratch";
     ops().SetScratch(scratch());
   };
-  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kI8}) {
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kI8, DType::kF8E4M3}) {
     check(dtype, ChunkedPrompt<40>(ops(), dtype));
     if (dtype != DType::kF32) check(dtype, ChunkedPrompt<64>(ops(), dtype));
   }
@@ -307,11 +307,11 @@ TEST_P(InvarianceTest, AttentionOverChunksAndNeighbours) {
 // What is not finite in the cache shows in every row that sees it, and in no other.
 TEST_P(InvarianceTest, AttentionHidesNoNaN) {
   using Prompt = ChunkedPrompt<64>;
-  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kI8}) {
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kI8, DType::kF8E4M3}) {
     for (const int32_t part : {0, 1}) {  // a key, a value
       for (const float bad : {NAN, INFINITY}) {
         // As floats an infinite key may rightly weigh nothing.
-        if (std::isinf(bad) && dtype != DType::kI8) continue;
+        if (std::isinf(bad) && DTypeSize(dtype) != 1) continue;
         SCOPED_TRACE(std::string(DTypeName(dtype)) + (part == 0 ? " key" : " value"));
         constexpr int32_t kBad = 530;
         Prompt prompt(ops(), dtype);

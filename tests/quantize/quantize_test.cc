@@ -126,6 +126,27 @@ TEST_F(QuantizeTest, Int8ReadsBackAsItWasRounded) {
   EXPECT_EQ(std::memcmp(read.raw.scales.data, rounded.scales.data(), rounded.scales.size() * 4), 0);
 }
 
+TEST_F(QuantizeTest, Fp8ReadsBackAsItWasRounded) {
+  const fs::path in = kDemoSmall;
+  ASSERT_TRUE(Run(QuantizeMethod::kFp8, in).ok());
+  const Status loaded = Load(options_.output, backend_->ops());
+  EXPECT_TRUE(loaded.ok()) << loaded.ToString();
+  const ModelConfig config = LoadModelConfig(options_.output).value();
+  EXPECT_EQ(config.quantization.method, QuantMethod::kFp8);
+  EXPECT_TRUE(config.quantization.rounds_inputs);
+  const Checkpoint before = Checkpoint::Open(in).value();
+  const Checkpoint after = Checkpoint::Open(options_.output).value();
+  model::LinearSource source(config.quantization, after);
+  const std::string name = "model.layers.1.mlp.up_proj";
+  const quantize::Fp8Matrix rounded =
+      quantize::RoundFp8(quantize::ReadMatrix(before, name).value(), 1);
+  const model::SourcedLinear read = source.Load(name).value();
+  EXPECT_EQ(read.raw.format, WeightFormat::kFp8);
+  ASSERT_EQ(read.raw.data.NumElements(), static_cast<int64_t>(rounded.codes.size()));
+  EXPECT_EQ(std::memcmp(read.raw.data.data, rounded.codes.data(), rounded.codes.size()), 0);
+  EXPECT_EQ(std::memcmp(read.raw.scales.data, rounded.scales.data(), rounded.scales.size() * 4), 0);
+}
+
 // Of a model with a head of its own, and of one that shares the embedding.
 TEST_F(QuantizeTest, TheHeadIsRoundedToo) {
   options_.int8_head = true;

@@ -102,6 +102,25 @@ TEST(Int8, EveryWeightIsWithinHalfAStep) {
   }
 }
 
+TEST(Fp8, EveryWeightIsWithinHalfAStep) {
+  Matrix weights = Seeded(8, 96, 2.0F);
+  for (int64_t i = 0; i < 96; ++i) weights.row(5)[i] = 0.0F;
+  const Fp8Matrix rounded = RoundFp8(weights, 2);
+  for (int64_t o = 0; o < weights.out; ++o) {
+    const float scale = rounded.scales[static_cast<size_t>(o)];
+    EXPECT_GT(scale, 0.0F);
+    float most = 0;
+    for (int64_t i = 0; i < weights.in; ++i) {
+      const float value = E4M3ToF32(rounded.codes[static_cast<size_t>(o * 96 + i)]);
+      most = std::max(most, std::abs(value));
+      // A step is an eighth of the power of two below, or 2^-9 of the scale.
+      const float step = std::max(std::abs(value) / 8, 0x1p-9F);
+      EXPECT_LE(std::abs(weights.row(o)[i] - value * scale), scale * step * 0.5001F);
+    }
+    EXPECT_EQ(most, o == 5 ? 0 : kE4M3Max);
+  }
+}
+
 // By hand, from the description of the format.
 TEST(AwqPack, ColumnsAreInterleavedInAWord) {
   Int4Matrix matrix;

@@ -85,6 +85,9 @@ class GoldenTest : public ::testing::TestWithParam<std::tuple<std::string, std::
     ASSERT_FALSE(expected_.empty());
   }
 
+  // Logits are near the expected ones, and the same in every schedule.
+  void ExpectRoughAgreement(DType cache, float tolerance);
+
   // Starts a fresh rank. False, and the test is skipped, without the backend.
   bool Start(TestRank* rank, DType kv_dtype = DType::kF32) {
     const std::string name = std::get<1>(GetParam());
@@ -153,17 +156,27 @@ TEST_P(GoldenTest, LogitsAgree) {
   EXPECT_LT(worst, rounds() ? kRoundedLogitTolerance : kLogitTolerance);
 }
 
+// E4M3 keeps four bits of a number.
+constexpr float kFp8LogitTolerance = 6.0F;
+
 // Eight bits move the logits, but by as little in every schedule: each row reads
 // what is in the cache, its own key and value included.
 TEST_P(GoldenTest, AnInt8CacheAgreesRoughlyAndInEverySchedule) {
+  ExpectRoughAgreement(DType::kI8, kInt8LogitTolerance);
+}
+TEST_P(GoldenTest, AnFp8CacheAgreesRoughlyAndInEverySchedule) {
+  ExpectRoughAgreement(DType::kF8E4M3, kFp8LogitTolerance);
+}
+
+void GoldenTest::ExpectRoughAgreement(DType cache, float tolerance) {
   TestRank rank;
-  if (!Start(&rank, DType::kI8)) GTEST_SKIP() << "no backend " << std::get<1>(GetParam());
+  if (!Start(&rank, cache)) GTEST_SKIP() << "no backend " << std::get<1>(GetParam());
   PlanDriver driver = rank.Driver();
   const float worst = MaxLogitDifference(rank, driver);
-  std::printf("    %s on %s, int8 cache: largest difference %.2e\n",
-              std::get<0>(GetParam()).c_str(), std::get<1>(GetParam()).c_str(),
+  std::printf("    %s on %s, %s cache: largest difference %.2e\n", std::get<0>(GetParam()).c_str(),
+              std::get<1>(GetParam()).c_str(), std::string(DTypeName(cache)).c_str(),
               static_cast<double>(worst));
-  EXPECT_LT(worst, kInt8LogitTolerance);
+  EXPECT_LT(worst, tolerance);
 
   driver.ForgetBlocks();
   for (size_t i = 0; i < expected_.size(); ++i) {

@@ -18,7 +18,7 @@ struct MemoryRequest {
   int32_t max_running = 64;
   int32_t max_batched_tokens = 512;
   int32_t block_size = 16;
-  DType kv_dtype = DType::kBF16;  // kF32, kBF16 or kI8
+  DType kv_dtype = DType::kBF16;  // kF32, kBF16, kI8 or kF8E4M3
   // The KV cache, first one set wins: blocks; bytes; otherwise what
   // `max_running` sequences of full length need, but at most `kv_fraction` of
   // the memory left beside the model.

@@ -44,7 +44,8 @@ struct KvLayerSpec {
   int32_t num_kv_heads = 0;
   int32_t head_dim = 0;
   int32_t block_size = 16;  // tokens
-  // kF32, kBF16, or kI8: a key or value of one token and head is 8-bit integers
+  // kF32, kBF16, kF8E4M3: rounded to nearest even as it is, 448 where it is larger, NaN
+  // where it is not finite; or kI8: a key or value of one token and head is 8-bit integers
   // with one f32 scale, max|x| / 127, rounded as in Ops::Linear.
   DType dtype = DType::kBF16;
 };

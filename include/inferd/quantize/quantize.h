@@ -14,6 +14,7 @@ namespace inferd {
 
 enum class QuantizeMethod : uint8_t {
   kInt8,     // 8-bit weights, a scale per row; activations are rounded when they are used
+  kFp8,      // E4M3 weights, a scale per row; activations are rounded when they are used
   kInt4Rtn,  // 4-bit weights in groups, each rounded to its nearest step
   kInt4Awq,  // the same after scaling inputs by how large they get, and clipping
 };

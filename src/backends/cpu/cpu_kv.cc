@@ -10,6 +10,7 @@ namespace {
 kernels::KvElement ElementOf(DType dtype) {
   if (dtype == DType::kF32) return kernels::KvElement::kF32;
   if (dtype == DType::kBF16) return kernels::KvElement::kBF16;
+  if (dtype == DType::kF8E4M3) return kernels::KvElement::kE4M3;
   INFERD_CHECK(dtype == DType::kI8);
   return kernels::KvElement::kI8;
 }

@@ -16,8 +16,11 @@ constexpr int64_t kSkinnyRows = 64;
 // What the library's integer products want of the number of outputs.
 constexpr int64_t kLibraryOutputs = 16;
 
+// The first with tensor cores that take FP8.
+constexpr int kFp8Capability = 89;
+
 int64_t Groups(const LinearWeight& weight) {
-  return weight.format == WeightFormat::kInt4 ? weight.in_features / weight.group_size : 1;
+  return weight.group_size > 0 ? weight.in_features / weight.group_size : 1;
 }
 
 const float* BiasOf(const LinearWeight& weight) {
@@ -39,6 +42,10 @@ int64_t CudaOps::PreparedRowBytes(const LinearWeight& weight) const {
       return cuda::Int8RowBytes(in) + scale_bytes;
     case WeightFormat::kInt4:
       return cuda::Int4RowBytes(in) + Groups(weight) * scale_bytes;
+    case WeightFormat::kFp8:
+      return 2 * cuda::Fp8RowBytes(in) + Groups(weight) * scale_bytes;
+    case WeightFormat::kFp8Weights:
+      return terms_ * 2 * cuda::Fp8RowBytes(in);
     default:
       return 0;
   }
@@ -46,6 +53,10 @@ int64_t CudaOps::PreparedRowBytes(const LinearWeight& weight) const {
 
 bool CudaOps::UsesLibrary(const LinearWeight& weight, int64_t rows) const {
   if (rows <= kSkinnyRows) return false;
+  if (weight.format == WeightFormat::kFp8) {
+    return device_->compute_capability() >= kFp8Capability && Groups(weight) == 1 &&
+           weight.out_features % kLibraryOutputs == 0;
+  }
   return weight.format == WeightFormat::kBF16 ||
          (weight.format == WeightFormat::kInt8 && weight.out_features % kLibraryOutputs == 0);
 }
@@ -130,6 +141,8 @@ void CudaOps::LinearPiece(TensorView x, const LinearWeight& weight, TensorView o
         "a bias");
   }
 
+  if (IsFp8(weight.format)) return Fp8Piece(x, weight, out);
+
   const bool four = weight.format == WeightFormat::kInt4;
   const int64_t x_row_bytes = four ? cuda::Int4RowBytes(inputs) : cuda::Int8RowBytes(inputs);
   auto* scales = reinterpret_cast<float*>(
@@ -147,20 +160,20 @@ void CudaOps::LinearPiece(TensorView x, const LinearWeight& weight, TensorView o
   const std::byte* packed = weight.packed.data();
   const auto* weight_scales = reinterpret_cast<const float*>(packed + form.scales_at);
   if (four) {
-    return Launched(
-        cuda::LinearInt4({.x = values,
-                          .x_scales = scales,
-                          .weights = packed,
-                          .weight_scales = weight_scales,
-                          .zeros = reinterpret_cast<const uint8_t*>(packed + form.zeros_at),
-                          .bias = BiasOf(weight),
-                          .out = out.As<float>(),
-                          .rows = rows,
-                          .outputs = outputs,
-                          .inputs = inputs,
-                          .group = weight.group_size},
-                         stream),
-        "a product");
+    const auto multiply = rows > kSkinnyRows ? cuda::LinearInt4Tiles : cuda::LinearInt4;
+    return Launched(multiply({.x = values,
+                              .x_scales = scales,
+                              .weights = packed,
+                              .weight_scales = weight_scales,
+                              .zeros = reinterpret_cast<const uint8_t*>(packed + form.zeros_at),
+                              .bias = BiasOf(weight),
+                              .out = out.As<float>(),
+                              .rows = rows,
+                              .outputs = outputs,
+                              .inputs = inputs,
+                              .group = weight.group_size},
+                             stream),
+                    "a product");
   }
   const cuda::LinearInt8Params params = {.x = values,
                                          .x_scales = scales,
@@ -181,6 +194,66 @@ void CudaOps::LinearPiece(TensorView x, const LinearWeight& weight, TensorView o
                       .row_bytes = Int(form.row_bytes),
                       .accumulate = false});
   if (Running()) Launched(cuda::ScaleInt8Sums(params, stream), "scaling a product");
+}
+
+// The library takes E4M3 rows; our own kernel takes them, or what was not rounded, as bf16.
+void CudaOps::Fp8Piece(TensorView x, const LinearWeight& weight, TensorView out) {
+  const PackedForm form = FormOf(weight);
+  const int32_t rows = Int(x.dim(0));
+  const int32_t inputs = Int(weight.in_features);
+  const int32_t padded = Int(cuda::Fp8RowBytes(inputs));
+  const cudaStream_t stream = device_->stream();
+  const bool library = UsesLibrary(weight, rows);
+  const bool rounds = weight.format == WeightFormat::kFp8;
+  auto* values = scratch_.As<std::byte>();
+  const int64_t value_bytes = int64_t{rows} * padded * 2;
+  auto* scales = reinterpret_cast<float*>(
+      values + cuda::RoundUp(value_bytes, static_cast<int64_t>(ArenaMap::kUnit)));
+  if (rounds) {
+    Launched(cuda::QuantizeRowsFp8({.x = x.As<float>(),
+                                    .q = values,
+                                    .scales = scales,
+                                    .rows = rows,
+                                    .inputs = inputs,
+                                    .padded = padded,
+                                    .group = weight.group_size,
+                                    .wide = !library},
+                                   stream),
+             "rounding rows");
+  } else {
+    Launched(cuda::SplitToBf16({.x = x.As<float>(),
+                                .planes = reinterpret_cast<uint16_t*>(values),
+                                .rows = rows,
+                                .inputs = inputs,
+                                .padded = padded,
+                                .terms = terms_},
+                               stream),
+             "rounding rows");
+  }
+  if (!Running()) return;
+  const std::byte* packed = weight.packed.data();
+  const cuda::LinearFp8Params params = {
+      .x = values,
+      .x_scales = rounds ? scales : nullptr,
+      .weights = packed,
+      .weight_scales = reinterpret_cast<const float*>(packed + form.scales_at),
+      .bias = BiasOf(weight),
+      .out = out.As<float>(),
+      .rows = rows,
+      .outputs = Int(weight.out_features),
+      .inputs = inputs,
+      .group = weight.group_size,
+      .terms = rounds ? 1 : terms_};
+  if (!library) return Launched(cuda::LinearFp8(params, stream), "a product");
+  library_->Multiply({.kind = LibraryGemm::Kind::kFp8,
+                      .x = values,
+                      .weights = packed,
+                      .out = out.data,
+                      .rows = rows,
+                      .outputs = params.outputs,
+                      .row_bytes = padded,
+                      .accumulate = false});
+  if (Running()) Launched(cuda::ScaleFp8Sums(params, stream), "scaling a product");
 }
 
 }  // namespace inferd

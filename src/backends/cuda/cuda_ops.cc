@@ -79,7 +79,7 @@ Status CudaOps::CopyOut(void* host, const void* data, size_t bytes) {
 
 // ---- at load ----
 
-bool CudaOps::Supports(WeightFormat format) const { return !IsFp8(format); }
+bool CudaOps::Supports(WeightFormat /*format*/) const { return true; }
 
 StatusOr<LinearWeight> CudaOps::Pack(std::span<const RawLinear> parts,
                                      std::span<const TensorView> bias) {
@@ -333,9 +333,10 @@ cuda::KvCache CudaOps::CacheOf(const KvLayerView& kv) const {
   cache.num_kv_heads = kv.spec.num_kv_heads;
   cache.head_dim = kv.spec.head_dim;
   cache.block_size = kv.spec.block_size;
-  cache.type = kv.spec.dtype == DType::kF32    ? cuda::KvType::kF32
-               : kv.spec.dtype == DType::kBF16 ? cuda::KvType::kBf16
-                                               : cuda::KvType::kInt8;
+  cache.type = kv.spec.dtype == DType::kF32      ? cuda::KvType::kF32
+               : kv.spec.dtype == DType::kBF16   ? cuda::KvType::kBf16
+               : kv.spec.dtype == DType::kF8E4M3 ? cuda::KvType::kE4m3
+                                                 : cuda::KvType::kInt8;
   cache.block_bytes = cuda::KvBlockBytes(cache);
   return cache;
 }
@@ -393,10 +394,12 @@ void CudaOps::RopeAppendKv(const StepPlan& plan, const RopeTable& table, TensorV
 
 int64_t CudaOps::ScratchBytes(int32_t max_tokens, int32_t /*max_sequences*/, int64_t max_features,
                               int64_t /*vocab_size*/) const {
-  // The widest form of a row is that of bf16 terms; scales of 4-bit groups of 32 take
-  // half as much as their int8 values.
-  const int64_t row =
-      std::max(terms_ * cuda::Bf16RowBytes(max_features), 2 * cuda::Int4RowBytes(max_features));
+  // Rows are widest as bf16 terms, which those for FP8 weights pad more. Scales of groups
+  // of 32 take an eighth of a byte an input.
+  const int64_t scales = max_features / 8 + static_cast<int64_t>(sizeof(float));
+  const int64_t row = std::max({terms_ * 2 * cuda::Fp8RowBytes(max_features),
+                                2 * cuda::Fp8RowBytes(max_features) + scales,
+                                2 * cuda::Int4RowBytes(max_features)});
   return max_tokens * row + 4 * static_cast<int64_t>(ArenaMap::kUnit);
 }
 

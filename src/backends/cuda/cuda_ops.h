@@ -121,6 +121,7 @@ class CudaOps final : public Ops {
   void Launched(int code, const char* what) { device_->Check(code, what); }
   void Norm(TensorView x, TensorView* y, const VectorWeight& weight, float eps, TensorView out);
   void LinearPiece(TensorView x, const LinearWeight& weight, TensorView out);
+  void Fp8Piece(TensorView x, const LinearWeight& weight, TensorView out);
   int64_t PreparedRowBytes(const LinearWeight& weight) const;
   bool UsesLibrary(const LinearWeight& weight, int64_t rows) const;
   cuda::KvCache CacheOf(const KvLayerView& kv) const;

@@ -71,6 +71,11 @@ PackedForm FormOf(const LinearWeight& weight) {
       break;
   }
   form.scales_at = form.zeros_at = form.bytes = form.value_bytes();
+  if (IsFp8(weight.format)) {
+    const int64_t scales = in / weight.group_size * weight.out_features;
+    form.scales_at = cuda::RoundUp(form.bytes, kAlign);
+    form.zeros_at = form.bytes = form.scales_at + scales * static_cast<int64_t>(sizeof(float));
+  }
   if (weight.format == WeightFormat::kInt8) {
     form.scales_at = cuda::RoundUp(form.bytes, kAlign);
     form.zeros_at = form.bytes =
@@ -108,8 +113,8 @@ void WritePackedTail(std::span<const RawLinear> parts, const LinearWeight& weigh
   auto* scales = reinterpret_cast<float*>(to);
   auto* zeros = reinterpret_cast<uint8_t*>(to + (form.zeros_at - form.scales_at));
   const bool four = weight.format == WeightFormat::kInt4;
-  const int64_t groups = four ? weight.in_features / weight.group_size : 1;
-  const int64_t stride = four ? PaddedOutputs(weight) : 0;
+  const int64_t groups = weight.group_size > 0 ? weight.in_features / weight.group_size : 1;
+  const int64_t stride = four ? PaddedOutputs(weight) : weight.out_features;
   int64_t output = 0;
   for (const RawLinear& part : parts) {
     for (int64_t row = 0; row < part.data.dim(0); ++row, ++output) {

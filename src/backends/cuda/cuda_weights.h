@@ -12,13 +12,14 @@
 namespace inferd {
 
 // Where the parts of LinearWeight::packed lie, in bytes. The kernels' names of the
-// forms: f32 and f16 as they are; bf16 and int8 rows padded with zeros; int4 in tiles.
+// forms: f32 and f16 as they are; bf16, int8 and FP8 rows padded with zeros; int4 in tiles.
 struct PackedForm {
   int64_t row_bytes = 0;  // of the values; int4: of a tile of 16 outputs
   int64_t num_rows = 0;   // outputs, or tiles
-  int64_t scales_at = 0;  // f32: int8 [outputs], int4 [groups, padded outputs]
-  int64_t zeros_at = 0;   // int4: u8 [groups, padded outputs]
-  int64_t bytes = 0;      // of all
+  int64_t scales_at =
+      0;  // f32: int8 [outputs], int4 [groups, padded outputs], FP8 [groups, outputs]
+  int64_t zeros_at = 0;  // int4: u8 [groups, padded outputs]
+  int64_t bytes = 0;     // of all
 
   int64_t value_bytes() const { return row_bytes * num_rows; }
 };

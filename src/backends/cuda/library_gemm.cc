@@ -35,10 +35,12 @@ struct Layouts {
   bool ok() const { return weights.ok() && x.ok() && out.ok(); }
 
   static cudaDataType In(const LibraryGemm::Product& p) {
-    return p.kind == LibraryGemm::Kind::kBf16 ? CUDA_R_16BF : CUDA_R_8I;
+    return p.kind == LibraryGemm::Kind::kBf16  ? CUDA_R_16BF
+           : p.kind == LibraryGemm::Kind::kFp8 ? CUDA_R_8F_E4M3
+                                               : CUDA_R_8I;
   }
   static cudaDataType Out(const LibraryGemm::Product& p) {
-    return p.kind == LibraryGemm::Kind::kBf16 ? CUDA_R_32F : CUDA_R_32I;
+    return p.kind == LibraryGemm::Kind::kInt8 ? CUDA_R_32I : CUDA_R_32F;
   }
   static int64_t Inputs(const LibraryGemm::Product& p) {
     return p.kind == LibraryGemm::Kind::kBf16 ? p.row_bytes / 2 : p.row_bytes;
@@ -78,7 +80,7 @@ LibraryGemm::~LibraryGemm() {
 std::string LibraryGemm::Version() const { return std::to_string(cublasLtGetVersion()); }
 
 StatusOr<LibraryGemm::Plan> LibraryGemm::Look(const Product& product, int32_t rows) {
-  const bool floats = product.kind == Kind::kBf16;
+  const bool floats = product.kind != Kind::kInt8;
   Plan plan;
   cublasStatus_t code =
       cublasLtMatmulDescCreate(&plan.operation, floats ? CUBLAS_COMPUTE_32F : CUBLAS_COMPUTE_32I,
@@ -135,7 +137,7 @@ void LibraryGemm::Multiply(const Product& product) {
   const float beta = product.accumulate ? 1.0F : 0.0F;
   const int32_t int_one = 1;
   const int32_t int_zero = 0;
-  const bool floats = product.kind == Kind::kBf16;
+  const bool floats = product.kind != Kind::kInt8;
   const cublasStatus_t code =
       cublasLtMatmul(handle_, plan.operation, floats ? static_cast<const void*>(&one) : &int_one,
                      product.weights, layouts.weights.get(), product.x, layouts.x.get(),

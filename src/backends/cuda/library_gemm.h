@@ -25,6 +25,7 @@ class LibraryGemm {
   enum class Kind : uint8_t {
     kBf16,  // bf16 in, f32 out
     kInt8,  // int8 in, int32 out
+    kFp8,   // e4m3 in, f32 out; from compute capability 8.9 on
   };
   struct Product {
     Kind kind = Kind::kBf16;

@@ -63,7 +63,8 @@ inline void CheckQkv(const HostStepPlan& step, const TensorView& qkv, int32_t nu
                      const KvLayerView& kv) {
   const KvLayerSpec& spec = kv.spec;
   INFERD_CHECK(spec.num_kv_heads > 0 && num_q_heads % spec.num_kv_heads == 0);
-  INFERD_CHECK(spec.dtype == DType::kF32 || spec.dtype == DType::kBF16 || spec.dtype == DType::kI8);
+  INFERD_CHECK(spec.dtype == DType::kF32 || spec.dtype == DType::kBF16 ||
+               spec.dtype == DType::kI8 || spec.dtype == DType::kF8E4M3);
   CheckRows(qkv, step.num_tokens(), int64_t{num_q_heads + 2 * spec.num_kv_heads} * spec.head_dim);
   step.CheckFits(kv);
 }

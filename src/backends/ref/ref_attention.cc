@@ -62,7 +62,9 @@ void RefOps::AppendKv(const StepPlan& plan, TensorView qkv, int32_t num_q_heads,
       }
       for (int32_t d = 0; d < spec.head_dim; ++d) {
         const int64_t i = place.offset + d * place.stride;
-        if (spec.dtype == DType::kBF16) {
+        if (spec.dtype == DType::kF8E4M3) {
+          reinterpret_cast<uint8_t*>(data)[i] = F32ToE4M3(std::isfinite(head[d]) ? head[d] : NAN);
+        } else if (spec.dtype == DType::kBF16) {
           reinterpret_cast<uint16_t*>(data)[i] = F32ToBF16(head[d]);
         } else {
           reinterpret_cast<float*>(data)[i] = head[d];

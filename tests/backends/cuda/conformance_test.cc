@@ -95,9 +95,9 @@ TEST_F(CudaConformanceTest, SamplesAsTheReference) {
 
 // A part of the shapes: the rest is compared where there is a GPU.
 TEST_F(CudaConformanceTest, AttentionAndCache) {
-  for (const char* part :
-       {"Attention_bf16_h8x2", "Attention_bf16_h7x1", "Attention_i8_h4x2", "Attention_i8_h5x1",
-        "Attention_f32_h6x6", "Attention_bf16_h33x1", "AppendKv"}) {
+  for (const char* part : {"Attention_bf16_h8x2", "Attention_bf16_h7x1", "Attention_i8_h4x2",
+                           "Attention_i8_h5x1", "Attention_f8_e4m3_h4x2", "Attention_f8_e4m3_h5x1",
+                           "Attention_f32_h6x6", "Attention_bf16_h33x1", "AppendKv"}) {
     EXPECT_GT(Compare(*reference_, *backend_, 16, part, 2.0).run, 0) << part;
   }
 }

@@ -47,11 +47,21 @@ bool Supported(const FakeOperation& op, const FakeLayout& a, const FakeLayout& b
     return false;
   }
   if (op.compute == CUBLAS_COMPUTE_32F) {
+    if (a.type == CUDA_R_8F_E4M3) {
+      // FP8 products want multiples of 16.
+      return b.type == CUDA_R_8F_E4M3 && d.type == CUDA_R_32F && a.rows % 16 == 0 &&
+             a.columns % 16 == 0 && a.leading % 16 == 0;
+    }
     return a.type == CUDA_R_16BF && b.type == CUDA_R_16BF && d.type == CUDA_R_32F;
   }
   // Integer products want multiples of 4.
   return op.compute == CUBLAS_COMPUTE_32I && a.type == CUDA_R_8I && b.type == CUDA_R_8I &&
          d.type == CUDA_R_32I && a.rows % 4 == 0 && a.columns % 4 == 0 && a.leading % 4 == 0;
+}
+
+float Value(const FakeLayout& layout, const void* data, uint64_t i) {
+  if (layout.type == CUDA_R_8F_E4M3) return E4M3ToF32(static_cast<const uint8_t*>(data)[i]);
+  return BF16ToF32(static_cast<const uint16_t*>(data)[i]);
 }
 
 void FloatProduct(const FakeLayout& a, const FakeLayout& b, const FakeLayout& d, float beta,
@@ -60,8 +70,7 @@ void FloatProduct(const FakeLayout& a, const FakeLayout& b, const FakeLayout& d,
     for (uint64_t i = 0; i < d.rows; ++i) {
       float sum = 0;
       for (uint64_t k = 0; k < a.rows; ++k) {
-        sum += BF16ToF32(static_cast<const uint16_t*>(a_data)[i * a.leading + k]) *
-               BF16ToF32(static_cast<const uint16_t*>(b_data)[j * b.leading + k]);
+        sum += Value(a, a_data, i * a.leading + k) * Value(b, b_data, j * b.leading + k);
       }
       float& out = static_cast<float*>(d_data)[j * d.leading + i];
       out = beta == 0 ? sum : out * beta + sum;

@@ -1,0 +1,255 @@
+// out[m, n] = sum_g xs[m, g] ws[n, g] sum_{k in g} x[m, k] w[n, k] (+ bias[n]), w E4M3.
+//
+//   w    e4m3 [outputs, row], row padded to 64 bytes with zeros
+//   ws   [groups, outputs]; xs [rows, groups], null: ones
+//   x    bf16 [terms][rows, row]: E4M3 values where they were rounded, else terms of x
+//   grid (outputs / (16 kRowTiles), rows / (8 kBatchTiles)), 8 warps a block
+//
+// Every E4M3 number is a bf16 one: codes are widened in registers and multiplied by the
+// bf16 tensor cores, so this runs from sm_80 on. A warp takes every eighth block of 64
+// inputs; lane (g, t) reads 8 bytes of output g in each half of it, which serve two
+// instructions a half. That permutes the inputs within a half, in w and in x alike. Sums
+// are scaled where a group or a block ends; blocks, then warps, are added in one order.
+// Bound: bytes of w.
+#include "cuda/linear.h"
+#include "cuda/mma.h"
+#include "cuda/stream_load.h"
+
+namespace inferd::cuda {
+namespace {
+
+constexpr int kWarps = 8;
+constexpr int kBlockInputs = 64;
+constexpr int kHalves = 2;  // of a block, 32 inputs each
+constexpr int kBlockWords = kBlockInputs / 4;
+
+struct Fp8Params {
+  const uint32_t* x;
+  const float* x_scales;
+  const uint32_t* weights;
+  const float* weight_scales;
+  const float* bias;
+  float* out;
+  int32_t rows;
+  int32_t outputs;
+  int32_t blocks;  // of 64 inputs
+  int32_t groups;
+  int32_t group_halves;  // of 32 inputs; of one group for all, not used
+  int32_t terms;
+};
+
+SIMT_DEVICE int32_t AtMost(int32_t value, int32_t limit) { return value < limit ? value : limit; }
+
+// Four codes, the first in the lowest byte, as two words of two bf16.
+SIMT_DEVICE void Widen(uint32_t codes, uint32_t& low, uint32_t& high) {
+#ifdef __CUDACC__
+  const auto widen = [](uint32_t pair) {
+    // Moved into place the exponent is 120 too small; right for subnormals too.
+    const uint32_t moved = (pair & 0x00800080U) << 8 | (pair & 0x007F007FU) << 4;
+    uint32_t result;
+    asm("fma.rn.bf16x2 %0, %1, %2, %3;"
+        : "=r"(result)
+        : "r"(moved), "r"(0x7B807B80U), "r"(0x80008000U));
+    return result;
+  };
+  low = widen(__byte_perm(codes, 0, 0x4140));
+  high = widen(__byte_perm(codes, 0, 0x4342));
+#else
+  const auto value = [codes](int i) {
+    return ToFloat(E4m3{static_cast<uint8_t>(codes >> (8 * i))});
+  };
+  low = Pack2<Bf16>(value(0), value(1));
+  high = Pack2<Bf16>(value(2), value(3));
+#endif
+}
+
+template <int kRowTiles, int kBatchTiles>
+SIMT_KERNEL(kWarps * 32)
+Fp8Kernel(Fp8Params p) {
+  constexpr int kValues = kRowTiles * kBatchTiles * 4;
+  constexpr int kDepth = 4 / kRowTiles;  // blocks on their way at a time
+  SIMT_DYNAMIC_SHARED(shared);
+  float* const partial = reinterpret_cast<float*>(shared);  // [kWarps][kValues][32]
+
+  const auto lane = static_cast<int32_t>(Lane());
+  const auto warp = static_cast<int32_t>(Warp());
+  const int32_t g = lane / 4;
+  const int32_t t = lane % 4;
+  const int32_t first_output = static_cast<int32_t>(BlockX()) * 16 * kRowTiles;
+  const int32_t first_row = static_cast<int32_t>(BlockY()) * 8 * kBatchTiles;
+  const int32_t row_words = p.blocks * kBlockWords;
+
+  // Outputs and rows past the end repeat the last one; their sums go nowhere.
+  const uint32_t* weights[kRowTiles][2];
+  SIMT_UNROLL
+  for (int r = 0; r < kRowTiles; ++r) {
+    SIMT_UNROLL
+    for (int side = 0; side < 2; ++side) {
+      const int32_t output = AtMost(first_output + 16 * r + 8 * side + g, p.outputs - 1);
+      weights[r][side] = p.weights + static_cast<int64_t>(output) * row_words + 2 * t;
+    }
+  }
+  WeightPair ring[kDepth][kRowTiles][2][kHalves];
+  const auto fetch = [&](int d, int32_t block) {
+    SIMT_UNROLL
+    for (int r = 0; r < kRowTiles; ++r) {
+      SIMT_UNROLL
+      for (int side = 0; side < 2; ++side) {
+        SIMT_UNROLL
+        for (int half = 0; half < kHalves; ++half) {
+          ring[d][r][side][half] =
+              LoadWeightPair(weights[r][side] + block * kBlockWords + half * 8);
+        }
+      }
+    }
+  };
+  SIMT_UNROLL
+  for (int d = 0; d < kDepth; ++d) {
+    if (warp + kWarps * d < p.blocks) fetch(d, warp + kWarps * d);
+  }
+  WaitForPredecessor();
+
+  float totals[kRowTiles][kBatchTiles][4];
+  float sums[kRowTiles][kBatchTiles][4];
+  SIMT_UNROLL
+  for (int r = 0; r < kRowTiles; ++r) {
+    SIMT_UNROLL
+    for (int j = 0; j < kBatchTiles; ++j) {
+      SIMT_UNROLL
+      for (int c = 0; c < 4; ++c) {
+        totals[r][j][c] = 0;
+        sums[r][j][c] = 0;
+      }
+    }
+  }
+  const auto scale = [&](int32_t group) {
+    SIMT_UNROLL
+    for (int j = 0; j < kBatchTiles; ++j) {
+      float x_scale[2] = {1.0F, 1.0F};
+      SIMT_UNROLL
+      for (int c = 0; c < 2; ++c) {
+        const int32_t row = AtMost(first_row + 8 * j + 2 * t + c, p.rows - 1);
+        if (p.x_scales != nullptr) {
+          x_scale[c] = p.x_scales[static_cast<int64_t>(row) * p.groups + group];
+        }
+      }
+      SIMT_UNROLL
+      for (int r = 0; r < kRowTiles; ++r) {
+        SIMT_UNROLL
+        for (int c = 0; c < 4; ++c) {
+          const int32_t output =
+              AtMost(first_output + 16 * r + g + (c >= 2 ? 8 : 0), p.outputs - 1);
+          const float of_weight = p.weight_scales[static_cast<int64_t>(group) * p.outputs + output];
+          totals[r][j][c] += sums[r][j][c] * (x_scale[c % 2] * of_weight);
+          sums[r][j][c] = 0;
+        }
+      }
+    }
+  };
+  for (int32_t start = warp; start < p.blocks; start += kWarps * kDepth) {
+    SIMT_UNROLL
+    for (int d = 0; d < kDepth; ++d) {
+      const int32_t block = start + kWarps * d;
+      if (block < p.blocks) {  // the same for the whole warp
+        SIMT_UNROLL
+        for (int half = 0; half < kHalves; ++half) {
+          const int32_t step = block * kHalves + half;
+          SIMT_UNROLL
+          for (int j = 0; j < kBatchTiles; ++j) {
+            const int32_t row = AtMost(first_row + 8 * j + g, p.rows - 1);
+            for (int term = 0; term < p.terms; ++term) {
+              // 16 words of bf16 a half, four of them this lane's.
+              const Words x = LoadVec<uint32_t, 4>(
+                  p.x + (static_cast<int64_t>(term) * p.rows + row) * (2 * row_words) + step * 16 +
+                  4 * t);
+              SIMT_UNROLL
+              for (int r = 0; r < kRowTiles; ++r) {
+                SIMT_UNROLL
+                for (int s = 0; s < 2; ++s) {
+                  uint32_t a[4];
+                  Widen(ring[d][r][0][half].v[s], a[0], a[2]);
+                  Widen(ring[d][r][1][half].v[s], a[1], a[3]);
+                  const uint32_t b[2] = {x.v[2 * s], x.v[2 * s + 1]};
+                  Mma16<Bf16>(sums[r][j], a, b);
+                }
+              }
+            }
+          }
+          // Past the last input there is no group; x is zero there.
+          const bool ends = half == kHalves - 1 || (step + 1) % p.group_halves == 0;
+          if (p.groups > 1 && ends) scale(AtMost(step / p.group_halves, p.groups - 1));
+        }
+        const int32_t next = block + kWarps * kDepth;
+        if (next < p.blocks) fetch(d, next);
+      }
+    }
+  }
+  if (p.groups == 1) scale(0);
+  ReleaseSuccessor();
+
+  SIMT_UNROLL
+  for (int r = 0; r < kRowTiles; ++r) {
+    SIMT_UNROLL
+    for (int j = 0; j < kBatchTiles; ++j) {
+      SIMT_UNROLL
+      for (int c = 0; c < 4; ++c) {
+        partial[(warp * kValues + (r * kBatchTiles + j) * 4 + c) * 32 + lane] = totals[r][j][c];
+      }
+    }
+  }
+  SyncThreads();
+  for (int32_t i = static_cast<int32_t>(ThreadX()); i < kValues * 32; i += kWarps * 32) {
+    float sum = partial[i];
+    SIMT_UNROLL
+    for (int w = 1; w < kWarps; ++w) sum += partial[w * kValues * 32 + i];
+    const int32_t value = i / 32;
+    const int32_t c = value % 4;
+    const int32_t j = value / 4 % kBatchTiles;
+    const int32_t r = value / 4 / kBatchTiles;
+    const int32_t output = first_output + 16 * r + (c >= 2 ? 8 : 0) + i % 32 / 4;
+    const int32_t row = first_row + 8 * j + i % 4 * 2 + c % 2;
+    if (output < p.outputs && row < p.rows) {
+      if (p.bias != nullptr) sum += p.bias[output];
+      p.out[static_cast<int64_t>(row) * p.outputs + output] = sum;
+    }
+  }
+}
+
+template <int kRowTiles, int kBatchTiles>
+int LaunchFp8(const Fp8Params& p, Stream stream) {
+  LaunchShape shape;
+  shape.grid = {static_cast<unsigned>(RoundUp(p.outputs, 16 * kRowTiles) / (16 * kRowTiles)),
+                static_cast<unsigned>(RoundUp(p.rows, 8 * kBatchTiles) / (8 * kBatchTiles))};
+  shape.block = {kWarps * 32};
+  shape.shared_bytes = size_t{kWarps} * kRowTiles * kBatchTiles * 4 * 32 * sizeof(float);
+  shape.early = true;
+  return Launch(Fp8Kernel<kRowTiles, kBatchTiles>, shape, stream, p);
+}
+
+}  // namespace
+
+int LinearFp8(LinearFp8Params p, Stream stream) {
+  if (p.rows <= 0 || p.outputs <= 0) return 0;
+  const bool whole = p.group == p.inputs;
+  if (p.group <= 0 || p.inputs % p.group != 0 || (!whole && p.group % 32 != 0)) {
+    return kBadArguments;
+  }
+  const Fp8Params params = {static_cast<const uint32_t*>(p.x),
+                            p.x_scales,
+                            static_cast<const uint32_t*>(p.weights),
+                            p.weight_scales,
+                            p.bias,
+                            p.out,
+                            p.rows,
+                            p.outputs,
+                            static_cast<int32_t>(Fp8RowBytes(p.inputs) / kBlockInputs),
+                            p.inputs / p.group,
+                            whole ? 1 : p.group / 32,
+                            p.terms};
+  if (p.rows <= 8) return LaunchFp8<1, 1>(params, stream);
+  if (p.rows <= 16) return LaunchFp8<1, 2>(params, stream);
+  if (p.rows <= 32) return LaunchFp8<1, 4>(params, stream);
+  return LaunchFp8<1, 8>(params, stream);
+}
+
+}  // namespace inferd::cuda
