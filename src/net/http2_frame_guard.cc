@@ -40,43 +40,6 @@ void Http2FrameGuard::RollWindow(int64_t now_ms) {
   counts_ = {};
 }
 
-std::vector<Http2FrameGuard::Stream>::iterator Http2FrameGuard::Find(uint32_t id) {
-  const auto place =
-      std::lower_bound(streams_.begin(), streams_.end(), id,
-                       [](const Stream& stream, uint32_t wanted) { return stream.id < wanted; });
-  return place != streams_.end() && place->id == id ? place : streams_.end();
-}
-
-void Http2FrameGuard::End(std::vector<Stream>::iterator stream, bool by_client) {
-  held_bytes_ -= HeldBytes(*stream);
-  (by_client ? stream->client_ended : stream->server_ended) = true;
-  if (stream->client_ended && stream->server_ended) streams_.erase(stream);
-}
-
-void Http2FrameGuard::Erase(std::vector<Stream>::iterator stream) {
-  if (stream == streams_.end()) return;
-  held_bytes_ -= HeldBytes(*stream);
-  streams_.erase(stream);
-}
-
-// Either end lets the server be done with the body.
-int64_t Http2FrameGuard::HeldBytes(const Stream& stream) {
-  if (stream.client_ended || stream.server_ended) return 0;
-  return std::max<int64_t>(0, stream.body_bytes - kFreeBodyBytes);
-}
-
-void Http2FrameGuard::HoldMore(Stream& stream, int64_t bytes, int64_t now_ms) {
-  const bool held_none = held_bytes_ == 0;
-  held_bytes_ -= HeldBytes(stream);
-  stream.body_bytes += bytes;
-  held_bytes_ += HeldBytes(stream);
-  body_progress_bytes_ += bytes;
-  if (held_none || body_progress_bytes_ >= kBodyProgressBytes) {
-    body_progress_bytes_ = 0;
-    body_since_ms_ = now_ms;
-  }
-}
-
 Http2FrameGuard::Verdict Http2FrameGuard::FeedClient(std::span<const uint8_t> bytes,
                                                      int64_t now_ms) {
   if (violation_) return {.forward = 0, .violation = violation_};
@@ -160,13 +123,12 @@ std::optional<Http2Violation> Http2FrameGuard::OnData(const Frame& frame, int64_
     return Http2Violation::kProtocol;
   }
   // A stream that is not open was ended by the server a moment ago, perhaps.
-  const auto stream = Find(frame.stream);
   if ((frame.flags & kEndStream) != 0) {
-    if (stream != streams_.end()) End(stream, /*by_client=*/true);
+    streams_.End(frame.stream, Http2Streams::Side::kClient);
     return std::nullopt;
   }
   if (frame.length == 0) return CountEmptyData();
-  if (stream != streams_.end()) HoldMore(*stream, frame.length, now_ms);
+  streams_.AddBody(frame.stream, frame.length, now_ms);
   if ((frame.flags & kPadded) != 0) client_.Peek(1);
   return std::nullopt;
 }
@@ -181,12 +143,9 @@ std::optional<Http2Violation> Http2FrameGuard::OnHeaders(const Frame& frame, int
   if (frame.stream > last_stream_) {
     if (open_streams() >= limits_.max_streams) return Http2Violation::kStreams;
     last_stream_ = frame.stream;
-    streams_.push_back({.id = frame.stream});
+    streams_.Open(frame.stream);
   }
-  const auto stream = Find(frame.stream);
-  if ((frame.flags & kEndStream) != 0 && stream != streams_.end()) {
-    End(stream, /*by_client=*/true);
-  }
+  if ((frame.flags & kEndStream) != 0) streams_.End(frame.stream, Http2Streams::Side::kClient);
   if ((frame.flags & kEndHeaders) == 0) {
     in_header_block_ = true;
     block_stream_ = frame.stream;
@@ -215,9 +174,8 @@ std::optional<Http2Violation> Http2FrameGuard::OnReset(const Frame& frame) {
   if (frame.length != 4 || !IsClientStream(frame.stream) || frame.stream > last_stream_) {
     return Http2Violation::kProtocol;
   }
-  const auto stream = Find(frame.stream);
-  const bool answered = stream != streams_.end() && stream->server_ended;
-  Erase(stream);
+  const bool answered = streams_.IsAnswered(frame.stream);
+  streams_.Erase(frame.stream);
   // After the whole answer it is a tidy client's way to end its own side.
   return answered ? std::nullopt : CountReset();
 }
@@ -297,18 +255,14 @@ void Http2FrameGuard::OnServerFrame(const Frame& frame) {
       window_update_credit_ =
           std::min<int64_t>(window_update_credit_ + 2, limits_.max_window_updates);
       [[fallthrough]];
-    case kHeaders: {
+    case kHeaders:
       // Clients measure the path with a PING when something arrives.
       ping_credit_ = 1;
-      const auto stream = Find(frame.stream);
-      if ((frame.flags & kEndStream) != 0 && stream != streams_.end()) {
-        End(stream, /*by_client=*/false);
-      }
+      if ((frame.flags & kEndStream) != 0) streams_.End(frame.stream, Http2Streams::Side::kServer);
       return;
-    }
     case kRstStream: {
       // Also after a whole answer: that is how gRPC ends a stream it was made to reset.
-      Erase(Find(frame.stream));
+      streams_.Erase(frame.stream);
       const auto found = CountReset();
       if (!violation_) violation_ = found;
       return;
@@ -342,24 +296,13 @@ std::optional<Http2Violation> Http2FrameGuard::CheckTime(int64_t now_ms) const {
 int64_t Http2FrameGuard::DueMs() const {
   if (!settings_seen_) return start_ms_ + limits_.preface_timeout_ms;
   if (in_header_block_) return block_since_ms_ + limits_.header_block_timeout_ms;
-  if (held_bytes_ > 0) return body_since_ms_ + limits_.body_timeout_ms;
+  if (held_bytes() > 0) return streams_.progress_ms() + limits_.body_timeout_ms;
   return std::numeric_limits<int64_t>::max();
 }
 
 Status Http2FrameGuard::CheckIntegrity() const {
   if (open_streams() > limits_.max_streams) return InternalError("more streams than allowed");
-  int64_t held_bytes = 0;
-  for (size_t i = 0; i < streams_.size(); ++i) {
-    held_bytes += HeldBytes(streams_[i]);
-    const Stream& stream = streams_[i];
-    if (!IsClientStream(stream.id) || stream.id > last_stream_ ||
-        (i > 0 && streams_[i - 1].id >= stream.id) ||
-        (stream.client_ended && stream.server_ended)) {
-      return InternalError("the open streams are not a sorted set");
-    }
-  }
-  if (held_bytes != held_bytes_) return InternalError("the bodies held are miscounted");
-  return OkStatus();
+  return streams_.CheckIntegrity(last_stream_);
 }
 
 }  // namespace inferd::net

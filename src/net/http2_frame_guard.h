@@ -5,11 +5,11 @@
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <vector>
 
 #include "inferd/base/status.h"
 #include "inferd/net/http2_limits.h"
 #include "net/http2_frame_reader.h"
+#include "net/http2_streams.h"
 
 namespace inferd::net {
 
@@ -18,10 +18,6 @@ namespace inferd::net {
 // judged the same however they are split. No sockets, no clock, no threads.
 class Http2FrameGuard {
  public:
-  // While bodies are held, a connection that brings less of them than this within
-  // body_timeout_ms makes no progress.
-  static constexpr int64_t kBodyProgressBytes = 16 << 10;
-
   Http2FrameGuard(const Http2Limits& limits, int64_t now_ms);
 
   struct Verdict {
@@ -37,27 +33,20 @@ class Http2FrameGuard {
   // When CheckTime next has something to say; max() for never.
   int64_t DueMs() const;
 
-  int32_t open_streams() const { return static_cast<int32_t>(streams_.size()); }
+  int32_t open_streams() const { return streams_.size(); }
   // Of requests not yet complete, what their bodies have brought, beyond
   // kFreeBodyBytes of each: the server holds it.
-  int64_t held_bytes() const { return held_bytes_; }
+  int64_t held_bytes() const { return streams_.held_bytes(); }
   // Since the beginning, those that count against max_resets.
   int64_t resets() const { return resets_; }
   uint32_t last_stream() const { return last_stream_; }
   // Between two frames of the server: a frame of ours may be put in.
   bool server_at_boundary() const { return server_.at_boundary(); }
-  // INTERNAL when the open streams are not a sorted, bounded set, or hold something
-  // else than is counted.
+  // INTERNAL when the open streams are too many, or do not hold together.
   Status CheckIntegrity() const;
 
  private:
   using Frame = Http2FrameReader::Frame;
-  struct Stream {
-    uint32_t id = 0;
-    int64_t body_bytes = 0;
-    bool client_ended = false;
-    bool server_ended = false;
-  };
   // Per window; see Http2Limits.
   struct Counts {
     int32_t new_streams = 0;
@@ -81,11 +70,6 @@ class Http2FrameGuard {
   std::optional<Http2Violation> CountReset();
   std::optional<Http2Violation> CountEmptyData();
   void RollWindow(int64_t now_ms);
-  std::vector<Stream>::iterator Find(uint32_t id);
-  void End(std::vector<Stream>::iterator stream, bool by_client);
-  void Erase(std::vector<Stream>::iterator stream);
-  static int64_t HeldBytes(const Stream& stream);
-  void HoldMore(Stream& stream, int64_t bytes, int64_t now_ms);
 
   const Http2Limits limits_;
   const int64_t start_ms_;
@@ -95,11 +79,8 @@ class Http2FrameGuard {
   Http2FrameReader client_;
   Http2FrameReader server_;
 
-  std::vector<Stream> streams_;  // open, by id
-  int64_t held_bytes_ = 0;
+  Http2Streams streams_;  // open
   int64_t resets_ = 0;
-  int64_t body_progress_bytes_ = 0;  // DATA since body_since_ms_
-  int64_t body_since_ms_ = 0;        // when bodies were last found to get on
   uint32_t last_stream_ = 0;
   bool in_header_block_ = false;
   uint32_t block_stream_ = 0;

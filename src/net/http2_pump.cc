@@ -11,6 +11,7 @@
 #include <limits>
 
 #include "net/farewell.h"
+#include "net/http2_goaway.h"
 #include "net/peer_name.h"
 
 namespace inferd::net {
@@ -18,28 +19,7 @@ namespace {
 
 constexpr int kSocketBufferBytes = 64 << 10;
 constexpr int kRoundsPerStep = 16;
-constexpr uint32_t kNoError = 0x0;
-constexpr uint32_t kEnhanceYourCalm = 0xb;
 constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
-
-void Put32(std::string& out, uint32_t value) {
-  for (int shift = 24; shift >= 0; shift -= 8) out.push_back(static_cast<char>(value >> shift));
-}
-
-std::string Goaway(uint32_t last_stream, uint32_t error_code, std::string_view reason) {
-  std::string frame;
-  const auto length = static_cast<uint32_t>(8 + reason.size());
-  frame.push_back(static_cast<char>(length >> 16));
-  frame.push_back(static_cast<char>(length >> 8));
-  frame.push_back(static_cast<char>(length));
-  frame.push_back(7);
-  frame.push_back(0);
-  Put32(frame, 0);
-  Put32(frame, last_stream);
-  Put32(frame, error_code);
-  frame.append(reason);
-  return frame;
-}
 
 // A slow client, or one that came when others had taken the room, did nothing wrong.
 bool IsOffence(Http2Violation violation) {
@@ -197,7 +177,7 @@ void Http2Pump::Step() {
     }
     // Before the client is read: what it sends from here on is above the last stream
     // that GOAWAY names, so it asks elsewhere.
-    if (MayLeave()) return End(kNoError, {});
+    if (MayLeave()) return End(kHttp2NoError, {});
     const bool from_client = to_server_.empty() && !client_ended_ && link_.channel->CanRead();
     if (from_client && !ReadClient()) return;
     if (client_ended_ && to_server_.empty() && !server_closed_) {
@@ -253,7 +233,7 @@ void Http2Pump::Violate(Http2Violation violation) {
     core_->logger->warn("http2 connection of {} ended: {}", link_.peer, name);
   }
   if (IsOffence(violation)) Charge(core_->options.http2.max_resets);
-  End(kEnhanceYourCalm, name);
+  End(kHttp2EnhanceYourCalm, name);
 }
 
 void Http2Pump::End(std::optional<uint32_t> error_code, std::string_view reason) {
@@ -269,7 +249,7 @@ void Http2Pump::End(std::optional<uint32_t> error_code, std::string_view reason)
     last.append(reinterpret_cast<const char*>(scratch.data()), result.bytes);
   }
   if (error_code && guard_.server_at_boundary()) {
-    last += Goaway(guard_.last_stream(), *error_code, reason);
+    last += Http2Goaway(guard_.last_stream(), *error_code, reason);
   }
   const std::shared_ptr<Connection> self = shared_from_this();
   ended_ = true;
@@ -291,7 +271,7 @@ void Http2Pump::Abort() {
 void Http2Pump::Drain() {
   const std::shared_ptr<Connection> self = shared_from_this();
   draining_ = true;
-  if (!ended_ && MayLeave()) End(kNoError, {});
+  if (!ended_ && MayLeave()) End(kHttp2NoError, {});
 }
 
 bool Http2Pump::MayLeave() const {
@@ -332,7 +312,7 @@ void Http2Pump::OnTimer() {
   }
   if (guard_.open_streams() == 0 && to_client_.empty() &&
       now_ms >= last_activity_ms_ + options.idle_timeout_ms) {
-    return End(kNoError, {});
+    return End(kHttp2NoError, {});
   }
   Rearm();
 }

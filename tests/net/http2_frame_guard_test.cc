@@ -362,7 +362,7 @@ TEST(Http2FrameGuardTest, HeldBodiesMustGetOn) {
   EXPECT_EQ(guarded.guard.DueMs(), 10'300);
   guarded.now_ms = 10'200;
   // Less than counts as progress.
-  const std::string little(Http2FrameGuard::kBodyProgressBytes - 2, 'x');
+  const std::string little(Http2Streams::kProgressBytes - 2, 'x');
   ASSERT_EQ(guarded.Client(Http2Frame(kData, 0, 1, little)), Found());
   EXPECT_EQ(guarded.guard.DueMs(), 10'300);
   ASSERT_EQ(guarded.Client(Http2Frame(kData, 0, 1, "xx")), Found());
