@@ -12,12 +12,35 @@ namespace {
 constexpr float kLargestF16 = 65504.0F;
 constexpr float kSmallestF16 = 0x1p-24F;
 constexpr float kLargestCode = 15.0F;
+constexpr float kLargestInt8 = 127.0F;
 
 // To the nearest integer, ties to even, for |x| < 2^22; a call of the library
 // would keep the loops around it from being vectorised.
 float Nearest(float x) {
   constexpr float kMagic = 12582912.0F;  // 1.5 * 2^23
   return (x + kMagic) - kMagic;
+}
+
+// Every row to codes[o][i] = encode(w[o][i] / scales[o]), where the largest |w| of the
+// row becomes `largest`.
+template <class Code, class Encode>
+void RoundRows(const Matrix& weights, float largest, int threads, std::vector<Code>* codes,
+               std::vector<float>* scales, const Encode& encode) {
+  codes->resize(static_cast<size_t>(weights.out * weights.in));
+  scales->resize(static_cast<size_t>(weights.out));
+  ParallelFor(threads, weights.out, [&](int64_t begin, int64_t end) {
+    for (int64_t o = begin; o < end; ++o) {
+      const float* row = weights.row(o);
+      float most = 0;
+      for (int64_t i = 0; i < weights.in; ++i) most = std::max(most, std::abs(row[i]));
+      // Rows too small to divide by are rows of zeros.
+      const float scale = most / largest;
+      const bool zero = !std::isnormal(scale);
+      (*scales)[static_cast<size_t>(o)] = zero ? 1.0F : scale;
+      Code* to = codes->data() + o * weights.in;
+      for (int64_t i = 0; i < weights.in; ++i) to[i] = zero ? Code{0} : encode(row[i] / scale);
+    }
+  });
 }
 
 }  // namespace
@@ -87,46 +110,14 @@ void Dequantize(const Int4Matrix& matrix, int64_t o, float* values) {
 
 Fp8Matrix RoundFp8(const Matrix& weights, int threads) {
   Fp8Matrix rounded;
-  rounded.codes.resize(static_cast<size_t>(weights.out * weights.in));
-  rounded.scales.resize(static_cast<size_t>(weights.out));
-  ParallelFor(threads, weights.out, [&](int64_t begin, int64_t end) {
-    for (int64_t o = begin; o < end; ++o) {
-      const float* row = weights.row(o);
-      float most = 0;
-      for (int64_t i = 0; i < weights.in; ++i) most = std::max(most, std::abs(row[i]));
-      // As of 8-bit integers: rows too small to divide by are rows of zeros.
-      const float scale = most / kE4M3Max;
-      const bool zero = !std::isnormal(scale);
-      rounded.scales[static_cast<size_t>(o)] = zero ? 1.0F : scale;
-      uint8_t* codes = rounded.codes.data() + o * weights.in;
-      for (int64_t i = 0; i < weights.in; ++i) {
-        codes[i] = zero ? uint8_t{0} : F32ToE4M3(row[i] / scale);
-      }
-    }
-  });
+  RoundRows(weights, kE4M3Max, threads, &rounded.codes, &rounded.scales, F32ToE4M3);
   return rounded;
 }
 
 Int8Matrix RoundInt8(const Matrix& weights, int threads) {
-  constexpr float kLargest = 127.0F;
   Int8Matrix rounded;
-  rounded.codes.resize(static_cast<size_t>(weights.out * weights.in));
-  rounded.scales.resize(static_cast<size_t>(weights.out));
-  ParallelFor(threads, weights.out, [&](int64_t begin, int64_t end) {
-    for (int64_t o = begin; o < end; ++o) {
-      const float* row = weights.row(o);
-      float most = 0;
-      for (int64_t i = 0; i < weights.in; ++i) most = std::max(most, std::abs(row[i]));
-      // Rows too small to divide by are rows of zeros.
-      const float scale = most / kLargest;
-      const bool zero = !std::isnormal(scale);
-      rounded.scales[static_cast<size_t>(o)] = zero ? 1.0F : scale;
-      int8_t* codes = rounded.codes.data() + o * weights.in;
-      for (int64_t i = 0; i < weights.in; ++i) {
-        const float code = zero ? 0.0F : Nearest(row[i] / scale);
-        codes[i] = static_cast<int8_t>(std::clamp(code, -kLargest, kLargest));
-      }
-    }
+  RoundRows(weights, kLargestInt8, threads, &rounded.codes, &rounded.scales, [](float value) {
+    return static_cast<int8_t>(std::clamp(Nearest(value), -kLargestInt8, kLargestInt8));
   });
   return rounded;
 }

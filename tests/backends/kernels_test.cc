@@ -4,42 +4,25 @@
 
 #include <cmath>
 #include <limits>
-#include <set>
 #include <string>
 
+#include "backends/instruction_sets.h"
 #include "backends/ref/ref_ops.h"
 #include "cpu/common.h"
 #include "cpu/elementwise.h"
 #include "cpu/sample.h"
-#include "hwy/targets.h"
 #include "inferd/backends/backend.h"
-#include "ops/cases.h"
+#include "ops/conformance.h"
 
 namespace inferd {
 namespace {
 
+using testing::OnlyTarget;
 using testing::OpCase;
+using testing::RunOnce;
+using testing::Targets;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-// Allows one instruction set only, until destroyed.
-class OnlyTarget {
- public:
-  explicit OnlyTarget(int64_t target) { hwy::SetSupportedTargetsForTest(target); }
-  ~OnlyTarget() { hwy::SetSupportedTargetsForTest(0); }
-};
-
-// Those of this machine that lead to kernels of their own: for the others the
-// least one compiled is taken.
-std::vector<int64_t> Targets() {
-  std::vector<int64_t> targets;
-  std::set<std::string> names;
-  for (int64_t left = hwy::SupportedTargets(); left != 0; left &= left - 1) {
-    const OnlyTarget only(left & -left);
-    if (names.insert(kernels::TargetName()).second) targets.push_back(left & -left);
-  }
-  return targets;
-}
 
 #if defined(__x86_64__)
 TEST(KernelsTest, NothingLessThanAvx2IsCompiled) {
@@ -48,13 +31,6 @@ TEST(KernelsTest, NothingLessThanAvx2IsCompiled) {
   EXPECT_STREQ(kernels::TargetName(), "AVX2");
 }
 #endif
-
-std::vector<float> RunOnce(const OpCase& c, Ops& ops) {
-  const auto prepared = c.prepare(ops);
-  prepared->Reset();
-  prepared->Run();
-  return prepared->Outputs();
-}
 
 TEST(KernelsTest, EveryInstructionSetAgreesWithTheReference) {
   RefOps reference;
@@ -70,7 +46,7 @@ TEST(KernelsTest, EveryInstructionSetAgreesWithTheReference) {
       testing::AttentionCase({3, 1, 20, 8, DType::kF32, {{50, 50}}}),
   };
   std::vector<std::vector<float>> expected;
-  for (const OpCase& c : cases) expected.push_back(RunOnce(c, reference));
+  for (const OpCase& c : cases) expected.push_back(RunOnce(*c.prepare(reference)));
   for (const int64_t target : Targets()) {
     const OnlyTarget only(target);
     // Packed layouts belong to an instruction set: a new backend for each.
@@ -78,7 +54,7 @@ TEST(KernelsTest, EveryInstructionSetAgreesWithTheReference) {
     ASSERT_TRUE(backend.ok());
     SCOPED_TRACE((*backend)->Description());
     for (size_t i = 0; i < cases.size(); ++i) {
-      const auto actual = RunOnce(cases[i], (*backend)->ops());
+      const auto actual = RunOnce(*cases[i].prepare((*backend)->ops()));
       ASSERT_EQ(actual.size(), expected[i].size());
       for (size_t j = 0; j < actual.size(); ++j) {
         ASSERT_NEAR(actual[j], expected[i][j], 2e-5 * (1 + std::abs(expected[i][j])))

@@ -6,88 +6,32 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <set>
 
-#include "backends/cpu/cpu_ops.h"
+#include "backends/instruction_sets.h"
 #include "backends/ref/ref_ops.h"
+#include "backends/unit_ops.h"
 #include "cpu/linear_bf16.h"
 #include "cpu/tile_unit.h"
-#include "hwy/targets.h"
 #include "inferd/backends/backend.h"
-#include "ops/cases.h"
+#include "ops/conformance.h"
 
 namespace inferd {
 namespace {
 
 using kernels::Bf16Unit;
+using testing::Bf16Units;
+using testing::Deviation;
 using testing::LinearCase;
 using testing::LinearShape;
 using testing::Normal;
 using testing::OpCase;
+using testing::SameBits;
+using testing::UnitOps;
 using Rows = std::vector<float>;
 
 constexpr WeightFormat kFormat = WeightFormat::kBF16;
 
-std::vector<Bf16Unit> Units() {
-  std::vector<Bf16Unit> units;
-  for (const Bf16Unit unit :
-       {Bf16Unit::kWiden, Bf16Unit::kPairs, Bf16Unit::kTiles, Bf16Unit::kEmulatedTiles}) {
-    if (kernels::Bf16UnitRuns(unit)) units.push_back(unit);
-  }
-  return units;
-}
-
-Rows RunOnce(const OpCase& c, Ops& ops) {
-  const auto prepared = c.prepare(ops);
-  prepared->Reset();
-  prepared->Run();
-  EXPECT_TRUE(prepared->GuardsIntact());
-  return prepared->Outputs();
-}
-
-// As OpCase::tolerance has it.
-double Deviation(const Rows& actual, const Rows& expected) {
-  double squares = 0;
-  for (const float v : expected) squares += double{v} * v;
-  const double rms = std::sqrt(squares / static_cast<double>(expected.size()));
-  double worst = 0;
-  for (size_t i = 0; i < expected.size(); ++i) {
-    const double d =
-        std::abs(double{actual[i]} - expected[i]) / (std::abs(double{expected[i]}) + rms);
-    if (!(d <= worst)) worst = d;
-  }
-  return worst;
-}
-
-bool SameBits(const Rows& a, const Rows& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
-
-// Ops on one unit, with scratch for many rows.
-class UnitOps {
- public:
-  explicit UnitOps(Bf16Unit unit, int threads = 3) : ops_({threads, {}}, clock_, unit) {
-    const int64_t bytes = ops_.ScratchBytes(512, 64, 2048, 1);
-    auto scratch = Buffer::Create(ops_.allocator(), static_cast<size_t>(bytes));
-    INFERD_CHECK(scratch.ok());
-    scratch_ = std::move(*scratch);
-    ops_.SetScratch({scratch_.data(), DType::kU8, {bytes}});
-  }
-  CpuOps& operator*() { return ops_; }
-
-  Rows Linear(const LinearWeight& weight, const Rows& x) {
-    const auto rows = static_cast<int64_t>(x.size()) / weight.in_features;
-    Rows out(static_cast<size_t>(rows * weight.out_features), NAN);
-    ops_.Linear({const_cast<float*>(x.data()), DType::kF32, {rows, weight.in_features}}, weight,
-                {out.data(), DType::kF32, {rows, weight.out_features}});
-    return out;
-  }
-
- private:
-  SystemClock clock_;
-  CpuOps ops_;
-  Buffer scratch_;
-};
+Rows RunOnce(const OpCase& c, Ops& ops) { return testing::RunOnce(*c.prepare(ops)); }
 
 TEST(LinearBf16Test, EveryUnitAgreesWithTheReference) {
   RefOps reference(/*round_rows=*/true);
@@ -104,7 +48,7 @@ TEST(LinearBf16Test, EveryUnitAgreesWithTheReference) {
   ASSERT_GE(cases.size(), 30U);
   std::vector<Rows> expected;
   for (const OpCase& c : cases) expected.push_back(RunOnce(c, reference));
-  for (const Bf16Unit unit : Units()) {
+  for (const Bf16Unit unit : Bf16Units()) {
     UnitOps ops(unit);
     double worst = 0;
     for (size_t i = 0; i < cases.size(); ++i) {
@@ -134,11 +78,9 @@ TEST(LinearBf16Test, RoundingIsSeen) {
 
 TEST(LinearBf16Test, EveryInstructionSetAgrees) {
   RefOps reference(/*round_rows=*/true);
-  std::set<std::string> names;
-  for (int64_t left = hwy::SupportedTargets(); left != 0; left &= left - 1) {
-    hwy::SetSupportedTargetsForTest(left & -left);
-    const bool fresh = names.insert(kernels::TargetName()).second;
-    for (const Bf16Unit unit : fresh ? Units() : std::vector<Bf16Unit>{}) {
+  for (const int64_t target : testing::Targets()) {
+    const testing::OnlyTarget only(target);
+    for (const Bf16Unit unit : Bf16Units()) {
       UnitOps ops(unit);
       for (const OpCase& c : {LinearCase({27, 611, 49, kFormat, 1, true}),
                               LinearCase({1, 100, 70, kFormat, 2, true})}) {
@@ -146,13 +88,12 @@ TEST(LinearBf16Test, EveryInstructionSetAgrees) {
         EXPECT_LE(Deviation(RunOnce(c, *ops), RunOnce(c, reference)), c.tolerance);
       }
     }
-    hwy::SetSupportedTargetsForTest(0);
   }
 }
 
 TEST(LinearBf16Test, ARowHasTheSameBitsAloneAndInCompany) {
   constexpr int64_t kRows = 64;
-  for (const Bf16Unit unit : Units()) {
+  for (const Bf16Unit unit : Bf16Units()) {
     UnitOps ops(unit);
     for (const LinearShape& s :
          {LinearShape{1, 33, 70, kFormat, 1, true}, LinearShape{1, 288, 100, kFormat},
@@ -226,7 +167,7 @@ TEST(LinearBf16Test, RowsAreRoundedToNearestEven) {
 TEST(LinearBf16Test, ARowThatIsNotFiniteSpoilsNoOther) {
   constexpr int64_t kRows = 5;
   const LinearShape s{1, 101, 70, kFormat, 1, true};
-  for (const Bf16Unit unit : Units()) {
+  for (const Bf16Unit unit : Bf16Units()) {
     SCOPED_TRACE(kernels::Bf16UnitName(unit));
     UnitOps ops(unit);
     auto weight = testing::PackLinear(s, *ops);

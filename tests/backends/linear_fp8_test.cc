@@ -3,15 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
 #include <optional>
-#include <set>
 
-#include "backends/cpu/cpu_ops.h"
+#include "backends/instruction_sets.h"
 #include "backends/ref/ref_ops.h"
-#include "cpu/common.h"
+#include "backends/unit_ops.h"
 #include "cpu/linear_bf16.h"
-#include "hwy/targets.h"
 #include "ops/conformance.h"
 
 namespace inferd {
@@ -21,61 +18,18 @@ using kernels::Bf16Unit;
 using testing::Deviation;
 using testing::LinearCase;
 using testing::LinearShape;
+using testing::OnlyTarget;
 using testing::OpCase;
 using testing::SameBits;
+using testing::UnitOps;
 using Rows = std::vector<float>;
-
-// Allows one instruction set only, until destroyed.
-class OnlyTarget {
- public:
-  explicit OnlyTarget(int64_t target) { hwy::SetSupportedTargetsForTest(target); }
-  ~OnlyTarget() { hwy::SetSupportedTargetsForTest(0); }
-};
-
-// Every instruction set that leads to kernels of its own.
-std::vector<int64_t> Targets() {
-  std::vector<int64_t> targets;
-  std::set<std::string> names;
-  for (int64_t left = hwy::SupportedTargets(); left != 0; left &= left - 1) {
-    const OnlyTarget only(left & -left);
-    if (names.insert(kernels::TargetName()).second) targets.push_back(left & -left);
-  }
-  return targets;
-}
 
 // None: rows stay f32 where the weights do not round them.
 std::vector<std::optional<Bf16Unit>> Units() {
   std::vector<std::optional<Bf16Unit>> units = {std::nullopt};
-  for (const Bf16Unit unit :
-       {Bf16Unit::kWiden, Bf16Unit::kPairs, Bf16Unit::kTiles, Bf16Unit::kEmulatedTiles}) {
-    if (kernels::Bf16UnitRuns(unit)) units.push_back(unit);
-  }
+  for (const Bf16Unit unit : testing::Bf16Units()) units.emplace_back(unit);
   return units;
 }
-
-// Ops on one unit, with scratch for many rows.
-class UnitOps {
- public:
-  explicit UnitOps(std::optional<Bf16Unit> unit) : ops_({2, {}}, clock_, unit) {
-    const int64_t bytes = ops_.ScratchBytes(512, 64, 2048, 1);
-    scratch_ = Buffer::Create(ops_.allocator(), static_cast<size_t>(bytes)).value();
-    ops_.SetScratch({scratch_.data(), DType::kU8, {bytes}});
-  }
-  CpuOps& operator*() { return ops_; }
-
-  Rows Linear(const LinearWeight& weight, const Rows& x) {
-    const auto rows = static_cast<int64_t>(x.size()) / weight.in_features;
-    Rows out(static_cast<size_t>(rows * weight.out_features), NAN);
-    ops_.Linear({const_cast<float*>(x.data()), DType::kF32, {rows, weight.in_features}}, weight,
-                {out.data(), DType::kF32, {rows, weight.out_features}});
-    return out;
-  }
-
- private:
-  SystemClock clock_;
-  CpuOps ops_;
-  Buffer scratch_;
-};
 
 LinearWeight Pack(Ops& ops, std::vector<uint8_t> codes, int64_t out, WeightFormat format) {
   const auto in = static_cast<int64_t>(codes.size()) / out;
@@ -91,7 +45,7 @@ LinearWeight Pack(Ops& ops, std::vector<uint8_t> codes, int64_t out, WeightForma
 // body(ops) on every unit of every instruction set.
 template <class Body>
 void OnEveryUnit(const Body& body) {
-  for (const int64_t target : Targets()) {
+  for (const int64_t target : testing::Targets()) {
     const OnlyTarget only(target);
     for (const std::optional<Bf16Unit> unit : Units()) {
       SCOPED_TRACE(std::string(hwy::TargetName(target)) + " " +

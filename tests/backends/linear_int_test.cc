@@ -7,26 +7,19 @@
 #include <limits>
 #include <optional>
 #include <random>
-#include <set>
 
 #include "backends/cpu/cpu_ops.h"
+#include "backends/instruction_sets.h"
 #include "cpu/common.h"
 #include "cpu/linear_int.h"
 #include "cpu/tile_unit.h"
-#include "hwy/targets.h"
 #include "ops/cases.h"
 
 namespace inferd::kernels {
 namespace {
 
 using inferd::testing::GuardedRows;
-
-// Allows one instruction set only, until destroyed.
-class OnlyTarget {
- public:
-  explicit OnlyTarget(int64_t target) { hwy::SetSupportedTargetsForTest(target); }
-  ~OnlyTarget() { hwy::SetSupportedTargetsForTest(0); }
-};
+using inferd::testing::OnlyTarget;
 
 struct Target {
   int64_t target;
@@ -36,12 +29,10 @@ struct Target {
 // Every instruction set that leads to kernels of its own, with each dot unit it has.
 std::vector<Target> Targets() {
   std::vector<Target> targets;
-  std::set<std::string> names;
-  for (int64_t left = hwy::SupportedTargets(); left != 0; left &= left - 1) {
-    const OnlyTarget only(left & -left);
-    if (!names.insert(TargetName()).second) continue;
-    targets.push_back({left & -left, DotUnit::kWiden});
-    if (BestDotUnit() != DotUnit::kWiden) targets.push_back({left & -left, BestDotUnit()});
+  for (const int64_t target : inferd::testing::Targets()) {
+    const OnlyTarget only(target);
+    targets.push_back({target, DotUnit::kWiden});
+    if (BestDotUnit() != DotUnit::kWiden) targets.push_back({target, BestDotUnit()});
   }
   return targets;
 }

@@ -3,6 +3,7 @@
 #include "backends/cpu/cpu_linear_fp8.h"
 #include "backends/cpu/cpu_linear_int.h"
 #include "backends/cpu/cpu_ops.h"
+#include "backends/cpu/linear_tasks.h"
 #include "backends/host/host_weights.h"
 #include "backends/host/tensor_checks.h"
 #include "cpu/linear.h"
@@ -61,10 +62,8 @@ StatusOr<LinearWeight> CpuOps::Pack(std::span<const RawLinear> parts,
       const int64_t first = panel * width;
       const int64_t count = std::min(width, weight.out_features - first);
       for (int64_t j = 0; j < count; ++j) {
-        int64_t row = first + j;
-        size_t part = 0;
-        while (row >= parts[part].data.dim(0)) row -= parts[part++].data.dim(0);
-        rows[j] = static_cast<const std::byte*>(parts[part].data.data) + row * row_bytes;
+        const PlacedRow placed = FindRow(parts, first + j);
+        rows[j] = placed.part.data.As<std::byte>() + placed.row * row_bytes;
       }
       kernels::PackLinearPanel(element, rows, count, in,
                                weight.packed.data() + panel * (bytes / panels));
@@ -124,9 +123,7 @@ void CpuOps::Linear(TensorView x, const LinearWeight& weight, TensorView out) {
   const int64_t step = rows == 1 ? 1 : std::min(rows, room);
   for (int64_t first = 0; first < rows; first += step) {
     const int64_t count = std::min(step, rows - first);
-    const int64_t tiles = (count + max_tile - 1) / max_tile;
-    // Tiles of equal height: 16 rows are 8 + 8, not 12 + 4.
-    const int64_t tile_rows = (count + tiles - 1) / tiles;
+    const int64_t tile_rows = TileRows(count, max_tile, /*fixed=*/false);
     const float* from = x.As<float>() + first * in;
     if (count > 1) {
       const kernels::PackRowsParams pack{from, count, in, tile_rows, scratch_.As<float>()};

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "backends/cpu/cpu_ops.h"
+#include "backends/cpu/linear_tasks.h"
 #include "backends/host/tensor_checks.h"
 #include "cpu/linear_bf16.h"
 
@@ -19,12 +20,10 @@ void CpuOps::LinearBf16(TensorView x, const LinearWeight& weight, TensorView out
       scratch_.empty() ? 0 : scratch_.NumBytes() / kernels::PackedBf16RowBytes(unit, in);
   INFERD_CHECK(room > 0);
   const int64_t step = std::min(rows, room);
+  const int64_t most = tile_unit ? kernels::kAmxTileRows : kernels::LinearMaxTileRows();
   for (int64_t first = 0; first < rows; first += step) {
     const int64_t count = std::min(step, rows - first);
-    const int64_t most = tile_unit ? kernels::kAmxTileRows : kernels::LinearMaxTileRows();
-    const int64_t tiles = (count + most - 1) / most;
-    // Of equal height, unless the unit's tiles are what they are.
-    const int64_t tile_rows = tile_unit ? most : (count + tiles - 1) / tiles;
+    const int64_t tile_rows = TileRows(count, most, tile_unit);
     const kernels::PackBf16RowsParams pack{unit,      x.As<float>() + first * in, count, in,
                                            tile_rows, scratch_.As<std::byte>()};
     Split((count + tile_rows - 1) / tile_rows, in * tile_rows,

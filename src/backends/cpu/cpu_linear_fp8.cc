@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "backends/cpu/linear_tasks.h"
 #include "backends/host/tensor_checks.h"
 #include "cpu/common.h"
 
@@ -11,8 +12,6 @@ namespace {
 using kernels::Bf16Unit;
 using kernels::Fp8Layout;
 
-// A hand-over, or the claim of another range, is not worth less than this many products.
-constexpr int64_t kWorthSharing = 65536;
 constexpr int64_t kLeastGroup = 32;
 constexpr auto kScaleBytes = static_cast<int64_t>(sizeof(float));
 
@@ -20,21 +19,10 @@ Fp8Layout LayoutOf(const LinearWeight& weight) {
   return {weight.out_features, weight.in_features, weight.group_size};
 }
 
-// body(begin, end, thread) over `tasks` items that make up `products` together.
-template <class Body>
-void Share(ThreadPool& pool, int64_t tasks, int64_t products, const Body& body) {
-  if (products < kWorthSharing) {
-    body(int64_t{0}, tasks, 0);
-    return;
-  }
-  pool.ParallelFor(tasks, std::max<int64_t>(1, kWorthSharing * tasks / products), body);
-}
-
 kernels::Fp8Row RowOf(std::span<const RawLinear> parts, const Fp8Layout& layout, int64_t row) {
-  size_t part = 0;
-  while (row >= parts[part].data.dim(0)) row -= parts[part++].data.dim(0);
-  return {parts[part].data.As<std::byte>() + row * layout.in_features,
-          parts[part].scales.As<std::byte>() + row * layout.groups() * kScaleBytes};
+  const PlacedRow placed = FindRow(parts, row);
+  return {placed.part.data.As<std::byte>() + placed.row * layout.in_features,
+          placed.part.scales.As<std::byte>() + placed.row * layout.groups() * kScaleBytes};
 }
 
 }  // namespace
@@ -44,16 +32,17 @@ Status PackFp8Linear(std::span<const RawLinear> parts, Allocator& allocator, Thr
   const Fp8Layout layout = LayoutOf(*weight);
   INFERD_ASSIGN_OR_RETURN(weight->packed,
                           Buffer::Create(allocator, static_cast<size_t>(layout.packed_bytes())));
-  Share(pool, layout.column_groups(), layout.out_features * layout.in_features,
-        [&](int64_t begin, int64_t end, int) {
-          for (int64_t group = begin; group < end; ++group) {
-            kernels::Fp8Row rows[kernels::kFp8Columns];
-            const int64_t first = group * kernels::kFp8Columns;
-            const int64_t count = std::min(kernels::kFp8Columns, layout.out_features - first);
-            for (int64_t j = 0; j < count; ++j) rows[j] = RowOf(parts, layout, first + j);
-            kernels::PackFp8Columns(layout, rows, group, weight->packed.data());
-          }
-        });
+  ShareProducts(pool, layout.column_groups(), layout.out_features * layout.in_features,
+                [&](int64_t begin, int64_t end, int) {
+                  for (int64_t group = begin; group < end; ++group) {
+                    kernels::Fp8Row rows[kernels::kFp8Columns];
+                    const int64_t first = group * kernels::kFp8Columns;
+                    const int64_t count =
+                        std::min(kernels::kFp8Columns, layout.out_features - first);
+                    for (int64_t j = 0; j < count; ++j) rows[j] = RowOf(parts, layout, first + j);
+                    kernels::PackFp8Columns(layout, rows, group, weight->packed.data());
+                  }
+                });
   return OkStatus();
 }
 
@@ -84,20 +73,18 @@ void RunFp8Linear(TensorView x, const LinearWeight& weight, std::optional<Bf16Un
   const int64_t room = scratch.empty() ? 0 : scratch.NumBytes() / row_bytes;
   INFERD_CHECK(room > 0 || rows == 0);
   const int64_t step = std::min(rows, room);
+  const int64_t most = tiles ? kernels::kAmxTileRows : kernels::LinearMaxTileRows();
   for (int64_t first = 0; first < rows; first += step) {
     const int64_t count = std::min(step, rows - first);
-    const int64_t most = tiles ? kernels::kAmxTileRows : kernels::LinearMaxTileRows();
-    const int64_t row_tiles = (count + most - 1) / most;
-    // Of equal height, unless the unit's tiles are what they are.
-    const int64_t tile_rows = tiles ? most : (count + row_tiles - 1) / row_tiles;
+    const int64_t tile_rows = TileRows(count, most, tiles);
     // The values come first: they are aligned.
     auto* packed = scratch.As<std::byte>();
     auto* scales = reinterpret_cast<float*>(packed + count * (row_bytes - scale_bytes));
     const kernels::PackFp8RowsParams pack{
         layout,    with,   round, /*floats=*/!round && !unit, x.As<float>() + first * in, count,
         tile_rows, packed, scales};
-    Share(pool, (count + tile_rows - 1) / tile_rows, count * in * 4,
-          [&](int64_t begin, int64_t end, int) { kernels::PackFp8Rows(pack, begin, end); });
+    ShareProducts(pool, (count + tile_rows - 1) / tile_rows, count * in * 4,
+                  [&](int64_t begin, int64_t end, int) { kernels::PackFp8Rows(pack, begin, end); });
     const kernels::LinearFp8Params p{layout,
                                      with,
                                      weight.packed.data(),
@@ -107,8 +94,8 @@ void RunFp8Linear(TensorView x, const LinearWeight& weight, std::optional<Bf16Un
                                      count,
                                      tile_rows,
                                      out.As<float>() + first * layout.out_features};
-    Share(pool, layout.column_groups(), count * in * layout.out_features,
-          [&](int64_t begin, int64_t end, int) { kernels::LinearFp8(p, begin, end); });
+    ShareProducts(pool, layout.column_groups(), count * in * layout.out_features,
+                  [&](int64_t begin, int64_t end, int) { kernels::LinearFp8(p, begin, end); });
   }
 }
 

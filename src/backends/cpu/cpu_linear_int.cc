@@ -4,6 +4,7 @@
 #include <cstring>
 #include <vector>
 
+#include "backends/cpu/linear_tasks.h"
 #include "backends/host/tensor_checks.h"
 #include "cpu/common.h"
 
@@ -23,22 +24,9 @@ constexpr int32_t kLargestInt4Zero = 15;
 constexpr int64_t kTaskPanels = 4;
 // With fewer rows the weights come from memory as fast either way.
 constexpr int64_t kWorthTiles = 8;
-// A hand-over, or the claim of another range, is not worth less than this many
-// products.
-constexpr int64_t kWorthSharing = 65536;
 
 int64_t NumPanels(const LinearWeight& weight) {
   return (weight.out_features + kIntPanelWidth - 1) / kIntPanelWidth;
-}
-
-// body(begin, end, thread) over `tasks` items that make up `products` together.
-template <class Body>
-void Share(ThreadPool& pool, int64_t tasks, int64_t products, const Body& body) {
-  if (products < kWorthSharing) {
-    body(int64_t{0}, tasks, 0);
-    return;
-  }
-  pool.ParallelFor(tasks, std::max<int64_t>(1, kWorthSharing * tasks / products), body);
 }
 
 IntLayout ChooseLayout(std::span<const RawLinear> parts, const LinearWeight& weight) {
@@ -61,13 +49,12 @@ IntLayout ChooseLayout(std::span<const RawLinear> parts, const LinearWeight& wei
 }
 
 kernels::IntRow RowOf(std::span<const RawLinear> parts, const IntLayout& layout, int64_t row) {
-  size_t part = 0;
-  while (row >= parts[part].data.dim(0)) row -= parts[part++].data.dim(0);
-  const RawLinear& raw = parts[part];
+  const PlacedRow placed = FindRow(parts, row);
+  const RawLinear& raw = placed.part;
   const int64_t groups = layout.in_features / layout.group_size;
-  return {raw.data.As<std::byte>() + row * raw.data.dim(1),
-          raw.scales.As<std::byte>() + row * groups * static_cast<int64_t>(sizeof(float)),
-          layout.bits == 4 ? raw.zeros.As<uint8_t>() + row * groups : nullptr};
+  return {raw.data.As<std::byte>() + placed.row * raw.data.dim(1),
+          raw.scales.As<std::byte>() + placed.row * groups * static_cast<int64_t>(sizeof(float)),
+          layout.bits == 4 ? raw.zeros.As<uint8_t>() + placed.row * groups : nullptr};
 }
 
 }  // namespace
@@ -80,17 +67,18 @@ Status PackIntLinear(std::span<const RawLinear> parts, Allocator& allocator, Thr
   INFERD_ASSIGN_OR_RETURN(weight->packed,
                           Buffer::Create(allocator, kHeaderBytes + panels * panel_bytes));
   std::memcpy(weight->packed.data(), &layout, sizeof(layout));
-  Share(pool, panels, weight->out_features * weight->in_features,
-        [&](int64_t begin, int64_t end, int) {
-          for (int64_t panel = begin; panel < end; ++panel) {
-            kernels::IntRow rows[kIntPanelWidth];
-            const int64_t first = panel * kIntPanelWidth;
-            const int64_t count = std::min(kIntPanelWidth, weight->out_features - first);
-            for (int64_t j = 0; j < count; ++j) rows[j] = RowOf(parts, layout, first + j);
-            kernels::PackIntPanel(layout, rows, count,
-                                  weight->packed.data() + kHeaderBytes + panel * panel_bytes);
-          }
-        });
+  ShareProducts(pool, panels, weight->out_features * weight->in_features,
+                [&](int64_t begin, int64_t end, int) {
+                  for (int64_t panel = begin; panel < end; ++panel) {
+                    kernels::IntRow rows[kIntPanelWidth];
+                    const int64_t first = panel * kIntPanelWidth;
+                    const int64_t count = std::min(kIntPanelWidth, weight->out_features - first);
+                    for (int64_t j = 0; j < count; ++j) rows[j] = RowOf(parts, layout, first + j);
+                    kernels::PackIntPanel(
+                        layout, rows, count,
+                        weight->packed.data() + kHeaderBytes + panel * panel_bytes);
+                  }
+                });
   return OkStatus();
 }
 
@@ -136,9 +124,7 @@ void RunIntLinear(TensorView x, const LinearWeight& weight, IntUnits units, Tens
   const int64_t panels = NumPanels(weight);
   for (int64_t first = 0; first < rows; first += step) {
     const int64_t count = std::min(step, rows - first);
-    const int64_t row_tiles = (count + max_tile - 1) / max_tile;
-    // Tiles of equal height: 16 rows are 8 + 8, not 12 + 4. AMX's are what they are.
-    const int64_t tile_rows = tiles ? max_tile : (count + row_tiles - 1) / row_tiles;
+    const int64_t tile_rows = TileRows(count, max_tile, tiles);
     auto* scales = scratch.As<RowScale>();
     auto* q = reinterpret_cast<int8_t*>(scales + count * groups);
     const bool per_group = layout.zero == kernels::kZeroPerGroup;
@@ -151,8 +137,9 @@ void RunIntLinear(TensorView x, const LinearWeight& weight, IntUnits units, Tens
                                                q,
                                                scales,
                                                tiles};
-    Share(pool, count, count * in * 4,
-          [&](int64_t begin, int64_t end, int) { kernels::QuantizeRows(quantize, begin, end); });
+    ShareProducts(pool, count, count * in * 4, [&](int64_t begin, int64_t end, int) {
+      kernels::QuantizeRows(quantize, begin, end);
+    });
     const kernels::LinearIntParams p{units.dots,
                                      layout,
                                      weight.packed.data() + kHeaderBytes,
@@ -163,16 +150,16 @@ void RunIntLinear(TensorView x, const LinearWeight& weight, IntUnits units, Tens
                                      count,
                                      tile_rows,
                                      out.As<float>() + first * weight.out_features};
-    Share(pool, (panels + kTaskPanels - 1) / kTaskPanels, count * in * weight.out_features,
-          [&](int64_t begin, int64_t end, int) {
-            const int64_t last = std::min(end * kTaskPanels, panels);
-            if (tiles) {
-              kernels::LinearIntTiles(p, units.tiles == IntTiles::kEmulated, begin * kTaskPanels,
-                                      last);
-            } else {
-              kernels::LinearInt(p, begin * kTaskPanels, last);
-            }
-          });
+    ShareProducts(pool, (panels + kTaskPanels - 1) / kTaskPanels, count * in * weight.out_features,
+                  [&](int64_t begin, int64_t end, int) {
+                    const int64_t last = std::min(end * kTaskPanels, panels);
+                    if (tiles) {
+                      kernels::LinearIntTiles(p, units.tiles == IntTiles::kEmulated,
+                                              begin * kTaskPanels, last);
+                    } else {
+                      kernels::LinearInt(p, begin * kTaskPanels, last);
+                    }
+                  });
   }
 }
 

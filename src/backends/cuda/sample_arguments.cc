@@ -5,14 +5,6 @@
 #include "backends/host/sampling_rules.h"
 
 namespace inferd {
-namespace {
-
-bool HasPenalties(const SampleRow& row) {
-  return row.repetition_penalty != 1.0F || row.presence_penalty != 0.0F ||
-         row.frequency_penalty != 0.0F;
-}
-
-}  // namespace
 
 bool LooksAtSlot(const SampleRow& row) {
   return HasPenalties(row) && row.slot >= 0 && !row.history.empty() && row.history.back() < 0;

@@ -7,14 +7,11 @@
 #include "inferd/base/random.h"
 
 namespace inferd {
-namespace {
 
 bool HasPenalties(const SampleRow& row) {
   return row.repetition_penalty != 1.0F || row.presence_penalty != 0.0F ||
          row.frequency_penalty != 0.0F;
 }
-
-}  // namespace
 
 bool HasAdjustments(const SampleRow& row) {
   return !row.logit_bias.empty() || !row.banned.empty() ||

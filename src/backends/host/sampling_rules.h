@@ -11,6 +11,9 @@
 
 namespace inferd {
 
+// Whether the row has a penalty that changes the logits of tokens seen.
+bool HasPenalties(const SampleRow& row);
+
 // Whether steps 3 and 4 change anything.
 bool HasAdjustments(const SampleRow& row);
 
