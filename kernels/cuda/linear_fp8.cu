@@ -11,14 +11,13 @@
 // instructions a half. That permutes the inputs within a half, in w and in x alike. Sums
 // are scaled where a group or a block ends; blocks, then warps, are added in one order.
 // Bound: bytes of w.
-#include "cuda/linear.h"
+#include "cuda/linear_warps.h"
 #include "cuda/mma.h"
 #include "cuda/stream_load.h"
 
 namespace inferd::cuda {
 namespace {
 
-constexpr int kWarps = 8;
 constexpr int kBlockInputs = 64;
 constexpr int kHalves = 2;  // of a block, 32 inputs each
 constexpr int kBlockWords = kBlockInputs / 4;
@@ -37,8 +36,6 @@ struct Fp8Params {
   int32_t group_halves;  // of 32 inputs; of one group for all, not used
   int32_t terms;
 };
-
-SIMT_DEVICE int32_t AtMost(int32_t value, int32_t limit) { return value < limit ? value : limit; }
 
 // Four codes, the first in the lowest byte, as two words of two bf16.
 SIMT_DEVICE void Widen(uint32_t codes, uint32_t& low, uint32_t& high) {
@@ -64,12 +61,10 @@ SIMT_DEVICE void Widen(uint32_t codes, uint32_t& low, uint32_t& high) {
 }
 
 template <int kRowTiles, int kBatchTiles>
-SIMT_KERNEL(kWarps * 32)
+SIMT_KERNEL(kLinearWarps * 32)
 Fp8Kernel(Fp8Params p) {
-  constexpr int kValues = kRowTiles * kBatchTiles * 4;
   constexpr int kDepth = 4 / kRowTiles;  // blocks on their way at a time
   SIMT_DYNAMIC_SHARED(shared);
-  float* const partial = reinterpret_cast<float*>(shared);  // [kWarps][kValues][32]
 
   const auto lane = static_cast<int32_t>(Lane());
   const auto warp = static_cast<int32_t>(Warp());
@@ -105,23 +100,14 @@ Fp8Kernel(Fp8Params p) {
   };
   SIMT_UNROLL
   for (int d = 0; d < kDepth; ++d) {
-    if (warp + kWarps * d < p.blocks) fetch(d, warp + kWarps * d);
+    if (warp + kLinearWarps * d < p.blocks) fetch(d, warp + kLinearWarps * d);
   }
   WaitForPredecessor();
 
   float totals[kRowTiles][kBatchTiles][4];
   float sums[kRowTiles][kBatchTiles][4];
-  SIMT_UNROLL
-  for (int r = 0; r < kRowTiles; ++r) {
-    SIMT_UNROLL
-    for (int j = 0; j < kBatchTiles; ++j) {
-      SIMT_UNROLL
-      for (int c = 0; c < 4; ++c) {
-        totals[r][j][c] = 0;
-        sums[r][j][c] = 0;
-      }
-    }
-  }
+  ToZero(totals);
+  ToZero(sums);
   const auto scale = [&](int32_t group) {
     SIMT_UNROLL
     for (int j = 0; j < kBatchTiles; ++j) {
@@ -146,10 +132,10 @@ Fp8Kernel(Fp8Params p) {
       }
     }
   };
-  for (int32_t start = warp; start < p.blocks; start += kWarps * kDepth) {
+  for (int32_t start = warp; start < p.blocks; start += kLinearWarps * kDepth) {
     SIMT_UNROLL
     for (int d = 0; d < kDepth; ++d) {
-      const int32_t block = start + kWarps * d;
+      const int32_t block = start + kLinearWarps * d;
       if (block < p.blocks) {  // the same for the whole warp
         SIMT_UNROLL
         for (int half = 0; half < kHalves; ++half) {
@@ -179,50 +165,23 @@ Fp8Kernel(Fp8Params p) {
           const bool ends = half == kHalves - 1 || (step + 1) % p.group_halves == 0;
           if (p.groups > 1 && ends) scale(AtMost(step / p.group_halves, p.groups - 1));
         }
-        const int32_t next = block + kWarps * kDepth;
+        const int32_t next = block + kLinearWarps * kDepth;
         if (next < p.blocks) fetch(d, next);
       }
     }
   }
   if (p.groups == 1) scale(0);
   ReleaseSuccessor();
-
-  SIMT_UNROLL
-  for (int r = 0; r < kRowTiles; ++r) {
-    SIMT_UNROLL
-    for (int j = 0; j < kBatchTiles; ++j) {
-      SIMT_UNROLL
-      for (int c = 0; c < 4; ++c) {
-        partial[(warp * kValues + (r * kBatchTiles + j) * 4 + c) * 32 + lane] = totals[r][j][c];
-      }
-    }
-  }
-  SyncThreads();
-  for (int32_t i = static_cast<int32_t>(ThreadX()); i < kValues * 32; i += kWarps * 32) {
-    float sum = partial[i];
-    SIMT_UNROLL
-    for (int w = 1; w < kWarps; ++w) sum += partial[w * kValues * 32 + i];
-    const int32_t value = i / 32;
-    const int32_t c = value % 4;
-    const int32_t j = value / 4 % kBatchTiles;
-    const int32_t r = value / 4 / kBatchTiles;
-    const int32_t output = first_output + 16 * r + (c >= 2 ? 8 : 0) + i % 32 / 4;
-    const int32_t row = first_row + 8 * j + i % 4 * 2 + c % 2;
-    if (output < p.outputs && row < p.rows) {
-      if (p.bias != nullptr) sum += p.bias[output];
-      p.out[static_cast<int64_t>(row) * p.outputs + output] = sum;
-    }
-  }
+  AddWarps(totals, reinterpret_cast<float*>(shared), first_output, p.outputs, first_row, p.rows,
+           [&](int32_t row, int32_t output, float sum) {
+             if (p.bias != nullptr) sum += p.bias[output];
+             p.out[static_cast<int64_t>(row) * p.outputs + output] = sum;
+           });
 }
 
 template <int kRowTiles, int kBatchTiles>
 int LaunchFp8(const Fp8Params& p, Stream stream) {
-  LaunchShape shape;
-  shape.grid = {static_cast<unsigned>(RoundUp(p.outputs, 16 * kRowTiles) / (16 * kRowTiles)),
-                static_cast<unsigned>(RoundUp(p.rows, 8 * kBatchTiles) / (8 * kBatchTiles))};
-  shape.block = {kWarps * 32};
-  shape.shared_bytes = size_t{kWarps} * kRowTiles * kBatchTiles * 4 * 32 * sizeof(float);
-  shape.early = true;
+  const LaunchShape shape = LinearWarpsShape<float, kRowTiles, kBatchTiles>(p.outputs, p.rows);
   return Launch(Fp8Kernel<kRowTiles, kBatchTiles>, shape, stream, p);
 }
 

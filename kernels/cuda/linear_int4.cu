@@ -9,14 +9,14 @@
 // A warp takes every eighth block of 128 inputs; four int8 instructions cover it.
 // Within a group and block sums are integers; they are scaled where either ends.
 // Blocks, then warps, are added in one order. Bound: bytes of the codes.
-#include "cuda/linear.h"
+#include "cuda/int4_codes.h"
+#include "cuda/linear_warps.h"
 #include "cuda/mma.h"
 #include "cuda/stream_load.h"
 
 namespace inferd::cuda {
 namespace {
 
-constexpr int kWarps = 8;
 constexpr int kSteps = kInt4BlockInputs / 32;
 constexpr int kTileWords = kInt4TileBytes / 4;
 
@@ -36,21 +36,11 @@ struct Int4Params {
   int32_t group_steps;  // of 32 inputs
 };
 
-SIMT_DEVICE int32_t AtMost(int32_t value, int32_t limit) { return value < limit ? value : limit; }
-
-// Four 4-bit codes, a byte each, minus a zero point of at most 15, a byte each: as
-// four int8. The high bit keeps a borrow from the next byte.
-SIMT_DEVICE uint32_t SubtractZero(uint32_t codes, uint32_t zeros) {
-  return ((codes | 0x80808080U) - zeros) ^ 0x80808080U;
-}
-
 template <int kRowTiles, int kBatchTiles>
-SIMT_KERNEL(kWarps * 32)
+SIMT_KERNEL(kLinearWarps * 32)
 Int4Kernel(Int4Params p) {
-  constexpr int kValues = kRowTiles * kBatchTiles * 4;
   constexpr int kDepth = 4 / kRowTiles;
   SIMT_DYNAMIC_SHARED(shared);
-  float* const partial = reinterpret_cast<float*>(shared);  // [kWarps][kValues][32]
 
   const auto lane = static_cast<int32_t>(Lane());
   const auto warp = static_cast<int32_t>(Warp());
@@ -72,7 +62,7 @@ Int4Kernel(Int4Params p) {
   Words ring[kDepth][kRowTiles][2];
   SIMT_UNROLL
   for (int d = 0; d < kDepth; ++d) {
-    const int32_t block = warp + kWarps * d;
+    const int32_t block = warp + kLinearWarps * d;
     if (block < p.blocks) {
       SIMT_UNROLL
       for (int r = 0; r < kRowTiles; ++r) {
@@ -85,21 +75,12 @@ Int4Kernel(Int4Params p) {
 
   float totals[kRowTiles][kBatchTiles][4];
   int32_t sums[kRowTiles][kBatchTiles][4];
-  SIMT_UNROLL
-  for (int r = 0; r < kRowTiles; ++r) {
-    SIMT_UNROLL
-    for (int j = 0; j < kBatchTiles; ++j) {
-      SIMT_UNROLL
-      for (int c = 0; c < 4; ++c) {
-        totals[r][j][c] = 0;
-        sums[r][j][c] = 0;
-      }
-    }
-  }
-  for (int32_t start = warp; start < p.blocks; start += kWarps * kDepth) {
+  ToZero(totals);
+  ToZero(sums);
+  for (int32_t start = warp; start < p.blocks; start += kLinearWarps * kDepth) {
     SIMT_UNROLL
     for (int d = 0; d < kDepth; ++d) {
-      const int32_t block = start + kWarps * d;
+      const int32_t block = start + kLinearWarps * d;
       if (block < p.blocks) {
         SIMT_UNROLL
         for (int s = 0; s < kSteps; ++s) {
@@ -113,7 +94,7 @@ Int4Kernel(Int4Params p) {
             const int32_t output = AtMost(first_tile + r, last_tile) * 16 + g;
             SIMT_UNROLL
             for (int half = 0; half < 2; ++half) {
-              const uint32_t zero = p.zeros[of_group + output + 8 * half] * 0x01010101U;
+              const uint32_t zero = Repeat4(p.zeros[of_group + output + 8 * half]);
               const uint32_t word = ring[d][r][half].v[s];
               a[r][half] = SubtractZero(word & 0x0F0F0F0FU, zero);
               a[r][half + 2] = SubtractZero(word >> 4 & 0x0F0F0F0FU, zero);
@@ -150,7 +131,7 @@ Int4Kernel(Int4Params p) {
             }
           }
         }
-        const int32_t next = block + kWarps * kDepth;
+        const int32_t next = block + kLinearWarps * kDepth;
         if (next < p.blocks) {
           SIMT_UNROLL
           for (int r = 0; r < kRowTiles; ++r) {
@@ -162,43 +143,16 @@ Int4Kernel(Int4Params p) {
     }
   }
   ReleaseSuccessor();
-
-  SIMT_UNROLL
-  for (int r = 0; r < kRowTiles; ++r) {
-    SIMT_UNROLL
-    for (int j = 0; j < kBatchTiles; ++j) {
-      SIMT_UNROLL
-      for (int c = 0; c < 4; ++c) {
-        partial[(warp * kValues + (r * kBatchTiles + j) * 4 + c) * 32 + lane] = totals[r][j][c];
-      }
-    }
-  }
-  SyncThreads();
-  for (int32_t i = static_cast<int32_t>(ThreadX()); i < kValues * 32; i += kWarps * 32) {
-    float sum = partial[i];
-    SIMT_UNROLL
-    for (int w = 1; w < kWarps; ++w) sum += partial[w * kValues * 32 + i];
-    const int32_t value = i / 32;
-    const int32_t c = value % 4;
-    const int32_t j = value / 4 % kBatchTiles;
-    const int32_t r = value / 4 / kBatchTiles;
-    const int32_t output = first_output + 16 * r + (c >= 2 ? 8 : 0) + i % 32 / 4;
-    const int32_t row = first_row + 8 * j + i % 4 * 2 + c % 2;
-    if (output < p.outputs && row < p.rows) {
-      if (p.bias != nullptr) sum += p.bias[output];
-      p.out[static_cast<int64_t>(row) * p.outputs + output] = sum;
-    }
-  }
+  AddWarps(totals, reinterpret_cast<float*>(shared), first_output, p.outputs, first_row, p.rows,
+           [&](int32_t row, int32_t output, float sum) {
+             if (p.bias != nullptr) sum += p.bias[output];
+             p.out[static_cast<int64_t>(row) * p.outputs + output] = sum;
+           });
 }
 
 template <int kRowTiles, int kBatchTiles>
 int LaunchInt4(const Int4Params& p, Stream stream) {
-  LaunchShape shape;
-  shape.grid = {static_cast<unsigned>(RoundUp(p.outputs, 16 * kRowTiles) / (16 * kRowTiles)),
-                static_cast<unsigned>(RoundUp(p.rows, 8 * kBatchTiles) / (8 * kBatchTiles))};
-  shape.block = {kWarps * 32};
-  shape.shared_bytes = size_t{kWarps} * kRowTiles * kBatchTiles * 4 * 32 * sizeof(float);
-  shape.early = true;
+  const LaunchShape shape = LinearWarpsShape<float, kRowTiles, kBatchTiles>(p.outputs, p.rows);
   return Launch(Int4Kernel<kRowTiles, kBatchTiles>, shape, stream, p);
 }
 

@@ -15,7 +15,8 @@
 // Bound: int8 instructions. Rows of xq lie in shared memory with their 16-byte pieces
 // permuted, so that the lanes of half a warp read from different banks.
 #include "cuda/async_copy.h"
-#include "cuda/linear.h"
+#include "cuda/int4_codes.h"
+#include "cuda/linear_warps.h"
 #include "cuda/mma.h"
 #include "cuda/vec.h"
 
@@ -49,13 +50,6 @@ struct TileParams {
   int32_t groups;
   int32_t group_steps;  // of 32 inputs
 };
-
-SIMT_DEVICE int32_t AtMost(int32_t value, int32_t limit) { return value < limit ? value : limit; }
-
-// See linear_int4.cu.
-SIMT_DEVICE uint32_t SubtractZero(uint32_t codes, uint32_t zeros) {
-  return ((codes | 0x80808080U) - zeros) ^ 0x80808080U;
-}
 
 // Where piece `piece` of a row stands.
 SIMT_DEVICE int32_t PieceAt(int32_t row, int32_t piece) {
@@ -99,17 +93,8 @@ SIMT_KERNEL(kThreads) Int4TileKernel(TileParams p) {
 
   float totals[kRowTiles][kBatchTiles][4];
   int32_t sums[kRowTiles][kBatchTiles][4];
-  SIMT_UNROLL
-  for (int r = 0; r < kRowTiles; ++r) {
-    SIMT_UNROLL
-    for (int j = 0; j < kBatchTiles; ++j) {
-      SIMT_UNROLL
-      for (int c = 0; c < 4; ++c) {
-        totals[r][j][c] = 0;
-        sums[r][j][c] = 0;
-      }
-    }
-  }
+  ToZero(totals);
+  ToZero(sums);
   int32_t outputs[kRowTiles];
   SIMT_UNROLL
   for (int r = 0; r < kRowTiles; ++r) {
@@ -170,9 +155,8 @@ SIMT_KERNEL(kThreads) Int4TileKernel(TileParams p) {
         for (int side = 0; side < 2; ++side) {
           const uint32_t word = *reinterpret_cast<const uint32_t*>(
               codes + (warp_tile + r) * kInt4TileBytes + lane * 32 + side * 16 + s * 4);
-          const uint32_t zero =
-              p.zeros[static_cast<int64_t>(group) * p.padded_outputs + outputs[r] + 8 * side] *
-              0x01010101U;
+          const uint32_t zero = Repeat4(
+              p.zeros[static_cast<int64_t>(group) * p.padded_outputs + outputs[r] + 8 * side]);
           a[r][side] = SubtractZero(word & 0x0F0F0F0FU, zero);
           a[r][side + 2] = SubtractZero(word >> 4 & 0x0F0F0F0FU, zero);
         }

@@ -14,14 +14,13 @@
 //
 // Bound: bytes of w. The first kDepth blocks are requested before the predecessor
 // is waited for.
-#include "cuda/linear.h"
+#include "cuda/linear_warps.h"
 #include "cuda/mma.h"
 #include "cuda/stream_load.h"
 
 namespace inferd::cuda {
 namespace {
 
-constexpr int kWarps = 8;
 constexpr int kBlockWords = kRowAlignBytes / 4;  // 16
 
 struct SkinnyParams {
@@ -44,16 +43,12 @@ SIMT_DEVICE void Multiply(int32_t (&sums)[4], const uint32_t (&a)[4], const uint
   MmaInt8(sums, a, b);
 }
 
-SIMT_DEVICE int32_t AtMost(int32_t value, int32_t limit) { return value < limit ? value : limit; }
-
 // Sum is float for bf16 and int32_t for int8.
 template <class Sum, int kRowTiles, int kBatchTiles>
-SIMT_KERNEL(kWarps * 32)
+SIMT_KERNEL(kLinearWarps * 32)
 SkinnyKernel(SkinnyParams p) {
   constexpr int kDepth = 4 / kRowTiles;  // blocks on their way at a time
-  constexpr int kValues = kRowTiles * kBatchTiles * 4;
   SIMT_DYNAMIC_SHARED(shared);
-  Sum* const partial = reinterpret_cast<Sum*>(shared);  // [kWarps][kValues][32]
 
   const auto lane = static_cast<int32_t>(Lane());
   const auto warp = static_cast<int32_t>(Warp());
@@ -77,7 +72,7 @@ SkinnyKernel(SkinnyParams p) {
   Words ring[kDepth][kRowTiles][2];
   SIMT_UNROLL
   for (int d = 0; d < kDepth; ++d) {
-    const int32_t block = warp + kWarps * d;
+    const int32_t block = warp + kLinearWarps * d;
     if (block < blocks) {
       SIMT_UNROLL
       for (int r = 0; r < kRowTiles; ++r) {
@@ -89,18 +84,11 @@ SkinnyKernel(SkinnyParams p) {
   WaitForPredecessor();
 
   Sum sums[kRowTiles][kBatchTiles][4];
-  SIMT_UNROLL
-  for (int r = 0; r < kRowTiles; ++r) {
-    SIMT_UNROLL
-    for (int j = 0; j < kBatchTiles; ++j) {
-      SIMT_UNROLL
-      for (int c = 0; c < 4; ++c) sums[r][j][c] = 0;
-    }
-  }
-  for (int32_t start = warp; start < blocks; start += kWarps * kDepth) {
+  ToZero(sums);
+  for (int32_t start = warp; start < blocks; start += kLinearWarps * kDepth) {
     SIMT_UNROLL
     for (int d = 0; d < kDepth; ++d) {
-      const int32_t block = start + kWarps * d;
+      const int32_t block = start + kLinearWarps * d;
       if (block < blocks) {  // the same for the whole warp
         SIMT_UNROLL
         for (int j = 0; j < kBatchTiles; ++j) {
@@ -122,7 +110,7 @@ SkinnyKernel(SkinnyParams p) {
             }
           }
         }
-        const int32_t next = block + kWarps * kDepth;
+        const int32_t next = block + kLinearWarps * kDepth;
         if (next < blocks) {
           SIMT_UNROLL
           for (int r = 0; r < kRowTiles; ++r) {
@@ -134,47 +122,20 @@ SkinnyKernel(SkinnyParams p) {
     }
   }
   ReleaseSuccessor();
-
-  SIMT_UNROLL
-  for (int r = 0; r < kRowTiles; ++r) {
-    SIMT_UNROLL
-    for (int j = 0; j < kBatchTiles; ++j) {
-      SIMT_UNROLL
-      for (int c = 0; c < 4; ++c) {
-        partial[(warp * kValues + (r * kBatchTiles + j) * 4 + c) * 32 + lane] = sums[r][j][c];
-      }
-    }
-  }
-  SyncThreads();
-  for (int32_t i = static_cast<int32_t>(ThreadX()); i < kValues * 32; i += kWarps * 32) {
-    Sum sum = partial[i];
-    SIMT_UNROLL
-    for (int w = 1; w < kWarps; ++w) sum += partial[w * kValues * 32 + i];
-    const int32_t value = i / 32;
-    const int32_t c = value % 4;
-    const int32_t j = value / 4 % kBatchTiles;
-    const int32_t r = value / 4 / kBatchTiles;
-    const int32_t output = first_output + 16 * r + (c >= 2 ? 8 : 0) + i % 32 / 4;
-    const int32_t row = first_row + 8 * j + i % 4 * 2 + c % 2;
-    if (output < p.outputs && row < p.rows) {
-      float result = static_cast<float>(sum);
-      if constexpr (!std::is_same_v<Sum, float>) {
-        result *= p.x_scales[row] * p.weight_scales[output];
-      }
-      if (p.bias != nullptr) result += p.bias[output];
-      p.out[static_cast<int64_t>(row) * p.outputs + output] = result;
-    }
-  }
+  AddWarps(sums, reinterpret_cast<Sum*>(shared), first_output, p.outputs, first_row, p.rows,
+           [&](int32_t row, int32_t output, Sum sum) {
+             float result = static_cast<float>(sum);
+             if constexpr (!std::is_same_v<Sum, float>) {
+               result *= p.x_scales[row] * p.weight_scales[output];
+             }
+             if (p.bias != nullptr) result += p.bias[output];
+             p.out[static_cast<int64_t>(row) * p.outputs + output] = result;
+           });
 }
 
 template <class Sum, int kRowTiles, int kBatchTiles>
 int LaunchSkinny(const SkinnyParams& p, Stream stream) {
-  LaunchShape shape;
-  shape.grid = {static_cast<unsigned>(RoundUp(p.outputs, 16 * kRowTiles) / (16 * kRowTiles)),
-                static_cast<unsigned>(RoundUp(p.rows, 8 * kBatchTiles) / (8 * kBatchTiles))};
-  shape.block = {kWarps * 32};
-  shape.shared_bytes = size_t{kWarps} * kRowTiles * kBatchTiles * 4 * 32 * sizeof(Sum);
-  shape.early = true;
+  const LaunchShape shape = LinearWarpsShape<Sum, kRowTiles, kBatchTiles>(p.outputs, p.rows);
   return Launch(SkinnyKernel<Sum, kRowTiles, kBatchTiles>, shape, stream, p);
 }
 
