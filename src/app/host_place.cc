@@ -97,6 +97,7 @@ StatusOr<HostPlace> FindHostPlace(const ServerConfig& config,
                                   const std::vector<std::string>& environment) {
   HostPlace place;
   place.remote.port = config.parallel.port;
+  place.remote.silence_us = config.parallel.heartbeat_timeout_ms * 1000;
   constexpr std::array kLws = {"LWS_LEADER_ADDRESS", "LWS_GROUP_SIZE", "LWS_WORKER_INDEX"};
   constexpr std::array kLauncher = {"MASTER_ADDR", "WORLD_SIZE", "RANK"};
   if (config.parallel.hosts.size() > 1) {

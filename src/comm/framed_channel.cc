@@ -41,6 +41,18 @@ FramedChannel::FramedChannel(std::unique_ptr<ByteLink> link, const HostChannelOp
 
 Status FramedChannel::Send(uint32_t kind, std::span<const std::byte> payload) {
   if (failed_.load(std::memory_order_acquire)) return Broken();
+  Status status = Write(kind, payload);
+  return status.ok() || status.code() == StatusCode::kInvalidArgument ? status
+                                                                      : Fail(std::move(status));
+}
+
+void FramedChannel::SendUnlessGone(uint32_t kind) {
+  if (failed_.load(std::memory_order_acquire)) return;
+  Status status = Write(kind, {});
+  if (!status.ok() && status.code() != StatusCode::kUnavailable) (void)Fail(std::move(status));
+}
+
+Status FramedChannel::Write(uint32_t kind, std::span<const std::byte> payload) {
   if (payload.size() > static_cast<size_t>(options_.max_message_bytes)) {
     return InvalidArgumentError("a message of " + std::to_string(payload.size()) +
                                 " bytes is longer than the channel takes");
@@ -57,7 +69,7 @@ Status FramedChannel::Send(uint32_t kind, std::span<const std::byte> payload) {
   std::memcpy(out_.data(), &header, sizeof(header));
   Status status = link_->Write(out_, clock_.NowUs() + options_.send_timeout_us);
   Shrink(out_);
-  return status.ok() ? status : Fail(std::move(status));
+  return status;
 }
 
 Status FramedChannel::FillTo(size_t bytes, int64_t deadline_us) {
@@ -68,6 +80,7 @@ Status FramedChannel::FillTo(size_t bytes, int64_t deadline_us) {
         const size_t n,
         link_->ReadSome(std::span(frame_).subspan(filled_, end - filled_), deadline_us));
     filled_ += n;
+    received_bytes_.fetch_add(n, std::memory_order_relaxed);
   }
   return OkStatus();
 }
@@ -116,7 +129,7 @@ Status FramedChannel::Fail(Status status) {
   return Broken();
 }
 
-Status FramedChannel::Broken() {
+Status FramedChannel::Broken() const {
   const std::lock_guard lock(mutex_);
   return error_;
 }

@@ -4,6 +4,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "comm/byte_link.h"
@@ -32,12 +33,21 @@ class FramedChannel final : public HostChannel {
   Status Send(uint32_t kind, std::span<const std::byte> payload) override;
   StatusOr<HostMessage> Receive(int64_t timeout_us) override;
   void Abort() override;
+  Status health() const override { return Broken(); }
   uint64_t epoch() const override { return options_.epoch; }
+  // Sends a message without a payload. That the other side is gone is left for Receive to tell,
+  // after what was said before.
+  void SendUnlessGone(uint32_t kind);
+  // As Abort(), with a reason.
+  void Break(Status why) { (void)Fail(std::move(why)); }
+  // What has come so far. Any thread.
+  uint64_t received_bytes() const { return received_bytes_.load(std::memory_order_relaxed); }
 
  private:
   // The first error stays; the link is broken with it.
   Status Fail(Status status);
-  Status Broken();
+  Status Broken() const;
+  Status Write(uint32_t kind, std::span<const std::byte> payload);
   // Reads on until `frame_` holds `bytes`.
   Status FillTo(size_t bytes, int64_t deadline_us);
 
@@ -54,8 +64,9 @@ class FramedChannel final : public HostChannel {
   size_t filled_ = 0;      // bytes of it that came
   bool delivered_ = true;  // it was handed out: the next call begins a new one
 
+  std::atomic<uint64_t> received_bytes_{0};
   std::atomic<bool> failed_{false};
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   Status error_;  // under mutex_
 };
 

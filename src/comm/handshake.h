@@ -26,7 +26,7 @@ enum class HelloRole : uint32_t {
 // The first thing either side says. Plain data of little-endian machines.
 struct Hello {
   static constexpr uint64_t kMagic = 0x6f6c'6c65'6866'6e69;  // "infhello"
-  static constexpr uint32_t kVersion = 3;
+  static constexpr uint32_t kVersion = 4;
 
   uint64_t magic = kMagic;
   uint32_t version = kVersion;
@@ -36,9 +36,10 @@ struct Hello {
   uint64_t nonce_high = 0;
   uint32_t rank = 0;
   uint32_t world_size = 0;
-  uint64_t size = 0;  // chunk or longest message, in bytes: the same on both sides
+  uint64_t size = 0;        // chunk or longest message, in bytes: the same on both sides
+  uint64_t silence_us = 0;  // of a host channel: the heartbeat's time-out, or 0; the same too
 };
-static_assert(sizeof(Hello) == 56);
+static_assert(sizeof(Hello) == 64);
 
 // INVALID_ARGUMENT when the key is too short to be one.
 Status CheckLinkKey(const std::string& key);
@@ -62,6 +63,8 @@ class Handshake {
   State Step();
   // What to poll the socket for.
   pollfd Wanted() const;
+  // Whether the other side has said a hello.
+  bool greeted() const { return phase_ != Phase::kHello; }
   // Whether the other side has said something that was wrong, rather than nothing.
   bool judged() const { return judged_; }
   const std::string& refusal() const { return refusal_; }

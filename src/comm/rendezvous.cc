@@ -6,8 +6,10 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -20,7 +22,8 @@ constexpr int kRetryMs = 20;
 constexpr int kPollMs = 10;
 // A stranger who connects and does not prove itself stays no longer.
 constexpr int64_t kVisitUs = 500'000;
-// At once; with more, the oldest goes.
+constexpr int kAcceptsAtOnce = 16;
+// At once; with more, one goes.
 constexpr size_t kMaxVisitors = 2 * kMaxRanks;
 
 struct FreeAddresses {
@@ -116,19 +119,44 @@ Receptionist::Receptionist(int listen_fd, const Hello& mine, const std::string& 
       entropy_(entropy),
       clock_(clock) {}
 
-void Receptionist::Accept() {
-  Socket socket(accept4(listen_fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+void Receptionist::LetOneGo() {
+  std::map<std::string_view, size_t> counts;
+  for (const Visitor& visitor : visitors_) ++counts[visitor.from];
+  const auto most =
+      std::max_element(counts.begin(), counts.end(),
+                       [](const auto& a, const auto& b) { return a.second < b.second; });
+  const auto first = [&](bool greeted) {
+    return std::find_if(visitors_.begin(), visitors_.end(), [&](const Visitor& visitor) {
+      return visitor.from == most->first && (greeted || !visitor.handshake->greeted());
+    });
+  };
+  auto leaves = first(/*greeted=*/false);
+  if (leaves == visitors_.end()) leaves = first(/*greeted=*/true);
+  visitors_.erase(leaves);
+}
+
+bool Receptionist::Accept() {
+  sockaddr_storage from{};
+  socklen_t size = sizeof(from);
+  Socket socket(
+      accept4(listen_fd_, reinterpret_cast<sockaddr*>(&from), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (socket.fd() < 0) {
     // With no descriptor left, say, the visitor stays where it is, and poll finds it at once.
     const bool nobody = errno == EAGAIN || errno == EINTR || errno == ECONNABORTED;
     if (!nobody) poll(nullptr, 0, kPollMs);
-    return;
+    return false;
   }
-  if (visitors_.size() == kMaxVisitors) visitors_.erase(visitors_.begin());
+  if (visitors_.size() == kMaxVisitors) LetOneGo();
   Visitor& visitor = visitors_.emplace_back();
   visitor.handshake = std::make_unique<Handshake>(std::move(socket), Handshake::End::kAccepts,
                                                   mine_, key_, judge_, entropy_);
   visitor.deadline_us = clock_.NowUs() + kVisitUs;
+  std::array<char, NI_MAXHOST> host{};
+  if (getnameinfo(reinterpret_cast<sockaddr*>(&from), size, host.data(), host.size(), nullptr, 0,
+                  NI_NUMERICHOST) == 0) {
+    visitor.from = host.data();
+  }
+  return true;
 }
 
 // What a connection that merely ended says must not replace a refusal: who is refused
@@ -166,7 +194,9 @@ std::unique_ptr<Handshake> Receptionist::Next() {
   for (size_t i = visitors_.size(); i-- > 0;) {
     if (auto done = Attend(i, polled[i].revents != 0)) return done;
   }
-  if (polled.back().revents != 0) Accept();
+  // Several at once, so that a flood does not keep others waiting in the kernel's queue.
+  for (int i = 0; polled.back().revents != 0 && i < kAcceptsAtOnce && Accept(); ++i) {
+  }
   return nullptr;
 }
 

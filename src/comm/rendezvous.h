@@ -28,7 +28,8 @@ StatusOr<std::unique_ptr<Handshake>> ConnectAndShake(const std::string& address,
                                                      int64_t deadline_us);
 
 // Shakes hands with whoever connects, with many at once: a stranger who says nothing is
-// cut off after a while and keeps nobody waiting meanwhile. One thread.
+// cut off after a while and keeps nobody waiting meanwhile, and many strangers of an address
+// push out each other before anybody of another address. One thread.
 class Receptionist {
  public:
   // All outlive it; `listen_fd` is non-blocking.
@@ -44,9 +45,14 @@ class Receptionist {
   struct Visitor {
     std::unique_ptr<Handshake> handshake;
     int64_t deadline_us = 0;
+    std::string from;  // its address, without the port
   };
 
-  void Accept();
+  // False when nobody waits.
+  bool Accept();
+  // Makes room: of the address with most visitors the oldest that has said nothing yet goes, or
+  // the oldest. So whoever floods the door pushes out his own.
+  void LetOneGo();
   // Steps visitor `i`; null unless it is done. A refused one is gone afterwards.
   std::unique_ptr<Handshake> Attend(size_t i, bool ready);
   void Note(const Handshake& refused);

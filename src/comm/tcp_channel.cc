@@ -8,16 +8,22 @@
 #include "comm/handshake.h"
 #include "comm/rendezvous.h"
 #include "comm/socket_link.h"
+#include "comm/watched_channel.h"
 #include "inferd/comm/communicator.h"
 
 namespace inferd {
 namespace {
+
+constexpr int64_t kMinSilenceUs = 100'000;
 
 Status CheckOptions(const TcpChannelOptions& options, bool is_rank) {
   HostChannelOptions channel = options.channel;
   if (is_rank && channel.epoch == kEpochOfEngine) channel.epoch = 1;
   INFERD_RETURN_IF_ERROR(CheckHostChannelOptions(channel));
   INFERD_RETURN_IF_ERROR(CheckLinkKey(options.key));
+  if (options.silence_us != 0 && options.silence_us < kMinSilenceUs) {
+    return InvalidArgumentError("silence_us must be 0 or at least 100000");
+  }
   if (options.num_ranks < 1 || options.num_ranks > kMaxRanks) {
     return InvalidArgumentError("the number of ranks must be in 1.." + std::to_string(kMaxRanks));
   }
@@ -31,6 +37,7 @@ Hello HelloOf(const TcpChannelOptions& options, HelloRole role, int rank) {
   hello.rank = static_cast<uint32_t>(rank);
   hello.world_size = static_cast<uint32_t>(options.num_ranks);
   hello.size = static_cast<uint64_t>(options.channel.max_message_bytes);
+  hello.silence_us = static_cast<uint64_t>(options.silence_us);
   return hello;
 }
 
@@ -45,6 +52,9 @@ std::string JudgeShape(const Hello& mine, const Hello& theirs, HelloRole role) {
   if (theirs.world_size != mine.world_size || theirs.size != mine.size) {
     return "a rank with another number of ranks or longest message was refused";
   }
+  if (theirs.silence_us != mine.silence_us) {
+    return "a rank whose heartbeat has another time-out was refused";
+  }
   return "";
 }
 
@@ -54,12 +64,15 @@ bool OtherEndGone(int fd) {
   return poll(&polled, 1, 0) > 0;
 }
 
-std::unique_ptr<HostChannel> ChannelOver(Handshake& done, HostChannelOptions options,
+std::unique_ptr<HostChannel> ChannelOver(Handshake& done, const TcpChannelOptions& options,
                                          const Clock& clock) {
-  if (options.epoch == kEpochOfEngine) options.epoch = done.theirs().epoch;
-  return std::make_unique<FramedChannel>(std::make_unique<SocketLink>(done.TakeSocket(), clock),
-                                         options, FrameKeys{done.SendKey(), done.ReceiveKey()},
-                                         clock);
+  HostChannelOptions channel = options.channel;
+  if (channel.epoch == kEpochOfEngine) channel.epoch = done.theirs().epoch;
+  const FrameKeys keys{done.SendKey(), done.ReceiveKey()};
+  auto framed = std::make_unique<FramedChannel>(
+      std::make_unique<SocketLink>(done.TakeSocket(), clock), channel, keys, clock);
+  if (options.silence_us == 0) return framed;
+  return std::make_unique<WatchedChannel>(std::move(framed), options.silence_us, clock);
 }
 
 }  // namespace
@@ -102,7 +115,7 @@ StatusOr<std::vector<std::unique_ptr<HostChannel>>> AcceptTcpChannels(
       if (is_there(rank)) continue;
       if (channels[rank] == nullptr) --missing;
       fds[rank] = done->socket_fd();
-      channels[rank] = ChannelOver(*done, options.channel, clock);
+      channels[rank] = ChannelOver(*done, options, clock);
     } else if (clock.NowUs() >= deadline_us) {
       break;
     }
@@ -132,7 +145,7 @@ StatusOr<std::unique_ptr<HostChannel>> ConnectTcpChannel(const TcpChannelOptions
   INFERD_ASSIGN_OR_RETURN(const auto done,
                           ConnectAndShake(options.address, mine, options.key, judge, entropy, clock,
                                           clock.NowUs() + options.timeout_us));
-  return ChannelOver(*done, options.channel, clock);
+  return ChannelOver(*done, options, clock);
 }
 
 }  // namespace inferd

@@ -308,6 +308,12 @@ constexpr std::array kKeys{
     ConfigKey{"parallel.key_file", "", kString, FIELD(parallel.key_file), 0, 4096, "",
               "File whose first line is the secret of the deployment, the same on all hosts, at "
               "least 16 characters; not readable by others."},
+    ConfigKey{
+        "parallel.heartbeat_timeout", "", kDuration, FIELD(parallel.heartbeat_timeout_ms), 100,
+        kHourMs, "",
+        "Hosts tell each other five times in this time that they live, idle or not. Ranks of a "
+        "host that is not heard for longer are lost, and started again; ranks that do not hear "
+        "the leader end. The same on all hosts."},
     // ---- limits ----
     ConfigKey{"limits.max_n", "", kInteger, FIELD(limits.max_n), 1, 128, "",
               "Choices of one request."},

@@ -207,7 +207,7 @@ void EncodeResult(const StepResult& result, std::vector<std::byte>& out) {
   PutStatus(writer, result.error);
 }
 
-StatusOr<StepResult> DecodeResult(std::span<const std::byte> bytes) {
+StatusOr<StepResult> DecodeResult(std::span<const std::byte> bytes, TokenId vocab_size) {
   ByteReader in(bytes);
   in.Require(in.Take<uint32_t>() == kResultMagic);
   StepResult result;
@@ -215,12 +215,14 @@ StatusOr<StepResult> DecodeResult(std::span<const std::byte> bytes) {
   result.top.resize(in.TakeCount(kLogprobBytes));
   for (TokenLogprob& top : result.top) {
     top.token = in.Take<TokenId>();
+    in.Require(top.token < vocab_size);
     top.logprob = in.Take<float>();
   }
   result.outputs.resize(in.TakeCount(kOutputBytes));
   for (StepOutput& output : result.outputs) {
     output.slot = in.Take<SlotId>();
     output.token = in.Take<TokenId>();
+    in.Require(output.token < vocab_size);
     output.logprob = in.Take<float>();
     output.first_top = in.Take<int32_t>();
     output.num_top = in.Take<int32_t>();

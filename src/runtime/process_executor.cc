@@ -135,7 +135,9 @@ StatusOr<StepResult> ProcessExecutor::ReceiveResult(size_t rank, int64_t patienc
         group_->channel(rank).Receive(std::min(kReceiveUs, patience_us));
     if (message.ok()) {
       const auto kind = static_cast<RankMessage>(message->kind);
-      if (kind == RankMessage::kResult) return DecodeResult(message->payload);
+      if (kind == RankMessage::kResult) {
+        return DecodeResult(message->payload, infos_[rank].config.vocab_size);
+      }
       if (kind == RankMessage::kFailed) return DecodeStatus(message->payload);
       return Status(StatusCode::kDataLoss, "not a result");
     }

@@ -24,6 +24,8 @@ namespace {
 constexpr int64_t kRingBytes = 8 << 20;
 constexpr int64_t kIntroductionUs = 10'000'000;
 constexpr int64_t kIntroductionLookUs = 50'000;
+// The engine thread may be about to hear why a channel broke.
+constexpr int kLooksAtLoss = 4;
 constexpr int kStackRounds = 20;
 constexpr int kRoundMs = 25;
 constexpr int kStopRounds = 80;
@@ -120,6 +122,7 @@ Status RankGroup::AcceptRemote(const ProcessExecutorOptions& options, int listen
   tcp.key = options.remote.key;
   tcp.num_ranks = options.shape.ranks() - NumLocal(options);
   tcp.timeout_us = options.start_timeout_us;
+  tcp.silence_us = options.remote.silence_us;
   if (logger_ != nullptr) {
     logger_->info("waiting for {} ranks of other hosts on {}", tcp.num_ranks, tcp.address);
   }
@@ -196,13 +199,33 @@ void RankGroup::Poll(int wake_fd, int timeout_ms) {
     fds.push_back({gone ? -1 : child.process->pid_fd(), POLLIN, 0});
     fds.push_back({gone || !child.log_open ? -1 : child.process->log_fd(), POLLIN, 0});
   }
-  if (poll(fds.data(), fds.size(), timeout_ms) <= 0) return;
+  const int happened = poll(fds.data(), fds.size(), timeout_ms);
+  LookAtChannels();
+  if (happened <= 0) return;
   for (size_t i = 0; i < children_.size(); ++i) {
     Child& child = children_[i];
     // Its last words come before the news of its end.
     if (fds[2 * i + 2].revents != 0) child.log_open = child.log.Read(child.process->log_fd());
     if (fds[2 * i + 1].revents != 0) Collect(child);
   }
+}
+
+void RankGroup::LookAtChannels() {
+  // Of the ranks here their processes tell more.
+  for (size_t rank = children_.size(); rank < size() && !broken() && !killing_; ++rank) {
+    const Status health = channel(rank).health();
+    if (health.ok()) continue;
+    if (handed_over_ && ++looks_at_loss_ < kLooksAtLoss) return;
+    Break(LastWords(rank,
+                    health.WithPrefix("rank " + std::to_string(rank) + " (" + hosts_[rank] + ")")));
+  }
+}
+
+Status RankGroup::LastWords(size_t rank, const Status& why) {
+  if (handed_over_ || broken()) return why;
+  const StatusOr<HostMessage> last = channel(rank).Receive(0);
+  if (!last.ok() || static_cast<RankMessage>(last->kind) != RankMessage::kFailed) return why;
+  return DecodeStatus(last->payload).WithPrefix("rank " + std::to_string(rank));
 }
 
 void RankGroup::Collect(Child& child) {
@@ -216,13 +239,7 @@ void RankGroup::Collect(Child& child) {
     text += ": out of memory";
   }
   // What it said before it ended tells more than that it did.
-  if (!handed_over_ && !broken()) {
-    const StatusOr<HostMessage> last = channel(static_cast<size_t>(child.rank)).Receive(0);
-    if (last.ok() && static_cast<RankMessage>(last->kind) == RankMessage::kFailed) {
-      Break(DecodeStatus(last->payload).WithPrefix("rank " + std::to_string(child.rank)));
-    }
-  }
-  Break(UnavailableError(text));
+  Break(LastWords(static_cast<size_t>(child.rank), UnavailableError(text)));
 }
 
 StatusOr<bool> RankGroup::AllSaid(RankMessage kind, const std::vector<RankFacts>& expected) {

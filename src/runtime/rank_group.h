@@ -46,7 +46,8 @@ class RankGroup {
   // Supervisor only, as all below.
 
   // Waits until something happened to a child, `wake_fd` is readable, or `timeout_ms`
-  // passed; passes on what children logged, and breaks the group when one has ended.
+  // passed; passes on what children logged, and breaks the group when one has ended, or a rank
+  // of another host is lost.
   void Poll(int wake_fd, int timeout_ms);
   // What the ranks said while they come up: kLoaded and kReady. OK, and true once all
   // said `kind`.
@@ -82,6 +83,10 @@ class RankGroup {
                       const Clock& clock);
   Status SendSetups(const ProcessExecutorOptions& options);
   void Collect(Child& child);
+  // Breaks the group when a channel is known to be broken.
+  void LookAtChannels();
+  // `why`, or what rank `rank` said last, as long as the channels are not the engine's.
+  Status LastWords(size_t rank, const Status& why);
 
   const uint64_t epoch_;
   const std::shared_ptr<spdlog::logger> logger_;
@@ -91,6 +96,7 @@ class RankGroup {
   std::vector<RankMessage> said_;                       // last, by world rank
   int64_t oom_kills_ = 0;                               // before the start
   bool handed_over_ = false;
+  int looks_at_loss_ = 0;  // since a channel was first seen broken
   bool killing_ = false;
 
   std::atomic<bool> broken_{false};

@@ -9,7 +9,7 @@ namespace inferd::runtime {
 namespace {
 
 constexpr uint32_t kGreetingMagic = 0x696e6672;
-constexpr uint32_t kVersion = 3;  // of these layouts
+constexpr uint32_t kVersion = 4;  // of these layouts
 
 Status Garbled(const char* what) {
   return Status(StatusCode::kDataLoss, std::string("garbled message between processes: ") + what);
@@ -111,6 +111,7 @@ std::vector<std::byte> Encode(const RankGreeting& g) {
   out.Put(g.remote_rank);
   out.Put(g.num_remote);
   out.PutText(g.own_host);
+  out.Put(g.silence_us);
   return bytes;
 }
 
@@ -130,8 +131,9 @@ StatusOr<RankGreeting> DecodeGreeting(std::span<const std::byte> bytes) {
   g.remote_rank = in.Take<int32_t>();
   g.num_remote = in.Take<int32_t>();
   g.own_host = in.TakeText();
+  g.silence_us = in.Take<int64_t>();
   in.Require(g.world_rank >= 0 && g.world_rank < kMaxRanks && g.shared_links < 1 << kNumLinks);
-  in.Require(g.max_message_bytes > 0 && g.ring_bytes >= 0);
+  in.Require(g.max_message_bytes > 0 && g.ring_bytes >= 0 && g.silence_us >= 0);
   if (!in.AtEnd()) return Garbled("greeting");
   return g;
 }

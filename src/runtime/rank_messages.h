@@ -60,6 +60,7 @@ struct RankGreeting {
   int32_t remote_rank = 0;
   int32_t num_remote = 0;
   std::string own_host;  // for kHere
+  int64_t silence_us = 0;
 };
 
 // kSetup.

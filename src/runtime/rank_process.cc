@@ -12,6 +12,7 @@
 #include "inferd/comm/tcp_channel.h"
 #include "inferd/plan/wire.h"
 #include "runtime/child_process.h"
+#include "runtime/engine_watch.h"
 #include "runtime/fd_message.h"
 #include "runtime/rank_links.h"
 #include "runtime/rank_messages.h"
@@ -40,17 +41,19 @@ StatusOr<std::unique_ptr<HostChannel>> OpenChannel(const RankGreeting& greeting,
   options.key = greeting.key;
   options.num_ranks = greeting.num_remote;
   options.timeout_us = kPatienceUs;
+  options.silence_us = greeting.silence_us;
   return ConnectTcpChannel(options, greeting.remote_rank, entropy, clock);
 }
 
 class RankProcessImpl final : public RankProcess {
  public:
-  RankProcessImpl(UniqueFd control, std::unique_ptr<HostChannel> channel, RankSetup setup,
-                  ProcessLinks links)
+  RankProcessImpl(UniqueFd control, std::unique_ptr<HostChannel> channel,
+                  std::unique_ptr<EngineWatch> watch, RankSetup setup, ProcessLinks links)
       : control_(std::move(control)),
         setup_(std::move(setup)),
         links_(std::move(links)),
-        channel_(std::move(channel)) {}
+        channel_(std::move(channel)),
+        watch_(std::move(watch)) {}
 
   const RankPlace& place() const override { return setup_.place; }
   const std::string& payload() const override { return setup_.payload; }
@@ -134,6 +137,7 @@ class RankProcessImpl final : public RankProcess {
   const RankSetup setup_;
   ProcessLinks links_;  // outlives the rank
   std::unique_ptr<HostChannel> channel_;
+  const std::unique_ptr<EngineWatch> watch_;  // of a channel between hosts
   std::unique_ptr<Rank> rank_;
   int under_way_ = 0;   // plans that have begun and not ended
   bool tends_ = false;  // the rank has to be tended, as far as is known
@@ -178,6 +182,8 @@ StatusOr<std::unique_ptr<RankProcess>> JoinEngine(int control_fd, const std::str
   const int segment = message.fds.empty() ? -1 : message.fds[0].get();
   INFERD_ASSIGN_OR_RETURN(std::unique_ptr<HostChannel> channel,
                           OpenChannel(greeting, segment, entropy, clock));
+  std::unique_ptr<EngineWatch> watch;
+  if (greeting.ring_bytes == 0) watch = std::make_unique<EngineWatch>(*channel);
   if (!greeting.own_host.empty()) {
     INFERD_RETURN_IF_ERROR(channel->Send(static_cast<uint32_t>(RankMessage::kHere),
                                          std::as_bytes(std::span(greeting.own_host))));
@@ -191,8 +197,9 @@ StatusOr<std::unique_ptr<RankProcess>> JoinEngine(int control_fd, const std::str
   if (!setup.ok()) return fail(setup.status());
   StatusOr<ProcessLinks> links = ProcessLinks::Join(*setup, greeting.key, segments, entropy, clock);
   if (!links.ok()) return fail(links.status().WithPrefix("joining the other ranks"));
-  return std::unique_ptr<RankProcess>(std::make_unique<RankProcessImpl>(
-      std::move(control), std::move(channel), std::move(*setup), std::move(*links)));
+  return std::unique_ptr<RankProcess>(
+      std::make_unique<RankProcessImpl>(std::move(control), std::move(channel), std::move(watch),
+                                        std::move(*setup), std::move(*links)));
 }
 
 }  // namespace

@@ -18,6 +18,7 @@
 #include "runtime/rank_messages.h"
 #include "runtime/remote_listener.h"
 #include "runtime/restart_backoff.h"
+#include "runtime/stack_dump.h"
 #include "spdlog/spdlog.h"
 
 namespace inferd {
@@ -54,6 +55,20 @@ class RemoteRank {
       logger_->warn("rank {} does not start: {}; trying again", WorldRank(), started.ToString());
     }
   }
+  // One that is stopped for longer than the leader waits to hear from it is lost there; it
+  // would keep its successor from coming.
+  void EndIfStopped() {
+    if (process_ == nullptr || !IsStopped(process_->pid())) {
+      stopped_since_us_ = -1;
+      return;
+    }
+    const int64_t now_us = clock_.NowUs();
+    if (stopped_since_us_ < 0) stopped_since_us_ = now_us;
+    if (now_us - stopped_since_us_ <= options_.remote.silence_us) return;
+    if (logger_ != nullptr) logger_->warn("rank {} has been stopped for too long", WorldRank());
+    process_->Kill();  // what it leaves is collected as always
+    stopped_since_us_ = -1;
+  }
   void Collect() {
     const ChildExit end = process_->Wait();
     if (log_open_) ReadLog();
@@ -81,6 +96,7 @@ class RemoteRank {
     greeting.remote_rank = WorldRank() - options_.ranks_per_host;
     greeting.num_remote = (options_.remote.num_hosts - 1) * options_.ranks_per_host;
     greeting.own_host = options_.own_host;
+    greeting.silence_us = options_.remote.silence_us;
     INFERD_ASSIGN_OR_RETURN(process_, ChildProcess::Start(options_.command));
     log_open_ = true;
     started_us_ = clock_.NowUs();
@@ -97,6 +113,7 @@ class RemoteRank {
   bool log_open_ = false;
   int64_t started_us_ = 0;
   int64_t start_at_us_ = 0;
+  int64_t stopped_since_us_ = -1;  // -1: it is not, as far as is known
 };
 
 Status RunRanks(const RemoteWorkerOptions& options, int stop_fd, const Clock& clock,
@@ -123,6 +140,7 @@ Status RunRanks(const RemoteWorkerOptions& options, int stop_fd, const Clock& cl
     }
     (void)poll(fds.data(), fds.size(), static_cast<int>(wait_ms));
     if (fds[0].revents != 0) return OkStatus();
+    for (const std::unique_ptr<RemoteRank>& rank : ranks) rank->EndIfStopped();
     for (size_t i = 0; i < ranks.size(); ++i) {
       if (fds[2 * i + 2].revents != 0) ranks[i]->ReadLog();
       if (fds[2 * i + 1].revents != 0) ranks[i]->Collect();

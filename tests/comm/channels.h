@@ -40,10 +40,12 @@ inline TcpChannelOptions TcpOptions(const std::string& address) {
   return options;
 }
 
-inline ChannelPair TcpChannels(const HostChannelOptions& channel, const Clock& clock) {
+inline ChannelPair TcpChannels(const HostChannelOptions& channel, const Clock& clock,
+                               int64_t silence_us) {
   const Listener listener;
   TcpChannelOptions options = TcpOptions(listener.address);
   options.channel = channel;
+  options.silence_us = silence_us;
   ChannelPair pair;
   std::thread rank([&] {
     SystemEntropy entropy;
@@ -59,13 +61,22 @@ inline ChannelPair TcpChannels(const HostChannelOptions& channel, const Clock& c
   return pair;
 }
 
+inline ChannelPair PlainTcpChannels(const HostChannelOptions& channel, const Clock& clock) {
+  return TcpChannels(channel, clock, 0);
+}
+inline ChannelPair WatchedTcpChannels(const HostChannelOptions& channel, const Clock& clock) {
+  return TcpChannels(channel, clock, kLongUs);
+}
+
 struct ChannelKind {
   std::string name;
   ChannelPair (*make)(const HostChannelOptions& channel, const Clock& clock);
 };
 
 inline std::vector<ChannelKind> AllChannelKinds() {
-  return {{"shared_memory", SharedMemoryChannels}, {"tcp", TcpChannels}};
+  return {{"shared_memory", SharedMemoryChannels},
+          {"tcp", PlainTcpChannels},
+          {"watched", WatchedTcpChannels}};
 }
 
 inline std::vector<std::byte> BytesOfSize(size_t size, uint32_t seed = 1) {

@@ -79,12 +79,16 @@ TEST_P(HostChannelTest, ASenderWhomNobodyHearsGivesUpAndBreaksTheChannel) {
   options.send_timeout_us = 50'000;
   const ChannelPair pair = Make(options);
   const auto bytes = BytesOfSize(16 << 20);  // more than a connection holds
-  const Status status = pair.engine->Send(1, bytes);
+  Status status;  // some channels hold more than a connection, all an end
+  for (int i = 0; i < 8 && status.ok(); ++i) status = pair.engine->Send(1, bytes);
   EXPECT_EQ(status.code(), StatusCode::kDeadlineExceeded) << status.ToString();
   EXPECT_EQ(pair.engine->Send(1, {}).ToString(), status.ToString());
   for (;;) {  // what came of it never becomes a message
     const auto message = pair.rank->Receive(kLongUs);
-    ASSERT_FALSE(message.ok());
+    if (message.ok()) {
+      ASSERT_EQ(message->payload.size(), bytes.size());
+      continue;
+    }
     EXPECT_EQ(message.status().code(), StatusCode::kUnavailable);
     break;
   }

@@ -17,10 +17,12 @@
 
 namespace inferd {
 
-inline int ConnectTo(const std::string& address) {
+inline int ConnectTo(const std::string& address, const std::string& from = "127.0.0.1") {
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in name{};
   name.sin_family = AF_INET;
+  INFERD_CHECK(inet_pton(AF_INET, from.c_str(), &name.sin_addr) == 1);
+  INFERD_CHECK(bind(fd, reinterpret_cast<sockaddr*>(&name), sizeof(name)) == 0);
   name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   name.sin_port = htons(static_cast<uint16_t>(std::stoi(address.substr(address.rfind(':') + 1))));
   INFERD_CHECK(connect(fd, reinterpret_cast<sockaddr*>(&name), sizeof(name)) == 0);

@@ -47,6 +47,7 @@ TEST(TcpChannelTest, RefusesOtherKeysEpochsAndShapes) {
       {"wrong key", [](TcpChannelOptions& o) { o.key += "!"; }},
       {"epoch 6", [](TcpChannelOptions& o) { o.channel.epoch = 6; }},
       {"number of ranks", [](TcpChannelOptions& o) { o.num_ranks = 2; }},
+      {"another time-out", [](TcpChannelOptions& o) { o.silence_us = 1'000'000; }},
       {"longest message", [](TcpChannelOptions& o) { o.channel.max_message_bytes = 1; }},
   };
   for (const auto& [what, change] : cases) {
@@ -61,6 +62,10 @@ TEST(TcpChannelTest, AKeyThatIsTooShortAndAnAddressThatIsNotOneAreRefused) {
   const SystemClock clock;
   SystemEntropy entropy;
   TcpChannelOptions options = TcpOptions("127.0.0.1:1");
+  options.silence_us = 99'999;
+  EXPECT_EQ(AcceptTcpChannels(options, -1, entropy, clock).status().code(),
+            StatusCode::kInvalidArgument);
+  options.silence_us = 0;
   options.key = "fifteen bytes..";
   EXPECT_EQ(AcceptTcpChannels(options, -1, entropy, clock).status().code(),
             StatusCode::kInvalidArgument);
@@ -149,6 +154,66 @@ TEST(TcpChannelTest, StrangersAreCutOffAndKeepNobodyOut) {
     EXPECT_LE(total, static_cast<ssize_t>(sizeof(Hello)));
     close(fd);
   }
+}
+
+// A rank that is slow between its hello and its proof, and more strangers meanwhile than are
+// let in at once.
+void SlowRankIsLetIn(const std::string& strangers_from, bool strangers_greet) {
+  const SystemClock clock;
+  const Listener listener;
+  const TcpChannelOptions options = TcpOptions(listener.address);
+  std::thread others([&] {
+    Hello hello;
+    hello.role = HelloRole::kEngineRank;
+    hello.world_size = 1;
+    hello.epoch = options.channel.epoch;
+    hello.size = static_cast<uint64_t>(options.channel.max_message_bytes);
+    const Handshake::Judge judge = [](const Hello&) { return std::string(); };
+    SystemEntropy entropy;
+    std::array<int, 2> pair{};
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair.data()), 0);
+    Handshake rank(Socket(pair[0]), Handshake::End::kConnects, hello, options.key, judge, entropy);
+    const Socket between(pair[1]);  // where this test holds up what the two say
+    const Socket engine(ConnectTo(listener.address));
+    const auto pass_on = [](int from, int to, size_t size) {
+      std::vector<std::byte> bytes(size);
+      return ReadAll(from, bytes) &&
+             send(to, bytes.data(), size, MSG_NOSIGNAL) == static_cast<ssize_t>(size);
+    };
+    ASSERT_EQ(rank.Step(), Handshake::State::kGoing);
+    ASSERT_TRUE(pass_on(between.fd(), engine.fd(), sizeof(Hello)));
+    Hello of_engine;
+    ASSERT_TRUE(ReadAll(engine.fd(), std::as_writable_bytes(std::span(&of_engine, 1))));
+    std::byte byte;
+    std::vector<Socket> strangers;
+    for (int i = 0; i < 3 * kMaxRanks; ++i) {
+      strangers.emplace_back(ConnectTo(listener.address, strangers_from));
+      const Hello greeting;
+      const size_t said = strangers_greet ? sizeof(greeting) : 1;
+      (void)send(strangers.back().fd(), &greeting, said, MSG_NOSIGNAL);
+      // It is inside once it is told the engine's hello.
+      (void)recv(strangers.back().fd(), &byte, 1, 0);
+    }
+    ASSERT_EQ(send(between.fd(), &of_engine, sizeof(Hello), 0), ssize_t{sizeof(Hello)});
+    ASSERT_EQ(rank.Step(), Handshake::State::kGoing);
+    ASSERT_TRUE(pass_on(between.fd(), engine.fd(), sizeof(HmacTag)));
+    EXPECT_TRUE(pass_on(engine.fd(), between.fd(), sizeof(HmacTag))) << "it was pushed out";
+    EXPECT_EQ(rank.Step(), Handshake::State::kDone) << rank.refusal();
+  });
+  TcpChannelOptions mine = options;
+  mine.timeout_us = 5'000'000;
+  SystemEntropy entropy;
+  const auto channels = AcceptTcpChannels(mine, listener.fd, entropy, clock);
+  EXPECT_TRUE(channels.ok()) << channels.status().ToString();
+  others.join();
+}
+
+TEST(TcpChannelTest, StrangersOfAnotherAddressPushOutEachOther) {
+  SlowRankIsLetIn("127.0.0.2", /*strangers_greet=*/true);
+}
+
+TEST(TcpChannelTest, StrangersOfTheSameAddressWhoSayNothingGoFirst) {
+  SlowRankIsLetIn("127.0.0.1", /*strangers_greet=*/false);
 }
 
 TEST(TcpChannelTest, WhatTheEngineSaidIsNoProof) {

@@ -16,7 +16,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     EncodePlan(plan.value(), again);
     INFERD_CHECK(std::ranges::equal(again, bytes));
   }
-  if (const auto result = DecodeResult(bytes); result.ok()) {
+  if (const auto result = DecodeResult(bytes, 100'000); result.ok()) {
     EncodeResult(result.value(), again);
     INFERD_CHECK(std::ranges::equal(again, bytes));
   }

@@ -93,11 +93,14 @@ StepResult AnyResult(Draw& draw) {
   StepResult result;
   result.step = draw.Number<StepId>();
   result.top.resize(draw.Below(8));
-  for (TokenLogprob& top : result.top) top = {draw.Number<TokenId>(), draw.Float()};
+  const auto token = [&draw] {
+    return std::min(draw.Number<TokenId>(), std::numeric_limits<TokenId>::max() - 1);
+  };
+  for (TokenLogprob& top : result.top) top = {token(), draw.Float()};
   result.outputs.resize(draw.Below(6));
   for (StepOutput& o : result.outputs) {
     o.slot = draw.Number<SlotId>();
-    o.token = draw.Number<TokenId>();
+    o.token = token();
     o.logprob = draw.Float();
     std::tie(o.first_top, o.num_top) = draw.Part(result.top.size());
     o.corrupted = draw.Below(2) == 1;
@@ -194,6 +197,11 @@ Bytes ResultBytes(const StepResult& result) {
   return bytes;
 }
 
+// Of a vocabulary that has every token but the largest number.
+StatusOr<StepResult> DecodeAnyResult(std::span<const std::byte> bytes) {
+  return DecodeResult(bytes, std::numeric_limits<TokenId>::max());
+}
+
 TEST(WireTest, PlansComeBackBitByBit) {
   for (uint32_t seed = 0; seed < 2000; ++seed) {
     Draw draw(seed);
@@ -208,7 +216,7 @@ TEST(WireTest, ResultsComeBackBitByBit) {
   for (uint32_t seed = 0; seed < 2000; ++seed) {
     Draw draw(seed);
     const StepResult result = AnyResult(draw);
-    const auto back = DecodeResult(ResultBytes(result));
+    const auto back = DecodeAnyResult(ResultBytes(result));
     ASSERT_TRUE(back.ok()) << seed << ": " << back.status().ToString();
     ExpectSame(result, *back);
   }
@@ -223,7 +231,7 @@ TEST(WireTest, TheSmallestOfEachThingIsTaken) {
   EXPECT_TRUE(DecodePlan(PlanBytes(plan)).ok());
   StepResult result;
   result.outputs.resize(1);
-  EXPECT_TRUE(DecodeResult(ResultBytes(result)).ok());
+  EXPECT_TRUE(DecodeAnyResult(ResultBytes(result)).ok());
 }
 
 // Only one value has given bytes, so damage is refused or is another valid value; and
@@ -259,7 +267,7 @@ TEST(WireTest, DamagedPlansAreRefusedOrAreOtherPlans) {
 TEST(WireTest, DamagedResultsAreRefusedOrAreOtherResults) {
   for (uint32_t seed = 0; seed < 40; ++seed) {
     Draw draw(seed);
-    DamageIsNoticed(ResultBytes(AnyResult(draw)), DecodeResult, ResultBytes);
+    DamageIsNoticed(ResultBytes(AnyResult(draw)), DecodeAnyResult, ResultBytes);
   }
 }
 
@@ -294,8 +302,23 @@ TEST(WireTest, CountsAndIndicesOutOfRangeAreRefused) {
   StepResult result;
   result.outputs.resize(1);
   result.outputs[0].num_top = 1;
-  EXPECT_FALSE(DecodeResult(ResultBytes(result)).ok());
+  EXPECT_FALSE(DecodeAnyResult(ResultBytes(result)).ok());
 }
 
 }  // namespace
+TEST(WireTest, TokensOfResultsAreOfTheVocabulary) {
+  constexpr TokenId kVocab = 1000;
+  StepResult result;
+  result.outputs.resize(1);
+  result.top.resize(1);
+  for (TokenId* const token : {&result.outputs[0].token, &result.top[0].token}) {
+    *token = kVocab - 1;
+    EXPECT_TRUE(DecodeResult(ResultBytes(result), kVocab).ok());
+    *token = kVocab;
+    EXPECT_EQ(DecodeResult(ResultBytes(result), kVocab).status().code(), StatusCode::kDataLoss);
+    *token = -1;  // none
+    EXPECT_TRUE(DecodeResult(ResultBytes(result), kVocab).ok());
+  }
+}
+
 }  // namespace inferd

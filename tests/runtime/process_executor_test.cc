@@ -1,6 +1,7 @@
 // Ranks that are processes and die, under a real engine. This program is also the rank.
 #include "inferd/runtime/process_executor.h"
 
+#include <sys/eventfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@
 #include "gtest/gtest.h"
 #include "inferd/engine/engine.h"
 #include "inferd/runtime/rank_process.h"
+#include "inferd/runtime/remote_worker.h"
 #include "runtime/toy_rank.h"
 #include "spdlog/sinks/ostream_sink.h"
 
@@ -39,8 +41,10 @@ int RunToyRank(int control_fd) {
   std::fprintf(stderr, "I|joined as %d\n", (*process)->place().world_rank());
   const std::string payload = (*process)->payload();
   if (payload == "die") return 5;
+  const bool is_remote = (*process)->place().world_rank() > 0;
   const Status status = (*process)->Run(
       [&](const RankPlace& place, const RankLinks& links) -> StatusOr<std::unique_ptr<Rank>> {
+        if (payload == "load for ever" && is_remote) pause();
         if (payload == "refuse") return FailedPreconditionError("no such model");
         return std::unique_ptr<Rank>(std::make_unique<ToyRank>(place, links, payload == "slow"));
       });
@@ -261,6 +265,103 @@ TEST_F(ProcessExecutorTest, AFirstStartThatFailsSaysWhy) {
   EXPECT_EQ(status.message(),
             "rank 0: the engine is of version test 2, this rank of " + std::string(kVersion));
   EXPECT_TRUE(Children().empty());
+}
+
+// Rank 1 is of another host, which is this one at another address.
+class RankOfAnotherHost : public ProcessExecutorTest {
+ protected:
+  RankOfAnotherHost() {
+    options_.shape = {2, 1, 1};
+    options_.remote.num_hosts = 2;
+    options_.remote.leader = Address(1);
+    options_.remote.port = 20'000;
+    options_.remote.key = "a key of sixteen bytes or more";
+    options_.remote.silence_us = 2'000'000;
+    worker_options_.command = options_.command;
+    worker_options_.remote = options_.remote;
+    worker_options_.own_host = Address(2);
+    worker_options_.first_backoff_us = 10'000;
+    worker_options_.last_backoff_us = 50'000;
+    worker_logger_ = std::make_shared<spdlog::logger>(
+        "worker", std::make_shared<spdlog::sinks::ostream_sink_mt>(worker_log_));
+    worker_ = std::thread([this] {
+      EXPECT_TRUE(RunRemoteRanks(worker_options_, stop_fd_, clock_, worker_logger_).ok());
+    });
+  }
+  ~RankOfAnotherHost() override {
+    engine_.reset();
+    executor_.reset();
+    StopWorker();
+    close(stop_fd_);
+  }
+  // Loopback has addresses for every process.
+  static std::string Address(int host) {
+    return "127." + std::to_string(1 + getpid() / 250 % 250) + "." +
+           std::to_string(1 + getpid() % 250) + "." + std::to_string(host);
+  }
+  std::string StopWorker() {
+    const uint64_t one = 1;
+    if (worker_.joinable()) {
+      EXPECT_EQ(write(stop_fd_, &one, sizeof(one)), static_cast<ssize_t>(sizeof(one)));
+      worker_.join();
+    }
+    return worker_log_.str();
+  }
+  // The process that is called inferd-rank1.
+  static pid_t RemoteRank() {
+    for (const pid_t child : Children()) {
+      std::ifstream comm("/proc/" + std::to_string(child) + "/comm");
+      std::string name;
+      std::getline(comm, name);
+      if (name == "inferd-rank1") return child;
+    }
+    return -1;
+  }
+
+  const int stop_fd_ = eventfd(0, EFD_CLOEXEC);
+  RemoteWorkerOptions worker_options_;
+  std::ostringstream worker_log_;
+  std::shared_ptr<spdlog::logger> worker_logger_;
+  std::thread worker_;
+};
+
+// Nothing runs, so nobody waits for it: only its silence tells.
+TEST_F(RankOfAnotherHost, ThatIsStoppedWhileIdleIsLostAndComesBack) {
+  ASSERT_TRUE(Start().ok()) << log_.str();
+  ASSERT_TRUE(Submit(1, 10).ok());
+  ExpectWholeAnswer(1, 10);
+  const pid_t rank = RemoteRank();
+  ASSERT_GT(rank, 0);
+  ASSERT_EQ(kill(rank, SIGSTOP), 0);
+  while (engine_->Stats().rank_losses == 0) std::this_thread::yield();
+  WaitFor(EngineState::kRunning);
+  ASSERT_TRUE(Submit(2, 10).ok());
+  ExpectWholeAnswer(2, 10);
+  const std::string log = TakeLog();
+  EXPECT_NE(log.find("rank 1 (" + Address(2) + "): the other side has said nothing"),
+            std::string::npos)
+      << log;
+  EXPECT_NE(StopWorker().find("rank 1 has been stopped for too long"), std::string::npos);
+}
+
+TEST_F(RankOfAnotherHost, ThatDiesWhileIdleIsNoticedWithoutARequest) {
+  ASSERT_TRUE(Start().ok()) << log_.str();
+  ASSERT_EQ(kill(RemoteRank(), SIGKILL), 0);
+  while (engine_->Stats().recovery_seconds.count() == 0) std::this_thread::yield();
+  EXPECT_EQ(engine_->Stats().rank_losses, 1U);
+  ASSERT_TRUE(Submit(1, 10).ok());
+  ExpectWholeAnswer(1, 10);
+}
+
+TEST_F(RankOfAnotherHost, ThatLoadsGivesUpWhenTheLeaderIsGone) {
+  options_.payload = "load for ever";
+  options_.start_timeout_us = 1'000'000;
+  EXPECT_EQ(Start().code(), StatusCode::kDeadlineExceeded);
+  const pid_t rank = RemoteRank();  // -1 when it has ended already
+  while (rank > 0 && kill(rank, 0) == 0) std::this_thread::yield();
+  const std::string log = StopWorker();
+  EXPECT_NE(log.find("rank 1: the engine is gone"), std::string::npos) << log;
+  EXPECT_NE(log.find("exited with code 71"), std::string::npos) << log;
 }
 
 }  // namespace

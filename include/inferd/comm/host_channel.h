@@ -25,8 +25,8 @@ struct HostMessage {
 };
 
 // One side of a link between two processes, which carries whole messages of bytes both
-// ways, in order. One thread sends and one receives, which may be the same; Abort() and
-// epoch() may be called by any. It is destroyed by a thread that knows that no call is
+// ways, in order. One thread sends and one receives, which may be the same; Abort(),
+// health() and epoch() may be called by any. It is destroyed by a thread that knows that no call is
 // under way; what was sent before can still be received.
 //
 // Each message has a header of fixed layout: magic number, version, epoch, number
@@ -51,6 +51,10 @@ class HostChannel {
   // Breaks the channel; calls under way, here and on the other side, fail.
   virtual void Abort() = 0;
 
+  // OK, or why the channel is broken, as far as that is known by now. Some channels know
+  // it only from calls that failed, those between hosts also from a watch of their own
+  // (TcpChannelOptions::silence_us).
+  virtual Status health() const = 0;
   virtual uint64_t epoch() const = 0;
 };
 

@@ -26,10 +26,14 @@ struct TcpChannelOptions {
   int num_ranks = 1;  // the same on all; at most kMaxRanks
   // How long it may take until all are connected.
   int64_t timeout_us = 60'000'000;
+  // Either end says every fifth of this that it lives, whatever its owner does, and
+  // breaks the channel when the other has not been heard for longer, in time that it was awake
+  // itself. At least 100'000, the same on both ends; 0: there is no heartbeat.
+  int64_t silence_us = 0;
 };
 
 // Listens until ranks 0 to num_ranks - 1 are connected; element r leads to rank r.
-// Refused are a wrong key, version, epoch or number of ranks, and a second connection
+// Refused are a wrong key, version, epoch, number of ranks or heartbeat, and a second connection
 // of a rank: the first stays, unless its other end is gone. Whoever does not prove itself within
 // half a second is cut off and keeps nobody out. DEADLINE_EXCEEDED names the missing ranks and why
 // the last one was refused. `listen_fd`: a non-blocking socket that already listens (it stays the

@@ -125,6 +125,7 @@ struct ServerConfig {
     int32_t host_index = -1;         // -1: by the environment
     int32_t port = 29500;
     std::string key_file;
+    int64_t heartbeat_timeout_ms = 10'000;
   };
   struct Metrics {
     std::string compat = "gie";

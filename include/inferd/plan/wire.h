@@ -23,6 +23,7 @@ void EncodeResult(const StepResult& result, std::vector<std::byte>& out);
 // that is neither 0 nor 1, an unknown status code, bytes that are missing or left over.
 // Whether the plan makes sense for a rank is PlanChecker's to say.
 StatusOr<BatchPlan> DecodePlan(std::span<const std::byte> bytes);
-StatusOr<StepResult> DecodeResult(std::span<const std::byte> bytes);
+// DATA_LOSS as well for a token that is not below `vocab_size`; negative ones mean none.
+StatusOr<StepResult> DecodeResult(std::span<const std::byte> bytes, TokenId vocab_size);
 
 }  // namespace inferd

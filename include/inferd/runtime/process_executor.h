@@ -24,6 +24,9 @@ struct RemoteRanks {
   std::string leader;
   int port = 0;
   std::string key;  // the deployment's secret, at least 16 bytes
+  // Ranks of other hosts, and the leader for them, are lost when they have not been heard
+  // for longer (TcpChannelOptions::silence_us); the same on all hosts.
+  int64_t silence_us = 10'000'000;
 };
 
 struct ProcessExecutorOptions {
