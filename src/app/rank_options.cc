@@ -42,8 +42,7 @@ int DepthOf(const ServerConfig& config) {
   return config.parallel.pp > 1 ? config.parallel.pp + 1 : config.engine.depth;
 }
 
-StatusOr<std::unique_ptr<Backend>> MakeBackend(const ServerConfig& config, int rank, int ranks_here,
-                                               const std::shared_ptr<spdlog::logger>& logger) {
+BackendOptions BackendOptionsOf(const ServerConfig& config, int rank, int ranks_here) {
   BackendOptions options;
   options.threads = config.cpu.threads;
   options.rank = options.device = rank % ranks_here;
@@ -55,6 +54,14 @@ StatusOr<std::unique_ptr<Backend>> MakeBackend(const ServerConfig& config, int r
                         : config.model.activations == "bf16" ? Activations::kBF16
                                                              : Activations::kF32;
   options.amx = config.cpu.amx;
+  // Ranks of a group compare their tokens: all take the first choices, which are the same.
+  if (ShapeOf(config).ranks() == 1) options.tuning_directory = config.model.packed_cache;
+  return options;
+}
+
+StatusOr<std::unique_ptr<Backend>> MakeBackend(const ServerConfig& config, int rank, int ranks_here,
+                                               const std::shared_ptr<spdlog::logger>& logger) {
+  BackendOptions options = BackendOptionsOf(config, rank, ranks_here);
   options.logger = logger;
   INFERD_ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend,
                           CreateBackend(config.model.backend, options));

@@ -23,6 +23,9 @@ int RanksHere(const ServerConfig& config);
 // Plans in flight: as configured, or as many as fill the stages.
 int DepthOf(const ServerConfig& config);
 
+// How the backend of rank `rank` of the `ranks_here` of this machine is made; no logger.
+BackendOptions BackendOptionsOf(const ServerConfig& config, int rank, int ranks_here);
+
 // The backend that `config` names, for rank `rank` of the `ranks_here` of this machine.
 StatusOr<std::unique_ptr<Backend>> MakeBackend(const ServerConfig& config, int rank, int ranks_here,
                                                const std::shared_ptr<spdlog::logger>& logger);

@@ -180,9 +180,11 @@ constexpr std::array kKeys{
               "`model.packed_cache`, "
               "are read ahead of their use and given back after it, for models larger than the "
               "memory; see scaling.md."},
-    ConfigKey{"model.packed_cache", "packed-cache", kString, FIELD(model.packed_cache), 0, 4096, "",
-              "Directory where weights are kept in the form the CPU reads them in, so that later "
-              "starts need not prepare them; see operations.md. Empty: nowhere."},
+    ConfigKey{
+        "model.packed_cache", "packed-cache", kString, FIELD(model.packed_cache), 0, 4096, "",
+        "Directory where weights are kept in the form the CPU reads them in, and the products' "
+        "fastest algorithms of a GPU, so that later starts need not prepare them; see "
+        "operations.md. Empty: nowhere."},
     ConfigKey{"model.packed_cache_size", "", kSize, FIELD(model.packed_cache_size_bytes), 0,
               64 * kTiB, "",
               "Most that directory may hold; what was not used for longest is removed first."},
@@ -246,7 +248,7 @@ constexpr std::array kKeys{
     ConfigKey{"kv_cache.dtype", "kv-cache-dtype", kChoice, FIELD(kv_cache.dtype), 0, 0,
               "f32|bf16|int8|fp8",
               "Number format of cached keys and values; int8 is one byte each and a scale per "
-              "token and head, fp8 one byte each (E4M3)."},
+              "token and head; fp8 is one byte each (E4M3) and less exact than int8."},
     // ---- cpu ----
     ConfigKey{"cpu.threads", "threads", kInteger, FIELD(cpu.threads), 0, 256, "",
               "Computing threads of the CPU backend. 0: one per core that the affinity mask and "

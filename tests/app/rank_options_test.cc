@@ -57,6 +57,17 @@ TEST(RankOptionsTest, DevicesArePutTogetherWhereTheyCanBe) {
   EXPECT_TRUE(CheckSplit(replicas, FakeBackend(true, 0), 2).ok());
 }
 
+// What is measured may differ from rank to rank, and with it the last bits of products.
+TEST(RankOptionsTest, OnlyARankOnItsOwnMeasures) {
+  ServerConfig config;
+  config.model.packed_cache = "/var/cache/inferd";
+  EXPECT_EQ(BackendOptionsOf(config, 0, 1).tuning_directory, "/var/cache/inferd");
+  config.parallel.dp = 2;
+  EXPECT_EQ(BackendOptionsOf(config, 1, 2).tuning_directory, "/var/cache/inferd");
+  config.parallel.tp = "2";
+  EXPECT_EQ(BackendOptionsOf(config, 1, 4).tuning_directory, "");
+}
+
 // Of each device, what its groups take is not the model's.
 TEST(RankOptionsTest, MemoryOfDevicesIsCountedByRank) {
   ServerConfig config;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -31,7 +32,10 @@ struct BackendOptions {
   // Backends of one process share its threads: this one is for rank `rank` of `ranks`.
   int rank = 0;
   int ranks = 1;
-  int device = 0;      // which of the machine's devices, for backends that have several
+  int device = 0;  // which of the machine's devices, for backends that have several
+  // Where a device's backend keeps what it measured, for later starts. Empty: it measures
+  // nothing.
+  std::filesystem::path tuning_directory = {};
   bool graphs = true;  // decode steps may be recorded and launched as one, where that is faster
 };
 

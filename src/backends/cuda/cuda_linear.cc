@@ -12,7 +12,7 @@ namespace inferd {
 namespace {
 
 // Up to here our own kernels are bound by the bytes of the weights.
-constexpr int64_t kSkinnyRows = 64;
+constexpr int64_t kSkinnyRows = LibraryGemm::kLeastRows - 1;
 // What the library's integer products want of the number of outputs.
 constexpr int64_t kLibraryOutputs = 16;
 
@@ -59,6 +59,34 @@ bool CudaOps::UsesLibrary(const LinearWeight& weight, int64_t rows) const {
   }
   return weight.format == WeightFormat::kBF16 ||
          (weight.format == WeightFormat::kInt8 && weight.out_features % kLibraryOutputs == 0);
+}
+
+void CudaOps::NoteShape(const LinearWeight& weight) {
+  if (!UsesLibrary(weight, LibraryGemm::kLeastRows)) return;
+  LibraryGemm::Product shape;
+  shape.kind = weight.format == WeightFormat::kBF16   ? LibraryGemm::Kind::kBf16
+               : weight.format == WeightFormat::kInt8 ? LibraryGemm::Kind::kInt8
+                                                      : LibraryGemm::Kind::kFp8;
+  shape.outputs = Int(weight.out_features);
+  shape.row_bytes = Int(FormOf(weight).row_bytes);
+  widest_row_ = std::max(widest_row_, PreparedRowBytes(weight));
+  for (const LibraryGemm::Product& known : library_shapes_) {
+    if (known.kind == shape.kind && known.outputs == shape.outputs &&
+        known.row_bytes == shape.row_bytes) {
+      return;
+    }
+  }
+  library_shapes_.push_back(shape);
+}
+
+// Between the weights and the cache, whose memory is still free. The scratch memory has
+// room for a step's rows of the widest matrix.
+void CudaOps::TuneProducts() {
+  if (scratch_.data == nullptr) return;
+  constexpr int64_t kMostRows = 8192;
+  const int64_t rows = std::min(scratch_.dim(0) / widest_row_, kMostRows);
+  library_->Tune(library_shapes_, Int(rows),
+                 {scratch_.As<std::byte>(), static_cast<size_t>(scratch_.dim(0))});
 }
 
 void CudaOps::Linear(TensorView x, const LinearWeight& weight, TensorView out) {

@@ -42,7 +42,8 @@ StatusOr<std::unique_ptr<CudaOps>> CudaOps::Create(const BackendOptions& options
   INFERD_ASSIGN_OR_RETURN(std::unique_ptr<Device> device, Device::Open(options.device));
   const int terms = options.activations == Activations::kF32 ? kExactTerms : 1;
   std::unique_ptr<CudaOps> ops(new CudaOps(std::move(device), terms, options.graphs));
-  INFERD_ASSIGN_OR_RETURN(ops->library_, LibraryGemm::Create(*ops->device_));
+  INFERD_ASSIGN_OR_RETURN(ops->library_,
+                          LibraryGemm::Create(*ops->device_, options.tuning_directory));
   for (Sealed& step : ops->sealed_) {
     INFERD_ASSIGN_OR_RETURN(step.done, StreamMark::Create());
     INFERD_ASSIGN_OR_RETURN(step.bad_token, PinnedBuffer::Create(sizeof(int32_t)));
@@ -109,6 +110,7 @@ StatusOr<LinearWeight> CudaOps::Pack(std::span<const RawLinear> parts,
     device_->CopyIn(weight.bias.data(), joined.data(), joined.size());
   }
   INFERD_RETURN_IF_ERROR(device_->Wait());
+  NoteShape(weight);
   return weight;
 }
 
@@ -168,7 +170,10 @@ int64_t CudaOps::OverheadBytes(int64_t bytes, int64_t embedding_bytes) const {
 
 Status CudaOps::Reserve(int64_t bytes) { return device_->Reserve(static_cast<size_t>(bytes)); }
 
-void CudaOps::SetScratch(TensorView scratch) { scratch_ = scratch; }
+void CudaOps::SetScratch(TensorView scratch) {
+  scratch_ = scratch;
+  TuneProducts();
+}
 
 // ---- per step ----
 

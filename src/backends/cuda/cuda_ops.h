@@ -122,6 +122,9 @@ class CudaOps final : public Ops {
   void Norm(TensorView x, TensorView* y, const VectorWeight& weight, float eps, TensorView out);
   void LinearPiece(TensorView x, const LinearWeight& weight, TensorView out);
   void Fp8Piece(TensorView x, const LinearWeight& weight, TensorView out);
+  // Remembers the shapes that the library multiplies, and tunes them.
+  void NoteShape(const LinearWeight& weight);
+  void TuneProducts();
   int64_t PreparedRowBytes(const LinearWeight& weight) const;
   bool UsesLibrary(const LinearWeight& weight, int64_t rows) const;
   cuda::KvCache CacheOf(const KvLayerView& kv) const;
@@ -150,7 +153,9 @@ class CudaOps final : public Ops {
   std::array<Sealed, kMaxSteps> sealed_;  // a ring
   size_t oldest_sealed_ = 0;
   size_t num_sealed_ = 0;
-  int32_t max_sequences_ = 1;  // of the largest plan
+  int32_t max_sequences_ = 1;                         // of the largest plan
+  std::vector<LibraryGemm::Product> library_shapes_;  // of the weights packed, each once
+  int64_t widest_row_ = 1;                            // bytes of one prepared for them
   const bool use_graphs_;
   StepGraphs* graphs_ = nullptr;  // of the step whose ops are being named, if it has any
 };

@@ -48,9 +48,10 @@ PinnedBuffer::~PinnedBuffer() {
   if (data_ != nullptr) (void)cudaFreeHost(data_);
 }
 
-StatusOr<StreamMark> StreamMark::Create() {
+StatusOr<StreamMark> StreamMark::Create(bool timed) {
   StreamMark mark;
-  if (const cudaError_t code = cudaEventCreateWithFlags(&mark.event_, cudaEventDisableTiming);
+  if (const cudaError_t code =
+          cudaEventCreateWithFlags(&mark.event_, timed ? cudaEventDefault : cudaEventDisableTiming);
       code != cudaSuccess) {
     mark.event_ = nullptr;
     return StartError(code, "an event");
@@ -288,6 +289,12 @@ bool Device::IsDone(const StreamMark& mark) {
   if (code != cudaErrorNotReady) return Check(code, "asking the GPU"), true;
   (void)cudaGetLastError();
   return over;
+}
+
+float Device::MillisecondsBetween(const StreamMark& begin, const StreamMark& end) {
+  float milliseconds = 0;
+  if (ok()) Check(cudaEventElapsedTime(&milliseconds, begin.event(), end.event()), "a time");
+  return milliseconds;
 }
 
 Status Device::Wait() {

@@ -40,7 +40,8 @@ class PinnedBuffer {
 class StreamMark {
  public:
   StreamMark() = default;
-  static StatusOr<StreamMark> Create();
+  // `timed`: the device notes the time it gets there.
+  static StatusOr<StreamMark> Create(bool timed = false);
   StreamMark(StreamMark&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
   StreamMark& operator=(StreamMark&& other) noexcept {
     std::swap(event_, other.event_);
@@ -120,6 +121,8 @@ class Device final : public Allocator {
   void WaitFor(const StreamMark& mark);
   // Whether WaitFor would not wait.
   bool IsDone(const StreamMark& mark);
+  // Of two timed marks that the device has passed.
+  float MillisecondsBetween(const StreamMark& begin, const StreamMark& end);
   // For all that was enqueued; the first error ever.
   Status Wait();
   // Waits are this one's from now on: those for work that other ranks have a part in. It

@@ -3,20 +3,22 @@
 #include <cublasLt.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
-#include <tuple>
 
+#include "backends/cuda/algorithm_file.h"
 #include "backends/cuda/device.h"
 #include "inferd/base/status.h"
 
 namespace inferd {
 
 // Products of many rows by cuBLASLt: out [rows, outputs] (+)= x [rows, inputs] W^T.
-// Each shape's algorithm is looked up once, with the workspace given to it, and kept:
-// rows are rounded up to a power of two for that, so that few are looked up. The
-// rank's thread.
+// Each shape has one algorithm, with the workspace given to it: the fastest where shapes
+// were tuned, else the library's first choice. Rows are rounded up to a power of two for
+// that, so that there are few. The rank's thread.
 //
 // The library's order of summation may depend on the number of rows: these products
 // are not part of the promise that a row's result stands alone.
@@ -40,12 +42,23 @@ class LibraryGemm {
 
   static constexpr size_t kWorkspaceBytes = size_t{32} << 20;
 
-  // The workspace comes from the device's memory.
-  static StatusOr<std::unique_ptr<LibraryGemm>> Create(Device& device);
+  // Products of fewer rows have kernels of ours.
+  static constexpr int32_t kLeastRows = 65;
+
+  // The workspace comes from the device's memory. What tuning found out is kept in
+  // `directory`; empty: nothing is tuned.
+  static StatusOr<std::unique_ptr<LibraryGemm>> Create(Device& device,
+                                                       const std::filesystem::path& directory = {});
   ~LibraryGemm();
 
   // Enqueues; an error sticks to the device.
   void Multiply(const Product& product);
+
+  // Finds the fastest algorithms for products with the kinds, outputs and bytes a row of
+  // `shapes` and up to `max_rows` rows: in the file, else by running some on memory that is
+  // free at the time and in `x`, which is overwritten. Waits for the device. What there is
+  // no room or no time for keeps the first choice.
+  void Tune(std::span<const Product> shapes, int32_t max_rows, std::span<std::byte> x);
 
   // Looks the algorithm up, so that Multiply of such a shape does nothing new.
   Status Prepare(const Product& product);
@@ -59,15 +72,31 @@ class LibraryGemm {
     cublasLtMatmulAlgo_t algorithm;
     size_t workspace_bytes = 0;
   };
-  using Key = std::tuple<Kind, int32_t, int32_t, int32_t, bool>;  // rows rounded up
+  using Key = AlgorithmFile::Shape;  // rows rounded up
 
   explicit LibraryGemm(Device& device) : device_(device) {}
-  StatusOr<Plan> Look(const Product& product, int32_t rows);
+  static int32_t RoundRows(int32_t rows);
+  static AlgorithmFile::Shape ShapeOf(const Product& p) {
+    return {static_cast<int32_t>(p.kind), p.rows, p.outputs, p.row_bytes};
+  }
+  static Key KeyOf(const Product& p) {
+    return {static_cast<int32_t>(p.kind), RoundRows(p.rows), p.outputs, p.row_bytes};
+  }
+  StatusOr<cublasLtMatmulDesc_t> MakeOperation(const Product& product) const;
+  // The first choice, and as many choices as there is room for.
+  StatusOr<Plan> Look(const Product& product, int32_t rows,
+                      std::span<cublasLtMatmulHeuristicResult_t> found) const;
+  Status PrepareWorkspace();
+  cublasStatus_t Launch(const Product& product, const Plan& plan) const;
+  bool TakeFromFile(const Product& product);
+  // False when nothing could be measured; the shape has its first choice then.
+  bool MeasureAll(Product product, float* spent_ms, TunedAlgorithm* tuned);
 
   Device& device_;
   cublasLtHandle_t handle_ = nullptr;
   void* workspace_ = nullptr;
   std::map<Key, Plan> plans_;
+  AlgorithmFile file_;
 };
 
 }  // namespace inferd

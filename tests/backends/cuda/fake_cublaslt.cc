@@ -2,7 +2,9 @@
 // the fake runtime's streams. It refuses what the real one refuses of what we ask.
 #include <cublasLt.h>
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <vector>
 
 #include "backends/cuda/fake_stream.h"
@@ -32,9 +34,13 @@ struct FakeAlgorithm {
   uint64_t outputs;
   uint64_t inputs;
   cublasComputeType_t compute;
+  int number;  // in kMilliseconds
 };
 
 constexpr size_t kWorkspaceBytes = 4096;  // that the algorithm asks for
+// What the algorithms take: the first choice is not the best, and one fails.
+constexpr double kMilliseconds[] = {4, 3, 1, 2};
+constexpr int kFailing = 1;
 
 template <class T>
 T* As(void* handle) {
@@ -170,12 +176,30 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(
       reinterpret_cast<FakePreference*>(preference)->workspace_bytes < kWorkspaceBytes) {
     return CUBLAS_STATUS_NOT_SUPPORTED;
   }
-  *results = {};
-  const FakeAlgorithm algorithm{la.columns, la.rows, op.compute};
-  static_assert(sizeof(algorithm) <= sizeof(results->algo));
-  std::memcpy(&results->algo, &algorithm, sizeof(algorithm));
-  results->workspaceSize = kWorkspaceBytes;
-  *count = 1;
+  for (; *count < std::min<int>(wanted, std::size(kMilliseconds)); ++*count) {
+    results[*count] = {};
+    const FakeAlgorithm algorithm{la.columns, la.rows, op.compute, *count};
+    static_assert(sizeof(algorithm) <= sizeof(results->algo));
+    std::memcpy(&results[*count].algo, &algorithm, sizeof(algorithm));
+    results[*count].workspaceSize = kWorkspaceBytes;
+  }
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t /*handle*/, cublasLtMatmulDesc_t desc,
+                                       cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t /*b*/,
+                                       cublasLtMatrixLayout_t /*c*/, cublasLtMatrixLayout_t /*d*/,
+                                       const cublasLtMatmulAlgo_t* algo,
+                                       cublasLtMatmulHeuristicResult_t* result) {
+  const auto& la = *reinterpret_cast<FakeLayout*>(a);
+  FakeAlgorithm algorithm;
+  std::memcpy(&algorithm, algo, sizeof(algorithm));
+  if (algorithm.outputs != la.columns || algorithm.inputs != la.rows || algorithm.number < 0 ||
+      algorithm.number >= static_cast<int>(std::size(kMilliseconds)) ||
+      algorithm.compute != reinterpret_cast<FakeOperation*>(desc)->compute) {
+    return CUBLAS_STATUS_INVALID_VALUE;
+  }
+  result->workspaceSize = kWorkspaceBytes;
   return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -196,13 +220,14 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t /*handle*/, cublasLtMatmulDesc_t 
       workspace_bytes < kWorkspaceBytes || !IsFakeDeviceMemory(workspace, workspace_bytes)) {
     return CUBLAS_STATUS_INVALID_VALUE;
   }
+  if (algorithm.number == kFailing) return CUBLAS_STATUS_NOT_SUPPORTED;
   const bool floats = op.compute == CUBLAS_COMPUTE_32F;
   const float scale = floats ? *static_cast<const float*>(alpha)
                              : static_cast<float>(*static_cast<const int32_t*>(alpha));
   const float add = floats ? *static_cast<const float*>(beta)
                            : static_cast<float>(*static_cast<const int32_t*>(beta));
   if (scale != 1.0F) return CUBLAS_STATUS_INVALID_VALUE;
-  const int code = PutFakeWork(stream, [=] {
+  const int code = PutFakeWork(stream, kMilliseconds[algorithm.number], [=] {
     CountFakeProduct();
     std::memset(workspace, 0xff, workspace_bytes);
     if (floats) {

@@ -35,10 +35,13 @@ struct FakeStream {
   int64_t done = 0;    // entries of the queue that ran, ever
   int64_t queued = 0;  // that were put there
   FakeGraph* capture = nullptr;
-  int64_t graph_end = 0;  // of the last graph launched
+  int64_t graph_end = 0;    // of the last graph launched
+  double milliseconds = 0;  // that work took, as far as it says so
 };
 
 struct FakeEvent {
+  bool timed = false;
+  std::shared_ptr<double> milliseconds = std::make_shared<double>(0);
   int device = 0;
   FakeStream* stream = nullptr;
   int64_t position = 0;  // recorded behind that many entries
@@ -210,12 +213,15 @@ void SetFakeDevices(int count, bool old_driver) {
   Fake().old_driver = old_driver;
 }
 
-int PutFakeWork(cudaStream_t stream, std::function<int()> work) {
+int PutFakeWork(cudaStream_t stream, double milliseconds, std::function<int()> work) {
   const Guard guard(Mutex());
   if (const cudaError_t error = Enter(); error != cudaSuccess) return error;
   if (const cudaError_t error = CheckStream(stream); error != cudaSuccess) return error;
-  return Put(stream,
-             [work = std::move(work)]() mutable { return static_cast<cudaError_t>(work()); });
+  return Put(stream, [=, work = std::move(work)]() mutable {
+    const auto code = static_cast<cudaError_t>(work());
+    if (code != cudaErrorNotReady) StreamOf(stream)->milliseconds += milliseconds;
+    return code;
+  });
 }
 
 void CountFakeProduct() { ++Fake().counts.library_products; }
@@ -398,10 +404,11 @@ cudaError_t cudaMemsetAsync(void* data, int value, size_t bytes, cudaStream_t st
   });
 }
 
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned /*flags*/) {
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
   ENTER();
   auto* made = new FakeEvent;
   made->device = CurrentDevice();
+  made->timed = (flags & cudaEventDisableTiming) == 0;
   *event = reinterpret_cast<cudaEvent_t>(made);
   return cudaSuccess;
 }
@@ -413,6 +420,12 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   ENTER();
   if (StreamOf(stream)->capture != nullptr) return cudaErrorStreamCaptureUnsupported;
   if (EventOf(event)->device != StreamOf(stream)->device) return cudaErrorInvalidResourceHandle;
+  if (EventOf(event)->timed) {
+    (void)Put(stream, [to = EventOf(event)->milliseconds, from = StreamOf(stream)] {
+      *to = from->milliseconds;
+      return cudaSuccess;
+    });
+  }
   EventOf(event)->stream = StreamOf(stream);
   EventOf(event)->position = StreamOf(stream)->queued;
   return cudaSuccess;
@@ -431,9 +444,14 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
   RunTo(e.stream, e.stream->done + 1);
   return Fake().sticky != cudaSuccess ? Fake().sticky : cudaErrorNotReady;
 }
-cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t /*start*/, cudaEvent_t /*end*/) {
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
   ENTER();
-  *milliseconds = 1.0F;
+  for (const cudaEvent_t event : {start, end}) {
+    const FakeEvent& e = *EventOf(event);
+    if (!e.timed || e.stream == nullptr) return cudaErrorInvalidResourceHandle;
+    if (e.stream->done < e.position) return cudaErrorNotReady;
+  }
+  *milliseconds = static_cast<float>(*EventOf(end)->milliseconds - *EventOf(start)->milliseconds);
   return cudaSuccess;
 }
 

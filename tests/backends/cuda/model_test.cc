@@ -1,9 +1,11 @@
 // Whole models on the device backend, emulated: the tokens that transformers draws,
 // graphs that change no bit, memory that is taken once, and errors that end the rank.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstring>
+#include <filesystem>
 #include <map>
 #include <thread>
 
@@ -30,11 +32,13 @@ class CudaModelTest : public ::testing::Test {
 
   void SetUp() override { ResetFakeCuda(); }
 
-  StatusOr<Rank> Start(const std::string& family, bool graphs, bool tap = true, int device = 0) {
+  StatusOr<Rank> Start(const std::string& family, bool graphs, bool tap = true, int device = 0,
+                       const std::filesystem::path& tuning = {}) {
     Rank rank;
     BackendOptions options;
     options.graphs = graphs;
     options.device = device;
+    options.tuning_directory = tuning;
     INFERD_ASSIGN_OR_RETURN(rank.backend, MakeCudaBackend(options));
     rank.tap = std::make_unique<TapOps>(rank.backend->ops());
     RankOptions rank_options;
@@ -99,6 +103,33 @@ TEST_F(CudaModelTest, TheTokensOfTransformers) {
     }
     EXPECT_GT(FakeCuda().graph_launches, launched);
   }
+}
+
+// At load, in memory that is free then, and once: a second start finds the file.
+TEST_F(CudaModelTest, ProductsAreTunedWhereThereIsADirectory) {
+  const std::filesystem::path directory =
+      std::filesystem::temp_directory_path() / ("tuning-model-" + std::to_string(getpid()));
+  const auto prompts = Prompts("llama3", 3);
+  std::vector<DrivenResult> plain;
+  int64_t products_at_load = 0;
+  {
+    auto rank = Start("llama3", /*graphs=*/true);
+    ASSERT_TRUE(rank.ok()) << rank.status().ToString();
+    products_at_load = FakeCuda().library_products;
+    plain = Drive(*rank, prompts, 2);
+  }
+  for (const bool first : {true, false}) {
+    ResetFakeCuda();
+    auto rank = Start("llama3", true, true, 0, directory);
+    ASSERT_TRUE(rank.ok()) << rank.status().ToString();
+    EXPECT_EQ(FakeCuda().library_products > products_at_load, first);
+    EXPECT_EQ(FakeCuda().device_allocations, 1);
+    EXPECT_FALSE(std::filesystem::is_empty(directory));
+    const auto results = Drive(*rank, prompts, 2);
+    ASSERT_EQ(results.size(), plain.size());
+    for (size_t i = 0; i < plain.size(); ++i) EXPECT_EQ(results[i].tokens, plain[i].tokens);
+  }
+  std::filesystem::remove_all(directory);
 }
 
 // A backend is made by one thread and used by another, whose device is the first one.

@@ -363,11 +363,12 @@ Result Flush(Comm* comm) {
   for (auto& [stream, operations] : comm->asked) {
     std::vector<Running> running;
     for (const Operation& operation : operations) running.emplace_back(comm->state, operation);
-    const int code = PutFakeWork(stream, [running = std::move(running)]() mutable {
-      bool all = true;
-      for (Running& one : running) all = one.Go() && all;
-      return all ? 0 : static_cast<int>(cudaErrorNotReady);
-    });
+    const int code =
+        PutFakeWork(stream, /*milliseconds=*/0, [running = std::move(running)]() mutable {
+          bool all = true;
+          for (Running& one : running) all = one.Go() && all;
+          return all ? 0 : static_cast<int>(cudaErrorNotReady);
+        });
     if (code != 0) return Result::kUnhandledCudaError;
   }
   comm->asked.clear();
