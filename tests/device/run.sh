@@ -1,34 +1,62 @@
 #!/usr/bin/env bash
-# What `./dev device` packs, on a machine with a GPU and CUDA 13: no network, no compiler.
+# What `./dev device` packs, on a machine with a GPU and CUDA 13's libraries (the toolkit's,
+# or those of Python's wheels): no network, no compiler.
 #
 #   ./run.sh [--quick]     from the unpacked folder; results go to results/
 #
-# Checks first, then benchmarks/device.sh (not with --quick). The last line is
-# "N passed, N failed, N skipped"; the exit status is 1 when anything failed. Without a GPU
-# everything that needs one is skipped and counted.
+# Checks first, then benchmarks/device.sh; with --quick neither sanitizers nor benchmarks. The
+# last line is "N passed, N failed, N skipped"; the exit status is 1 when anything failed.
+# Without a GPU everything that needs one is skipped and counted; that the backend finds none
+# where the system has one is a failure. CHECK_SECONDS: the most that a check may take.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
 HERE="$PWD"
 RESULTS="$HERE/results"
 mkdir -p "$RESULTS"
 export INFERD_SOURCE_DIR="$HERE/tree"
-export LD_LIBRARY_PATH="$HERE/lib:/usr/local/cuda/lib64${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 PASSED=0 FAILED=0 SKIPPED=0
 QUICK=0
 [[ "${1:-}" == --quick ]] && QUICK=1
+CHECK_SECONDS="${CHECK_SECONDS:-900}"
+
+# The folder of a library of CUDA, in the order in which they are looked at; nothing when the
+# loader finds it by itself, or nobody does.
+cuda_folder() {
+  local name="$1" file
+  local -a places=(/usr/local/cuda/lib64 /usr/local/cuda-13*/lib64 /usr/lib/x86_64-linux-gnu
+    /opt/cuda/lib64)
+  # Python's wheels keep it below site-packages/nvidia.
+  if command -v python3 >/dev/null; then
+    while IFS= read -r file; do places+=("$file"/nvidia/*/lib); done < <(python3 -c \
+      'import site, sys; print("\n".join([*site.getsitepackages(), site.getusersitepackages(), *filter(None, sys.path)]))' \
+      2>/dev/null)
+  fi
+  # Plain list first: one that ends early would break the pipe.
+  [[ "$(ldconfig -p 2>/dev/null)" == *"$name"* ]] && return
+  for file in "${places[@]}"; do
+    if [[ -e "$file/$name" ]]; then
+      echo "$file"
+      return
+    fi
+  done
+}
+CUDA_FOLDER="$(cuda_folder libcublasLt.so.13)"
+export LD_LIBRARY_PATH="$HERE/lib${CUDA_FOLDER:+:$CUDA_FOLDER}${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 
 # check NAME command...: its output goes to results/NAME.log
 check() {
-  local name="$1"
+  local name="$1" status=0
   shift
-  if "$@" >"$RESULTS/$name.log" 2>&1; then
+  timeout --kill-after=10 "$CHECK_SECONDS" "$@" >"$RESULTS/$name.log" 2>&1 || status=$?
+  if ((status == 0)); then
     echo "ok    $name"
     PASSED=$((PASSED + 1))
-  else
-    echo "FAIL  $name (results/$name.log)"
-    tail -n 15 "$RESULTS/$name.log"
-    FAILED=$((FAILED + 1))
+    return
   fi
+  ((status != 124 && status != 137)) || echo "took more than $CHECK_SECONDS s" >>"$RESULTS/$name.log"
+  echo "FAIL  $name (results/$name.log)"
+  tail -n 15 "$RESULTS/$name.log"
+  FAILED=$((FAILED + 1))
 }
 
 skip() {
@@ -38,12 +66,17 @@ skip() {
 
 # Whether the library, a driver and a GPU are there: the program's own answer.
 has_gpu() {
-  bin/inferd serve --model tree/models/demo --backend cuda --dry-run >"$RESULTS/gpu.log" 2>&1
+  timeout "$CHECK_SECONDS" bin/inferd serve --model tree/models/demo --backend cuda --dry-run >"$RESULTS/gpu.log" 2>&1
+}
+
+# Whether the system has one, whatever the backend says.
+system_has_gpu() {
+  [[ -e /dev/nvidia0 ]] || { command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q '^GPU '; }
 }
 
 # A group of one is what one GPU can run of NCCL; its tests skip themselves without NCCL.
 has_nccl() {
-  bin/group_of_one_test >"$RESULTS/nccl.log" 2>&1
+  timeout "$CHECK_SECONDS" bin/group_of_one_test >"$RESULTS/nccl.log" 2>&1
   ! grep -q 'SKIPPED' "$RESULTS/nccl.log"
 }
 
@@ -78,8 +111,12 @@ if has_gpu; then
   else
     skip group_of_one "$(grep -o -m 1 'cuda: .*' "$RESULTS/nccl.log")"
   fi
-  check serve_64_streams serve_streams
-  if command -v compute-sanitizer >/dev/null; then
+  export -f serve_streams
+  export RESULTS
+  check serve_64_streams bash -uc serve_streams
+  if ((QUICK == 1)); then
+    skip sanitizer "--quick"
+  elif command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck; do
       check "sanitizer_$tool" compute-sanitizer --tool "$tool" --error-exitcode 1 \
         bin/golden_test --gtest_filter='*LogitsAgree/llama3_cuda'
@@ -90,6 +127,10 @@ if has_gpu; then
   if ((QUICK == 0)); then check benchmarks benchmarks/device.sh "$RESULTS"; fi
 else
   reason="$(tail -n 1 "$RESULTS/gpu.log")"
+  if system_has_gpu; then
+    echo "FAIL  gpu (results/gpu.log): the system has a GPU, and the backend finds none"
+    FAILED=$((FAILED + 1))
+  fi
   for name in invariance goldens group_of_one serve_64_streams sanitizer_memcheck sanitizer_racecheck benchmarks; do
     skip "$name" "$reason"
   done
