@@ -140,11 +140,7 @@ void GenerationCall::MakeDecoders(const GenerationRequest& request) {
   options.keep_pieces = request.sampling.logprobs >= 0 || request.return_token_ids;
   options.tokens_per_delta = request.stream_interval;
   options.min_tokens = request.min_tokens;
-  for (int32_t i = 0; i < request.num_choices; ++i) {
-    decoders_.push_back(std::make_unique<ChoiceDecoder>(i, *model_->model.tokenizer, options));
-  }
-  last_delta_us_.assign(static_cast<size_t>(request.num_choices), -1);
-  choices_left_ = request.num_choices;
+  choices_.Open(request.num_choices, *model_->model.tokenizer, options);
 }
 
 Status GenerationCall::StatusOf(FinishReason reason) const {
@@ -198,10 +194,9 @@ Status GenerationCall::HandleEvent(TokenEvent&& event) {
       record_.summary.queue_us = event.queue_us;
     }
   }
-  if (event.choice < 0 || static_cast<size_t>(event.choice) >= decoders_.size()) {
-    return UnexpectedError();
-  }
-  ChoiceDecoder& decoder = *decoders_[static_cast<size_t>(event.choice)];
+  ChoiceDecoder* const found = choices_.Find(event.choice);
+  if (found == nullptr) return UnexpectedError();
+  ChoiceDecoder& decoder = *found;
   // Tokens that were under way when a stop string ended the choice.
   if (decoder.finished()) return OkStatus();
   const FinishReason finish = event.finish;
@@ -214,23 +209,8 @@ Status GenerationCall::HandleEvent(TokenEvent&& event) {
   if (decoder.stopped_by_string() && finish == FinishReason::kNone) {
     model_->engine.FinishChoice(id_, choice);
   }
-  CollectDeltas(decoder);
-  if (decoder.finished()) --choices_left_;
+  choices_.Collect(decoder);
   return OkStatus();
-}
-
-void GenerationCall::CollectDeltas(ChoiceDecoder& decoder) {
-  while (auto delta = decoder.Take()) {
-    // A batch holds many tokens when this thread lags: one delta for them all.
-    const auto same = std::find_if(deltas_.begin(), deltas_.end(), [&](const ChoiceDelta& d) {
-      return d.choice == delta->choice && d.end == ChoiceEnd::kNone;
-    });
-    if (same == deltas_.end() || delta->end != ChoiceEnd::kNone) {
-      deltas_.push_back(std::move(*delta));
-    } else {
-      AppendDelta(std::move(*delta), &*same);
-    }
-  }
 }
 
 void GenerationCall::OnBatchEnd() {
@@ -240,42 +220,27 @@ void GenerationCall::OnBatchEnd() {
     End(UnexpectedError());
     return;
   }
-  if (choices_left_ == 0 && !decoders_.empty()) End(OkStatus());
+  if (choices_.complete()) End(OkStatus());
 }
 
 void GenerationCall::Flush() {
-  if (deltas_.empty()) return;
-  std::vector<ChoiceDelta> deltas = std::exchange(deltas_, {});
+  if (!choices_.has_deltas()) return;
+  std::vector<ChoiceDelta> deltas = choices_.TakeDeltas();
   const int64_t now_us = front_.clock().NowUs();
-  int32_t num_tokens = 0;
-  for (const auto& decoder : decoders_) num_tokens += decoder->num_tokens();
   bool first = false;
   CallUsage usage;
   {
     std::lock_guard lock(mutex_);
     if (ended_) return;
-    first = record_.NoteDeltas(deltas, num_tokens, arrival_.arrival_us, now_us);
+    first = record_.NoteDeltas(deltas, choices_.num_tokens(), arrival_.arrival_us, now_us);
     usage = record_.summary.usage;
   }
   if (first) front_.metrics().ObserveFirstToken(now_us - arrival_.arrival_us);
-  ObserveLatency(deltas, now_us);
+  choices_.NoteLatency(deltas, now_us, [this](int64_t elapsed_us, int32_t tokens) {
+    front_.metrics().ObserveTokens(elapsed_us, tokens);
+  });
   const Status status = client_->Deliver(std::move(deltas), usage);
   if (!status.ok()) End(status);
-}
-
-void GenerationCall::ObserveLatency(const std::vector<ChoiceDelta>& deltas, int64_t now_us) {
-  // Deltas of one choice that go out together are one hand-over.
-  std::vector<int32_t> tokens(decoders_.size(), 0);
-  for (const ChoiceDelta& delta : deltas) {
-    tokens[static_cast<size_t>(delta.choice)] += delta.num_tokens;
-  }
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    if (tokens[i] == 0) continue;
-    if (last_delta_us_[i] >= 0) {
-      front_.metrics().ObserveTokens(now_us - last_delta_us_[i], tokens[i]);
-    }
-    last_delta_us_[i] = now_us;
-  }
 }
 
 void GenerationCall::Cancel() {

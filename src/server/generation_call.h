@@ -9,7 +9,7 @@
 
 #include "server/authorizer.h"
 #include "server/call_record.h"
-#include "server/choice_decoder.h"
+#include "server/choice_set.h"
 #include "server/client_stream.h"
 #include "server/front_end.h"
 #include "server/generation_request.h"
@@ -67,9 +67,7 @@ class GenerationCall final : public EventTarget,
   Status HandleEvent(TokenEvent&& event);
   // The status that a finish reason of the engine means; OK for a regular end.
   Status StatusOf(FinishReason reason) const;
-  void CollectDeltas(ChoiceDecoder& decoder);
   void Flush();
-  void ObserveLatency(const std::vector<ChoiceDelta>& deltas, int64_t now_us);
   void End(const Status& status);
   // To the metrics, the access log and the accounting.
   void Report(const Status& status, const CallRecord& record, bool accepted);
@@ -89,10 +87,7 @@ class GenerationCall final : public EventTarget,
   std::optional<QuotaShare> quota_;  // guarded by mutex_
 
   // Written before the request is submitted, then of the detokenizer thread only.
-  std::vector<std::unique_ptr<ChoiceDecoder>> decoders_;
-  std::vector<int64_t> last_delta_us_;  // per choice; -1: none yet
-  std::vector<ChoiceDelta> deltas_;     // collected in this batch
-  int32_t choices_left_ = 0;
+  ChoiceSet choices_;
   bool saw_first_event_ = false;
 };
 
