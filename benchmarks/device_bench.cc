@@ -69,7 +69,7 @@ void Require(const Status& status) {
 class Bench {
  public:
   Bench(Backend& backend, const Shape& shape, Arguments arguments)
-      : backend_(backend), ops_(backend.ops()), shape_(shape), arguments_(std::move(arguments)) {}
+      : ops_(backend.ops()), shape_(shape), arguments_(std::move(arguments)) {}
 
   void Load() {
     for (int32_t i = 0; i < shape_.layers; ++i) {
@@ -305,7 +305,6 @@ class Bench {
     return rounds[rounds.size() / 2];
   }
 
-  Backend& backend_;
   Ops& ops_;
   const Shape& shape_;
   const Arguments arguments_;
