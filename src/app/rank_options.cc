@@ -159,6 +159,10 @@ ProcessExecutorOptions MakeProcessOptions(const ServerConfig& config, int replic
                                           int32_t num_blocks, const RemoteRanks& remote) {
   ProcessExecutorOptions options;
   options.shape = ShapeOf(config);
+  const std::string& sums = config.parallel.all_reduce;
+  if (sums == "hierarchical" || sums == "always-hierarchical") {
+    options.shape.sum_hosts = remote.num_hosts;
+  }
   options.max_in_flight = DepthOf(config);
   options.command = {"/proc/self/exe", "rank"};
   options.version = ProgramVersion();

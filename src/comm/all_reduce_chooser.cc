@@ -39,9 +39,14 @@ class Chosen final : public ChosenAllReduce {
       Way(kind) = way.get();
       owned_.push_back(std::move(way));
     };
-    if (options.local != nullptr && options.mode != AllReduceMode::kExact) {
+    const bool always_hierarchical = options.mode == AllReduceMode::kAlwaysHierarchical;
+    if (options.local != nullptr &&
+        (always_hierarchical || options.mode == AllReduceMode::kHierarchical)) {
       add(AllReduceKind::kHierarchical,
           MakeHierarchicalAllReduce(all, *options.local, options.leaders));
+    }
+    if (always_hierarchical && options.local != nullptr) {
+      choices_[0].kind = AllReduceKind::kHierarchical;
     }
     if (Either(AllReduceMode::kInt8, AllReduceMode::kAlwaysInt8)) {
       add(AllReduceKind::kInt8, MakeQuantizedAllReduce(all, QuantizedFormat::kInt8, 0));
@@ -54,7 +59,8 @@ class Chosen final : public ChosenAllReduce {
   }
 
   Status Choose() override {
-    const bool decided = Either(AllReduceMode::kAlwaysInt8, AllReduceMode::kAlwaysFp8);
+    const bool decided = Either(AllReduceMode::kAlwaysInt8, AllReduceMode::kAlwaysFp8) ||
+                         options_.mode == AllReduceMode::kAlwaysHierarchical;
     if (owned_.empty() || decided || inner().world_size() == 1) return OkStatus();
     std::vector<AllReduceChoice> choices;
     std::vector<float> data(static_cast<size_t>(options_.max_bytes / 4));
@@ -165,6 +171,8 @@ std::string_view AllReduceKindName(AllReduceKind kind) {
 std::optional<AllReduceMode> ParseAllReduceMode(std::string_view name) {
   if (name == "auto") return AllReduceMode::kAuto;
   if (name == "exact") return AllReduceMode::kExact;
+  if (name == "hierarchical") return AllReduceMode::kHierarchical;
+  if (name == "always-hierarchical") return AllReduceMode::kAlwaysHierarchical;
   if (name == "int8") return AllReduceMode::kInt8;
   if (name == "fp8") return AllReduceMode::kFp8;
   if (name == "always-int8") return AllReduceMode::kAlwaysInt8;

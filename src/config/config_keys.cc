@@ -276,11 +276,16 @@ constexpr std::array kKeys{
         "Replicas of the model, each with its own ranks, memory, queue and cache: the keys of "
         "`engine` hold for each of them, and they share out the cores and the memory. A "
         "request goes to the one that has most of its prompt in its cache and least to do."},
-    ConfigKey{"parallel.all_reduce", "", kChoice, FIELD(parallel.all_reduce), 0, 0,
-              "auto|exact|int8|fp8|always-int8|always-fp8",
-              "How ranks that share a layer may sum. int8 and fp8 may send partial sums as 8-bit "
-              "numbers, where that is quicker when measured at the start, always-int8 and "
-              "always-fp8 do in any case: texts change. auto and exact send all bits."},
+    ConfigKey{
+        "parallel.all_reduce", "", kChoice, FIELD(parallel.all_reduce), 0, 0,
+        "auto|exact|hierarchical|int8|fp8|always-hierarchical|always-int8|always-fp8",
+        "How ranks that share a layer may sum. int8 and fp8 may send partial sums as 8-bit "
+        "numbers, where that is quicker when measured at the start, always-int8 and "
+        "always-fp8 do in any case: texts change. hierarchical may sum within hosts first, then "
+        "between "
+        "them, where every host has several ranks of a stage and that is quicker, and "
+        "always-hierarchical does: all bits, in another order. auto and exact send all bits in the "
+        "order of ranks."},
     ConfigKey{"parallel.compare_tokens", "", kBoolean, FIELD(parallel.compare_tokens), 0, 0, "",
               "For tracking down faults: the ranks of the last stage compare the tokens they draw "
               "after every step, and fail unless these are the same."},
@@ -306,7 +311,7 @@ constexpr std::array kKeys{
               "environment says it."},
     ConfigKey{"parallel.port", "", kInteger, FIELD(parallel.port), 1, 65000, "",
               "Where the leader listens for ranks of other hosts. Ranks listen for each other at "
-              "the ports after it, six for each rank of a host."},
+              "the ports after it, eight for each rank of a host."},
     ConfigKey{"parallel.key_file", "", kString, FIELD(parallel.key_file), 0, 4096, "",
               "File whose first line is the secret of the deployment, the same on all hosts, at "
               "least 16 characters; not readable by others."},

@@ -9,6 +9,9 @@ Status CheckShape(const ParallelShape& shape) {
   if (shape.shard_weights && shape.tp_columns != 1) {
     return FailedPreconditionError("the ranks of a grid cannot shard weights");
   }
+  if (positive && (shape.sum_hosts < 1 || shape.ranks() % shape.sum_hosts != 0)) {
+    return FailedPreconditionError("the ranks cannot be shared out to the hosts");
+  }
   if (positive && small && shape.ranks() <= kMaxRanks) return OkStatus();
   return FailedPreconditionError("a group must have 1 to " + std::to_string(kMaxRanks) +
                                  " ranks, not " + ShapeText(shape));

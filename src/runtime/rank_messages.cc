@@ -9,7 +9,7 @@ namespace inferd::runtime {
 namespace {
 
 constexpr uint32_t kGreetingMagic = 0x696e6672;
-constexpr uint32_t kVersion = 4;  // of these layouts
+constexpr uint32_t kVersion = 5;  // of these layouts
 
 Status Garbled(const char* what) {
   return Status(StatusCode::kDataLoss, std::string("garbled message between processes: ") + what);
@@ -32,12 +32,48 @@ Communicator* RankLinks::*LinkMember(const RankPlace& place, size_t link) {
       return even ? &RankLinks::next : &RankLinks::previous;
     case 4:
       return even ? &RankLinks::previous : &RankLinks::next;
-    default:
+    case 5:
       return &RankLinks::weights;
+    case 6:
+      return &RankLinks::local;
+    default:
+      return &RankLinks::leaders;
   }
 }
 
+namespace {
+
+// The ranks of the stage that begins with `first`, by host; none unless each of several
+// hosts has several of them.
+std::vector<std::vector<int>> StageByHost(const ParallelShape& shape, int first) {
+  const int per_host = shape.ranks() / shape.sum_hosts;
+  std::vector<std::vector<int>> hosts;
+  for (int rank = first; rank < first + shape.tp(); ++rank) {
+    if (rank == first || rank % per_host == 0) hosts.emplace_back();
+    hosts.back().push_back(rank);
+  }
+  const bool several =
+      std::all_of(hosts.begin(), hosts.end(), [](const auto& ranks) { return ranks.size() > 1; });
+  if (hosts.size() < 2 || !several) hosts.clear();
+  return hosts;
+}
+
+std::vector<int> LocalOrLeaders(const ParallelShape& shape, int world_rank, bool local) {
+  const int stage = PlaceOf(shape, world_rank).pp_rank * shape.tp();
+  std::vector<int> leaders;
+  for (const std::vector<int>& ranks : StageByHost(shape, stage)) {
+    const bool here = std::find(ranks.begin(), ranks.end(), world_rank) != ranks.end();
+    if (local && here) return ranks;
+    leaders.push_back(ranks.front());
+  }
+  const bool leads = std::find(leaders.begin(), leaders.end(), world_rank) != leaders.end();
+  return !local && leads ? leaders : std::vector<int>{world_rank};
+}
+
+}  // namespace
+
 std::vector<int> LinkRanks(const ParallelShape& shape, int world_rank, size_t link) {
+  if (link >= 6) return LocalOrLeaders(shape, world_rank, /*local=*/link == 6);
   const RankPlace place = PlaceOf(shape, world_rank);
   const int stage = place.pp_rank * shape.tp();
   int first = stage, count = 1, stride = 1;
@@ -132,7 +168,8 @@ StatusOr<RankGreeting> DecodeGreeting(std::span<const std::byte> bytes) {
   g.num_remote = in.Take<int32_t>();
   g.own_host = in.TakeText();
   g.silence_us = in.Take<int64_t>();
-  in.Require(g.world_rank >= 0 && g.world_rank < kMaxRanks && g.shared_links < 1 << kNumLinks);
+  static_assert(kNumLinks <= 8);  // the bits of shared_links
+  in.Require(g.world_rank >= 0 && g.world_rank < kMaxRanks);
   in.Require(g.max_message_bytes > 0 && g.ring_bytes >= 0 && g.silence_us >= 0);
   if (!in.AtEnd()) return Garbled("greeting");
   return g;
@@ -147,6 +184,7 @@ std::vector<std::byte> Encode(const RankSetup& s) {
   out.Put<int32_t>(s.place.shape.tp_columns);
   out.Put<int32_t>(s.place.shape.pp);
   out.Put<uint8_t>(s.place.shape.shard_weights ? 1 : 0);
+  out.Put<int32_t>(s.place.shape.sum_hosts);
   out.Put<int32_t>(s.place.world_rank());
   out.Put(s.epoch);
   out.Put(s.comm.timeout_us);
@@ -174,6 +212,7 @@ StatusOr<RankSetup> DecodeSetup(std::span<const std::byte> bytes) {
   const auto shard_weights = in.Take<uint8_t>();
   in.Require(shard_weights <= 1);
   shape.shard_weights = shard_weights == 1;
+  shape.sum_hosts = in.Take<int32_t>();
   const auto world_rank = in.Take<int32_t>();
   if (!in.ok() || !CheckShape(shape).ok() || world_rank < 0 || world_rank >= shape.ranks()) {
     return Garbled("setup");

@@ -32,8 +32,8 @@ enum class RankMessage : uint32_t {
 
 // The groups a rank may belong to: its stage's, its row's, its column's, with a rank of a
 // neighbouring stage where the first of the two is an even one, where it is an odd one, and
-// its stage's for weights.
-inline constexpr size_t kNumLinks = 6;
+// its stage's for weights, those of its stage on its host, and the first of these of each.
+inline constexpr size_t kNumLinks = 8;
 // Which link of a rank it is.
 Communicator* RankLinks::*LinkMember(const RankPlace& place, size_t link);
 // The world ranks of the rank's link `link`, in the order of the group; fewer than two:

@@ -34,6 +34,9 @@ StatusOr<SumLinks> SumLinks::Create(const RankLinks& links, AllReduceMode mode, 
   options.max_bytes = max_bytes;
   for (Communicator** const link : {&sums.links_.tp, &sums.links_.row, &sums.links_.column}) {
     if (*link == nullptr) continue;
+    const bool whole_stage = link == &sums.links_.tp;
+    options.local = whole_stage ? links.local : nullptr;
+    options.leaders = whole_stage ? links.leaders : nullptr;
     INFERD_ASSIGN_OR_RETURN(auto chosen, MakeChosenAllReduce(**link, options, clock));
     *link = chosen.get();
     sums.chosen_.push_back(std::move(chosen));

@@ -107,7 +107,7 @@ TEST(AllReduceChooserTest, LossyOnesGoUnmeasuredWhereTheyAlwaysShall) {
 }
 
 TEST(AllReduceChooserTest, AutoAndExactStayExactHoweverSlow) {
-  for (const auto mode : {AllReduceMode::kAuto, AllReduceMode::kExact}) {
+  for (const auto mode : {AllReduceMode::kHierarchical, AllReduceMode::kExact}) {
     AllReduceChooserOptions options;
     options.mode = mode;
     Choose(2, options, SlowLink, [](int rank, ChosenAllReduce& chosen) {
@@ -121,15 +121,15 @@ TEST(AllReduceChooserTest, AutoAndExactStayExactHoweverSlow) {
   }
 }
 
-TEST(AllReduceChooserTest, HostsFirstIsChosenByAutoButNotByExact) {
-  for (const auto mode : {AllReduceMode::kAuto, AllReduceMode::kExact}) {
+TEST(AllReduceChooserTest, HostsFirstIsChosenWhereAllowedAndNotByExact) {
+  for (const auto mode : {AllReduceMode::kHierarchical, AllReduceMode::kExact}) {
     AllReduceChooserOptions options;
     options.mode = mode;
     const auto quick = [](int) { return Costs{}; };
     Choose(
         2, options, SlowLink,
         [&](int, ChosenAllReduce& chosen) {
-          EXPECT_EQ(chosen.choices().back().kind, mode == AllReduceMode::kAuto
+          EXPECT_EQ(chosen.choices().back().kind, mode == AllReduceMode::kHierarchical
                                                       ? AllReduceKind::kHierarchical
                                                       : AllReduceKind::kPlain);
           std::vector<float> x(10'000, 1.0F);
@@ -193,6 +193,8 @@ TEST(AllReduceChooserTest, AGroupThatBreaksDuringTheMeasurementSaysSo) {
 
 TEST(AllReduceChooserTest, NamesAndRanges) {
   EXPECT_EQ(ParseAllReduceMode("auto"), AllReduceMode::kAuto);
+  EXPECT_EQ(ParseAllReduceMode("hierarchical"), AllReduceMode::kHierarchical);
+  EXPECT_EQ(ParseAllReduceMode("always-hierarchical"), AllReduceMode::kAlwaysHierarchical);
   EXPECT_EQ(ParseAllReduceMode("exact"), AllReduceMode::kExact);
   EXPECT_EQ(ParseAllReduceMode("int8"), AllReduceMode::kInt8);
   EXPECT_EQ(ParseAllReduceMode("fp8"), AllReduceMode::kFp8);

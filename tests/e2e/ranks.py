@@ -23,9 +23,8 @@ def make_jobs():
     return jobs
 
 
-def rank_processes(daemon):
-    """{rank: pid} of the daemon's children, by their names."""
-    found = {}
+def ranks_of(daemon):
+    """(rank, pid) of the daemon's children, by their names; of replicas each has its rank 0."""
     for children in pathlib.Path(f"/proc/{daemon.process.pid}/task").glob("*/children"):
         try:
             pids = children.read_text().split()
@@ -37,8 +36,11 @@ def rank_processes(daemon):
             except OSError:
                 continue
             if name.startswith("inferd-rank"):
-                found[int(name.removeprefix("inferd-rank"))] = int(pid)
-    return found
+                yield int(name.removeprefix("inferd-rank")), int(pid)
+
+
+def rank_processes(daemon):
+    return dict(ranks_of(daemon))
 
 
 def hurt(pid, how):

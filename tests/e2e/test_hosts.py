@@ -126,3 +126,13 @@ def test_two_hosts_over_a_bad_link(undisturbed, key_file):
             ask_all(leader, undisturbed)
             assert leader.metric("inferd_rank_losses_total") == 0
             assert worker.process.poll() is None
+
+
+def test_sums_within_hosts_first(undisturbed, key_file):
+    flags = ("--tp=4", f"--hosts={','.join(HOSTS)}", f"--parallel.key_file={key_file}",
+             f"--parallel.port={free_ports(HOSTS[0], 20)}",
+             "--parallel.all_reduce=always-hierarchical")
+    with Daemon(*flags, "--host-index=1", wait=False), \
+            Daemon(*flags, "--host-index=0") as leader:
+        ask_all(leader, undisturbed)
+        leader.wait_log("sums over 4 ranks: hierarchical")

@@ -2,11 +2,13 @@
 
 import concurrent.futures
 import json
+import time
 
 import pytest
 from client import Client
 from daemon import ROOT, Daemon
 from inferd.v1 import services_pb2
+from ranks import hurt, ranks_of
 
 CASES = [json.loads(line) for line in
          (ROOT / "tests" / "e2e" / "heldout_expected.jsonl").read_text().splitlines() if line.strip()]
@@ -50,3 +52,27 @@ def test_a_prompt_goes_where_its_beginning_is_cached():
         assert cached[0] == 0
         # Taking turns would find nothing the second time.
         assert all(tokens >= 48 for tokens in cached[1:]), cached
+
+
+@pytest.mark.parametrize("fault", ["kill", "stop"])
+def test_only_the_replica_whose_ranks_are_lost_restarts(fault):
+    """The other's ranks stay, and whoever asks meanwhile is answered by them."""
+    with Daemon("--dp=2", "--executor=process", "--engine.step_timeout=300ms") as daemon, \
+            daemon.channel() as channel:
+        client = Client(channel)
+        before = [pid for _, pid in ranks_of(daemon)]
+        assert len(before) == 2
+        hurt(before[0], fault)
+
+        def ask(i):
+            fields = {"temperature": 0, "max_tokens": 40, "ignore_eos": True}
+            return client.ask(f"Tell me about the number {i}.", **fields).usage.completion_tokens
+        # Nobody is refused, also not by the replica that has to find out.
+        end = time.monotonic() + 60
+        while daemon.metric("inferd_recovery_seconds_count") == 0 and time.monotonic() < end:
+            with concurrent.futures.ThreadPoolExecutor(8) as pool:
+                assert list(pool.map(ask, range(8))) == [40] * 8
+            assert daemon.metric("inferd_engine_state", state="running") == 1
+        assert daemon.metric("inferd_rank_losses_total") == 1
+        after = [pid for _, pid in ranks_of(daemon)]
+        assert len(after) == 2 and before[0] not in after and before[1] in after

@@ -284,9 +284,12 @@ class RankOfAnotherHost : public ProcessExecutorTest {
     worker_options_.last_backoff_us = 50'000;
     worker_logger_ = std::make_shared<spdlog::logger>(
         "worker", std::make_shared<spdlog::sinks::ostream_sink_mt>(worker_log_));
+  }
+  Status Start() {
     worker_ = std::thread([this] {
       EXPECT_TRUE(RunRemoteRanks(worker_options_, stop_fd_, clock_, worker_logger_).ok());
     });
+    return ProcessExecutorTest::Start();
   }
   ~RankOfAnotherHost() override {
     engine_.reset();
@@ -351,6 +354,15 @@ TEST_F(RankOfAnotherHost, ThatDiesWhileIdleIsNoticedWithoutARequest) {
   EXPECT_EQ(engine_->Stats().rank_losses, 1U);
   ASSERT_TRUE(Submit(1, 10).ok());
   ExpectWholeAnswer(1, 10);
+}
+
+// The toy ranks talk over the groups within the hosts and between them as well.
+TEST_F(RankOfAnotherHost, MeetsThoseOfItsHostAndOneOfEachHost) {
+  options_.shape = {4, 1, 1, false, 2};
+  worker_options_.ranks_per_host = 2;
+  ASSERT_TRUE(Start().ok()) << log_.str();
+  for (RequestId id = 1; id <= 3; ++id) ASSERT_TRUE(Submit(id, 20).ok());
+  for (RequestId id = 1; id <= 3; ++id) ExpectWholeAnswer(id, 20);
 }
 
 TEST_F(RankOfAnotherHost, ThatLoadsGivesUpWhenTheLeaderIsGone) {

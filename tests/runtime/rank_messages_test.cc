@@ -32,7 +32,7 @@ RankGreeting SomeGreeting() {
 RankSetup SomeSetup() {
   RankSetup setup;
   setup.version = "1.2";
-  setup.place = PlaceOf({4, 1, 2, true}, 5);
+  setup.place = PlaceOf({4, 1, 2, true, 2}, 5);
   setup.epoch = 4;
   setup.comm.timeout_us = 123;
   setup.addresses.assign(8 * kNumLinks, "host:2");
@@ -49,11 +49,43 @@ TEST(RankMessages, ComeBackAsTheyWere) {
   const auto setup = DecodeSetup(Encode(SomeSetup()));
   ASSERT_TRUE(setup.ok());
   EXPECT_EQ(setup->place.world_rank(), 5);
-  EXPECT_EQ(setup->place.shape, (ParallelShape{4, 1, 2, true}));
+  EXPECT_EQ(setup->place.shape, (ParallelShape{4, 1, 2, true, 2}));
   EXPECT_EQ(setup->payload, SomeSetup().payload);
   EXPECT_EQ(setup->addresses.size(), 8 * kNumLinks);
   const Status sent = FailedPreconditionError("why");
   EXPECT_EQ(DecodeStatus(EncodeStatus(sent)).ToString(), sent.ToString());
+}
+
+TEST(RankMessages, GroupsWithinAndBetweenHosts) {
+  using Ranks = std::vector<int>;
+  const auto within = [](const ParallelShape& shape, int rank) {
+    return LinkRanks(shape, rank, 6);
+  };
+  const auto between = [](const ParallelShape& shape, int rank) {
+    return LinkRanks(shape, rank, 7);
+  };
+  ParallelShape shape{4, 1, 1};
+  EXPECT_EQ(within(shape, 1), Ranks{1});  // sums do not go by hosts
+  EXPECT_EQ(between(shape, 0), Ranks{0});
+  shape.sum_hosts = 2;
+  for (int rank = 0; rank < 4; ++rank) {
+    EXPECT_EQ(within(shape, rank), rank < 2 ? (Ranks{0, 1}) : (Ranks{2, 3})) << rank;
+    EXPECT_EQ(between(shape, rank), rank % 2 == 0 ? (Ranks{0, 2}) : Ranks{rank}) << rank;
+  }
+  // Three stages on two hosts: only the second one is on both.
+  shape.pp = 3;
+  EXPECT_EQ(within(shape, 3), Ranks{3});
+  EXPECT_EQ(within(shape, 5), (Ranks{4, 5}));
+  EXPECT_EQ(between(shape, 6), (Ranks{4, 6}));
+  EXPECT_EQ(between(shape, 8), Ranks{8});
+  // One of the hosts has one rank of the stage.
+  shape = {3, 1, 2, false, 3};
+  for (int rank = 0; rank < 6; ++rank) {
+    EXPECT_EQ(within(shape, rank), Ranks{rank});
+    EXPECT_EQ(between(shape, rank), Ranks{rank});
+  }
+  shape.sum_hosts = 4;
+  EXPECT_FALSE(CheckShape(shape).ok());
 }
 
 // Every shorter and every longer message is refused, and nothing else happens.

@@ -99,8 +99,8 @@ class ToyRank final : public Rank {
     while (token == kHangToken) std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   Status Agree(TokenId token) const {
-    for (Communicator* group :
-         {links_.tp, links_.row, links_.column, links_.previous, links_.next}) {
+    for (Communicator* group : {links_.tp, links_.row, links_.column, links_.previous, links_.next,
+                                links_.local, links_.leaders}) {
       if (group == nullptr) continue;
       std::vector<TokenId> all(static_cast<size_t>(group->world_size()));
       INFERD_RETURN_IF_ERROR(group->AllGather(std::as_bytes(std::span(&token, 1)),

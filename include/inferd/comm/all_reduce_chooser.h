@@ -25,14 +25,17 @@ std::string_view AllReduceKindName(AllReduceKind kind);
 
 // What an operator allows.
 enum class AllReduceMode : uint8_t {
-  kAuto,   // plain or hierarchical: sums of all bits, in the order that is quicker
-  kExact,  // plain: the same bits whatever the hosts
-  kInt8,   // these as well, where they are quicker
+  kAuto,          // plain: all bits, and the same ones at every start
+  kExact,         // the same
+  kHierarchical,  // plain or hierarchical, where that is quicker: all bits, in either order
+  kAlwaysHierarchical,
+  kInt8,  // these as well, where they are quicker
   kFp8,
   kAlwaysInt8,  // whatever is quicker
   kAlwaysFp8,
 };
-// "auto", "exact", "int8", "fp8", "always-int8" or "always-fp8".
+// "auto", "exact", "hierarchical", "always-hierarchical", "int8", "fp8", "always-int8" or
+// "always-fp8".
 std::optional<AllReduceMode> ParseAllReduceMode(std::string_view name);
 
 struct AllReduceChooserOptions {

@@ -20,13 +20,17 @@ struct ParallelShape {
   // bytes of every layer, which they put together ahead of its use, and computes its part
   // of a step's rows with whole layers. Heads and the vocabulary are split as ever.
   bool shard_weights = false;
+  // Hosts that share out the ranks evenly, in order, when sums may go within hosts first; 1: they
+  // do not.
+  int sum_hosts = 1;
 
   int tp() const { return tp_rows * tp_columns; }  // ranks of a stage
   int ranks() const { return tp() * pp; }
   friend bool operator==(const ParallelShape&, const ParallelShape&) = default;
 };
 
-// Every number at least 1, and at most kMaxRanks ranks; no grid with shard_weights.
+// Every number at least 1, and at most kMaxRanks ranks; no grid with shard_weights; the
+// ranks can be shared out to sum_hosts.
 Status CheckShape(const ParallelShape& shape);
 // "tp 4, pp 2", with a grid "tp 2x2, pp 2", with shard_weights "tp 4, pp 2, weights
 // sharded".
@@ -70,6 +74,10 @@ struct RankLinks {
   // The ranks of this stage once more, for a thread that gathers weights; null without
   // shard_weights.
   Communicator* weights = nullptr;
+  // With sum_hosts, where each of several hosts has several ranks of this stage: those of this
+  // host, and, for the first of them, the first ones of all hosts. Else null.
+  Communicator* local = nullptr;
+  Communicator* leaders = nullptr;
 };
 
 }  // namespace inferd
