@@ -10,6 +10,17 @@
 namespace inferd::bench {
 namespace {
 
+void ShowKey(const LoadOptions& options, grpc::ClientContext* context) {
+  if (!options.api_key.empty()) context->AddMetadata("authorization", "Bearer " + options.api_key);
+}
+
+std::shared_ptr<grpc::ChannelCredentials> CredentialsOf(const LoadOptions& options) {
+  if (options.tls_ca.empty()) return grpc::InsecureChannelCredentials();
+  grpc::SslCredentialsOptions tls;
+  tls.pem_root_certs = options.tls_ca;
+  return grpc::SslCredentials(tls);
+}
+
 // One streaming call; deletes itself when done. gRPC calls it from one thread at
 // a time.
 class Call final : public grpc::ClientReadReactor<v1::CompletionChunk> {
@@ -26,6 +37,7 @@ class Call final : public grpc::ClientReadReactor<v1::CompletionChunk> {
     request_.set_seed(static_cast<int64_t>(work.seed));
     context_.set_deadline(std::chrono::system_clock::now() +
                           std::chrono::milliseconds(static_cast<int64_t>(options.timeout_s * 1e3)));
+    ShowKey(options, &context_);
     stub.async()->StreamCompletion(&context_, &request_, this);
     StartRead(&chunk_);
     StartCall();
@@ -65,8 +77,7 @@ class GrpcTarget final : public Target {
   explicit GrpcTarget(const LoadOptions& options) : options_(options) {
     grpc::ChannelArguments arguments;
     arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-    channel_ =
-        grpc::CreateCustomChannel(options.address, grpc::InsecureChannelCredentials(), arguments);
+    channel_ = grpc::CreateCustomChannel(options.address, CredentialsOf(options), arguments);
     stub_ = v1::CompletionService::NewStub(channel_);
   }
 
@@ -74,6 +85,7 @@ class GrpcTarget final : public Target {
     v1::ListModelsResponse models;
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+    ShowKey(options_, &context);
     const grpc::Status listed =
         v1::ModelService::NewStub(channel_)->ListModels(&context, v1::ListModelsRequest(), &models);
     if (!listed.ok()) return UnavailableError(listed.error_message());

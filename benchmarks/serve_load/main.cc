@@ -3,7 +3,9 @@
 // loop (--concurrency).
 #include <charconv>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <string>
@@ -32,15 +34,24 @@ bool ParseRange(const std::string& text, Range* range) {
   return range->low >= 1 && range->high >= range->low && range->high <= 1'000'000;
 }
 
+// The key as clients/ take it: not by a flag, which every user of the machine could read.
+std::string KeyOfTheEnvironment() {
+  const char* key = std::getenv("INFERD_API_KEY");
+  return key == nullptr ? "" : key;
+}
+
 int Run(int argc, char** argv) {
   LoadOptions options;
   std::string prompt = "128";
   std::string output = "64";
-  CLI::App app("Offers load to a running inferd", "serve_load");
+  std::string tls_ca_file;
+  CLI::App app("Offers load to a running inferd. INFERD_API_KEY is shown as the key if it is set",
+               "serve_load");
   app.add_option("--addr", options.address, "Address of the daemon")->capture_default_str();
   app.add_option("--protocol", options.protocol, "grpc, or openai: HTTP, /v1/completions")
       ->transform(CLI::CheckedTransformer(std::map<std::string, Protocol>{
           {"grpc", Protocol::kGrpc}, {"openai", Protocol::kOpenAi}}));
+  app.add_option("--tls-ca", tls_ca_file, "PEM file with the authority to trust: speak TLS (grpc)");
   app.add_option("--model", options.model, "Which model; may be left out if there is one");
   auto* rate = app.add_option("--rate", options.rate, "Requests per second, Poisson (open loop)")
                    ->check(CLI::PositiveNumber);
@@ -76,6 +87,20 @@ int Run(int argc, char** argv) {
   if (options.protocol == Protocol::kOpenAi && (options.rate > 0 || options.concurrency > 1024)) {
     std::fprintf(stderr, "serve_load: --protocol openai takes --concurrency up to 1024\n");
     return 2;
+  }
+
+  options.api_key = KeyOfTheEnvironment();
+  if (!tls_ca_file.empty()) {
+    if (options.protocol == Protocol::kOpenAi) {
+      std::fprintf(stderr, "serve_load: --tls-ca goes with --protocol grpc alone\n");
+      return 2;
+    }
+    std::ifstream file(tls_ca_file);
+    options.tls_ca.assign(std::istreambuf_iterator<char>(file), {});
+    if (options.tls_ca.empty()) {
+      std::fprintf(stderr, "serve_load: cannot read %s\n", tls_ca_file.c_str());
+      return 2;
+    }
   }
 
   const std::unique_ptr<Target> target =

@@ -20,6 +20,10 @@ std::string Url(const std::string& address) {
   return address.find("://") == std::string::npos ? "http://" + address : address;
 }
 
+void ShowKey(const LoadOptions& options, httplib::Client& client) {
+  if (!options.api_key.empty()) client.set_bearer_token_auth(options.api_key);
+}
+
 void SetTimeouts(httplib::Client& client, double seconds) {
   const auto whole = static_cast<time_t>(std::ceil(seconds));
   client.set_connection_timeout(whole);
@@ -48,6 +52,7 @@ StatusCode RunRequest(const LoadOptions& options, const Work& work, SteadyClock:
   });
   httplib::Client client(Url(options.address));
   SetTimeouts(client, options.timeout_s);
+  ShowKey(options, client);
   httplib::Request request;
   request.method = "POST";
   request.path = "/v1/completions";
@@ -80,8 +85,12 @@ class OpenAiTarget final : public Target {
   StatusOr<int32_t> VocabSize() override {
     httplib::Client client(Url(options_.address));
     SetTimeouts(client, 10);
+    ShowKey(options_, client);
     const httplib::Result result = client.Get("/v1/models");
     if (!result) return UnavailableError(httplib::to_string(result.error()));
+    if (result->status != 200) {
+      return UnavailableError("/v1/models answers " + std::to_string(result->status));
+    }
     const int32_t size = VocabSizeOf(result->body);
     if (size == 0)
       return UnavailableError(

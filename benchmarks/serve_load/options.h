@@ -17,6 +17,8 @@ enum class Protocol : uint8_t { kGrpc, kOpenAi };
 struct LoadOptions {
   std::string address = "localhost:50051";
   Protocol protocol = Protocol::kGrpc;
+  std::string api_key;      // empty: none is shown
+  std::string tls_ca;       // PEM text; empty: no TLS. kGrpc alone
   std::string model;        // empty: the only one
   double rate = 0;          // requests per second, Poisson arrivals (open loop)
   int32_t concurrency = 0;  // requests always in flight (closed loop)

@@ -5,6 +5,7 @@
 
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -15,7 +16,16 @@ namespace {
 
 class CannedServer {
  public:
-  explicit CannedServer(const std::string& events, int status = 200) {
+  explicit CannedServer(const std::string& events, int status = 200, std::string key = "")
+      : key_(std::move(key)) {
+    server_.set_pre_routing_handler(
+        [this](const httplib::Request& request, httplib::Response& response) {
+          if (key_.empty() || request.get_header_value("Authorization") == "Bearer " + key_) {
+            return httplib::Server::HandlerResponse::Unhandled;
+          }
+          response.status = 401;
+          return httplib::Server::HandlerResponse::Handled;
+        });
     server_.Get("/v1/models", [](const httplib::Request&, httplib::Response& response) {
       response.set_content(R"({"data":[{"meta":{"n_vocab":1000}}]})", "application/json");
     });
@@ -45,6 +55,7 @@ class CannedServer {
   }
 
  private:
+  const std::string key_;  // that every request must show; empty: none
   httplib::Server server_;
   int port_ = 0;
   std::thread thread_;
@@ -78,6 +89,19 @@ TEST(OpenAiTarget, CountsTokensAndTrustsUsage) {
     EXPECT_GT(r.ttft(), 0);
     EXPECT_GE(r.e2e(), r.ttft());
   }
+}
+
+TEST(OpenAiTarget, ShowsTheKey) {
+  const CannedServer server("data: {\"choices\":[{\"text\":\"a\"}]}\n\ndata: [DONE]\n\n", 200,
+                            "sk-inferd-right");
+  LoadOptions options = server.Options();
+  const StatusOr<int32_t> refused = MakeOpenAiTarget(options)->VocabSize();
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.status().message(), "/v1/models answers 401");
+  options.api_key = "sk-inferd-right";
+  const std::unique_ptr<Target> target = MakeOpenAiTarget(options);
+  ASSERT_TRUE(target->VocabSize().ok());
+  for (const RequestRecord& r : RunLoad(options, 1000, *target).requests) EXPECT_EQ(r.code, 0);
 }
 
 TEST(OpenAiTarget, AnAnswerWithoutItsEndIsAnError) {
