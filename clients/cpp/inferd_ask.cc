@@ -3,13 +3,16 @@
 //   inferd_ask ADDRESS QUESTION [MOST_CHUNKS]
 //
 // With MOST_CHUNKS it stops listening after that many and cancels the call, so that the
-// daemon stops computing. INFERD_API_KEY is sent as the key if it is set. Exit code: gRPC's
-// status code of the call (0: the whole answer came), 64 for bad arguments.
+// daemon stops computing. INFERD_API_KEY is sent as the key if it is set. INFERD_TLS_CA, the
+// file (PEM) of the authority to trust, makes it speak TLS. Exit code: gRPC's status code of
+// the call (0: the whole answer came), 64 for bad arguments.
 #include <grpcpp/grpcpp.h>
 
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
 
@@ -24,11 +27,25 @@ constexpr char kServiceConfig[] = R"({"methodConfig": [{"name": [{}], "retryPoli
     "maxAttempts": 3, "initialBackoff": "0.2s", "maxBackoff": "5s", "backoffMultiplier": 2,
     "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"]}}]})";
 
+std::shared_ptr<grpc::ChannelCredentials> Credentials() {
+  const char* path = std::getenv("INFERD_TLS_CA");
+  if (path == nullptr || *path == '\0') return grpc::InsecureChannelCredentials();
+  std::ifstream file(path);
+  grpc::SslCredentialsOptions tls;
+  tls.pem_root_certs.assign(std::istreambuf_iterator<char>(file), {});
+  if (tls.pem_root_certs.empty()) {
+    std::fprintf(stderr, "inferd_ask: %s cannot be read\n", path);
+    return nullptr;
+  }
+  return grpc::SslCredentials(tls);
+}
+
 int Ask(const std::string& address, const std::string& question, long most_chunks) {
+  const auto credentials = Credentials();
+  if (credentials == nullptr) return 64;
   grpc::ChannelArguments arguments;
   arguments.SetServiceConfigJSON(kServiceConfig);
-  const auto channel =
-      grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  const auto channel = grpc::CreateCustomChannel(address, credentials, arguments);
   const auto chat = inferd::v1::ChatService::NewStub(channel);
 
   inferd::v1::ChatCompletionRequest request;

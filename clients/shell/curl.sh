@@ -6,10 +6,14 @@
 #   curl.sh chat "What is 2+3?"    the whole answer, as JSON
 #   curl.sh stream "Hello"         the same, piece by piece (server-sent events)
 #   curl.sh metrics                for Prometheus
+#
+# For a daemon that speaks TLS the address begins with https://; INFERD_TLS_CA is the file
+# (PEM) of the authority to trust, if the system does not.
 set -euo pipefail
 
 url="${INFERD_URL:-http://localhost:50051}"
 arguments=(--silent --show-error --fail-with-body --noproxy '*')
+if [[ -n "${INFERD_TLS_CA:-}" ]]; then arguments+=(--cacert "$INFERD_TLS_CA"); fi
 # The key goes in by a file descriptor: on the command line every user of the machine sees it.
 call() {
   if [[ -n "${INFERD_API_KEY:-}" ]]; then

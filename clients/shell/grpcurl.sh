@@ -7,10 +7,16 @@
 #   grpcurl.sh models                 which models are there?
 #   grpcurl.sh chat "What is 2+3?"    the whole answer
 #   grpcurl.sh stream "Hello"         the same, piece by piece
+#
+# INFERD_TLS_CA, the file (PEM) of the authority to trust, makes it speak TLS.
 set -euo pipefail
 
 address="${INFERD_ADDR:-localhost:50051}"
-arguments=(-plaintext)
+if [[ -n "${INFERD_TLS_CA:-}" ]]; then
+  arguments=(-cacert "$INFERD_TLS_CA")
+else
+  arguments=(-plaintext)
+fi
 # $INFERD_API_KEY is expanded by grpcurl: the command line does not have it.
 if [[ -n "${INFERD_API_KEY:-}" ]]; then
   # shellcheck disable=SC2016

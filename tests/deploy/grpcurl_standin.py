@@ -1,7 +1,7 @@
 """What clients/shell/grpcurl.sh uses of grpcurl, for where there is none: Debian has no package.
 
 As grpcurl does, it knows the API from the server's reflection alone, and requests and answers are
-protobuf's JSON. Flags: -plaintext, -expand-headers, -H 'name: value', -d JSON.
+protobuf's JSON. Flags: -plaintext or -cacert FILE, -expand-headers, -H 'name: value', -d JSON.
 """
 
 import argparse
@@ -16,7 +16,9 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 def main():
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    parser.add_argument("-plaintext", action="store_true", required=True)
+    security = parser.add_mutually_exclusive_group(required=True)
+    security.add_argument("-plaintext", action="store_true")
+    security.add_argument("-cacert")
     parser.add_argument("-expand-headers", action="store_true")
     parser.add_argument("-H", action="append", default=[])
     parser.add_argument("-d", default="{}")
@@ -37,7 +39,12 @@ def main():
 
         intercept_unary_stream = intercept_stream_stream = intercept_unary_unary
 
-    plain = grpc.insecure_channel(options.address, options=[("grpc.enable_http_proxy", 0)])
+    settings = [("grpc.enable_http_proxy", 0)]
+    if options.plaintext:
+        plain = grpc.insecure_channel(options.address, options=settings)
+    else:
+        with open(options.cacert, "rb") as file:
+            plain = grpc.secure_channel(options.address, grpc.ssl_channel_credentials(file.read()), options=settings)
     channel = grpc.intercept_channel(plain, WithMetadata())
     database = ProtoReflectionDescriptorDatabase(channel)
     if options.what == "list":

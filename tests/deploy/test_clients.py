@@ -12,6 +12,7 @@ import time
 import grpc
 import pytest
 from daemon import GENERATED, ROOT, Daemon
+from test_tls import Authority
 
 CLIENTS = ROOT / "clients"
 COMMON_PROTOS = "googleapis-common-protos==1.70.0"
@@ -263,3 +264,26 @@ def test_grpcurl_shows_a_key(grpcurl_path, api_key):
         assert json.loads(grpcurl(grpcurl_path, daemon, "models", key=secret).stdout)["models"]
         refused = grpcurl(grpcurl_path, daemon, "models")
         assert refused.returncode != 0 and secret not in refused.stdout + refused.stderr
+
+
+# ---- TLS ----
+
+
+def test_tls_and_a_key(grpcurl_path, ask, api_key, tmp_path):
+    path, secret = api_key
+    certificate, key = Authority(tmp_path).sign("server")
+    trusted = clean(INFERD_API_KEY=secret, INFERD_TLS_CA=str(tmp_path / "ca.pem"))
+    with Daemon(f"--api-keys-file={path}", f"--tls-certificate={certificate}", f"--tls-key={key}") as daemon:
+        calls = {
+            "curl": ([str(CLIENTS / "shell/curl.sh"), "chat"], {"INFERD_URL": f"https://{daemon.address}"}),
+            "grpcurl": ([str(CLIENTS / "shell/grpcurl.sh"), "chat"],
+                        {"INFERD_ADDR": daemon.address, "PATH": grpcurl_path}),
+            "inferd_ask": ([ask, daemon.address], {}),
+        }
+        for name, (command, more) in calls.items():
+            result = subprocess.run([*command, "What is 2+3?"], capture_output=True, text=True, timeout=60,
+                                    env=trusted | more, check=False)
+            assert result.returncode == 0 and "5" in result.stdout, (name, result.stderr)
+            strangers = {n: v for n, v in (trusted | more).items() if n != "INFERD_TLS_CA"}
+            assert subprocess.run([*command, "What is 2+3?"], capture_output=True, timeout=60, env=strangers,
+                                  check=False).returncode != 0, name
