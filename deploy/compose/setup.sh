@@ -21,15 +21,16 @@ if [[ -e "$SECRETS_DIR/api_keys.yaml" ]]; then
 fi
 
 lines="keys:"
-# new_key ID FILE: the secret goes to FILE, its entry to $lines.
+# new_key FILE FLAGS...: the secret goes to FILE, its entry to $lines.
 new_key() {
-  local made
-  made="$("${inferd[@]}" key new --id "$1")"
-  printf '%s' "${made%%$'\n'*}" >"$SECRETS_DIR/$2"
+  local made file="$1"
+  shift
+  made="$("${inferd[@]}" key new "$@")"
+  printf '%s' "${made%%$'\n'*}" >"$SECRETS_DIR/$file"
   lines+=$'\n'"${made#*$'\n'}"
 }
-new_key prometheus prometheus_key
-new_key first-client client_key
+new_key prometheus_key --id prometheus --models none
+new_key client_key --id first-client
 head -c 18 /dev/urandom | base64 | tr -d '\n' >"$SECRETS_DIR/grafana_password"
 # Last: its presence means that all is there.
 printf '%s\n' "$lines" >"$SECRETS_DIR/api_keys.yaml"

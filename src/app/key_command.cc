@@ -25,7 +25,7 @@ int NewKeyLines(const ApiKey& rights) {
 int CheckFile(const std::string& path) {
   const auto ring = KeyRing::Load(path);
   if (!ring.ok()) return Fail(ring.status(), kExitConfig);
-  std::printf("%zu keys, no errors\n", (*ring)->size());
+  std::printf("%zu %s, no errors\n", (*ring)->size(), (*ring)->size() == 1 ? "key" : "keys");
   return kExitOk;
 }
 

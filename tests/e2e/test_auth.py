@@ -191,7 +191,7 @@ def test_bad_key_files_are_refused(tmp_path):
     secret, lines = new_key("--id", "alice")
     path = tmp_path / "keys.yaml"
     path.write_text("keys:\n" + lines)
-    assert run("key", "check", path).stdout == "1 keys, no errors\n"
+    assert run("key", "check", path).stdout == "1 key, no errors\n"
     path.write_text("keys:\n" + lines + lines + f"  - id: {secret}!\n")
     for command in (["key", "check", path],
                     ["serve", "--model=x", f"--api-keys-file={path}", "--check-config"],
