@@ -32,6 +32,7 @@ constexpr int64_t kMaxGrowthBytes = (kSanitized ? 1024 : 8) << 20;
 // A neighbour's p99 may at most double, and this much more, which is what a machine
 // busy with other things adds to anything. What is measured is printed.
 constexpr double kSlackMs = 1'000;
+constexpr double kBackMs = 1'000;               // until a newcomer is served again, slack aside
 constexpr const char* kAttacker = "127.0.0.2";  // the neighbours are 127.0.0.1
 constexpr auto kFloodTime = std::chrono::milliseconds(700);
 
@@ -114,6 +115,22 @@ std::string Attack(int port, const Abuse& abuse, bool read) {
   return read ? client.ReadAll(2'000) : std::string();
 }
 
+// Ends one connection of `source` for PUSH_PROMISE, which no client may send.
+bool Offend(int port, const char* source) {
+  RawClient client;
+  return client.Bind(source) && client.Connect(port) &&
+         client.Send(Opening() + Http2Frame(5, 0, 1, "1234")) &&
+         EndsWithGoaway(client.ReadAll(), "protocol");
+}
+
+// Whether HTTP/2 is spoken with a new connection of `source`.
+bool IsAnswered(int port, const char* source) {
+  RawClient client;
+  return client.Bind(source) && client.Connect(port) &&
+         client.Send(Opening() + Http2Frame(6, 0, 0, "12345678")) &&
+         client.ReadUntil("12345678").ends_with("12345678");
+}
+
 TEST_P(AbuseTest, IsEndedAndNobodyElseSuffers) {
   const Abuse& abuse = GetParam();
   GrpcHarness harness(Options());
@@ -140,16 +157,21 @@ TEST_P(AbuseTest, IsEndedAndNobodyElseSuffers) {
   });
   const double busy_ms = NeighbourP99(neighbour, stop, failures);
   attacker.join();
+  const auto end = steady_clock::now();
+  EXPECT_TRUE(IsAnswered(harness.port(), "127.0.0.3"));
+  const double back_ms =
+      std::chrono::duration<double, std::milli>(steady_clock::now() - end).count();
   const int64_t growth = RssBytes() - rss_before;
   std::printf("%-22s %4d connections, RSS %+6.2f MiB, neighbour's p99 %.2f ms, quiet %.2f ms\n",
               abuse.name.c_str(), attacks.load(), static_cast<double>(growth) / (1 << 20), busy_ms,
               quiet_ms);
   EXPECT_EQ(failures, 0);
   EXPECT_GE(harness.listener().Stats().http2_violations[index], 2);
-  // Who came again at once was shut out soon.
-  EXPECT_LE(harness.listener().Stats().http2_violations[index], Http2Limits{}.max_violations + 1);
+  // Who came again at once was shut out soon; a few connections more were on their way.
+  EXPECT_LE(harness.listener().Stats().http2_violations[index], 3 * Http2Limits{}.max_violations);
   EXPECT_LE(growth, kMaxGrowthBytes);
   EXPECT_LE(busy_ms, 2 * quiet_ms + kSlackMs);
+  EXPECT_LE(back_ms, kBackMs + kSlackMs);
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -268,22 +290,6 @@ TEST(SlowClientTest, AShutWindowCostsLittle) {
   EXPECT_LE(RssBytes() - rss_before, kMaxGrowthBytes);
 }
 
-// Ends one connection of `source` for PUSH_PROMISE, which no client may send.
-bool Offend(int port, const char* source) {
-  RawClient client;
-  return client.Bind(source) && client.Connect(port) &&
-         client.Send(Opening() + Http2Frame(5, 0, 1, "1234")) &&
-         EndsWithGoaway(client.ReadAll(), "protocol");
-}
-
-// Whether HTTP/2 is spoken with a new connection of `source`.
-bool IsAnswered(int port, const char* source) {
-  RawClient client;
-  return client.Bind(source) && client.Connect(port) &&
-         client.Send(Opening() + Http2Frame(6, 0, 0, "12345678")) &&
-         client.ReadUntil("12345678").ends_with("12345678");
-}
-
 TEST(ShutOutTest, WhoIsEndedTooOftenIsRefusedForAWhile) {
   ListenerOptions options = Options();
   options.http2.max_violations = 3;
@@ -385,7 +391,7 @@ TEST(ConnectionFloodTest, OneAddressGetsItsShare) {
   const int64_t growth = RssBytes() - rss_before;
   std::printf("%-22s RSS %+6.2f MiB for 63 connections\n", "connection_flood",
               static_cast<double>(growth) / (1 << 20));
-  EXPECT_LE(growth, 63 * (2 << 20));  // 2 MiB each
+  EXPECT_LE(growth, kMaxGrowthBytes);
 }
 
 }  // namespace
