@@ -203,7 +203,7 @@ TEST_F(ProcessExecutorTest, ARankThatDiesIdleComesBack) {
 
 TEST_F(ProcessExecutorTest, AHungStepIsEndedAndItsStacksAreLogged) {
   options_.shape = {2, 1, 1};
-  engine_options_.step_timeout_us = 50'000;  // the first steps: 0.3 s
+  engine_options_.step_timeout_us = 200'000;  // the first steps: 1.2 s
   engine_options_.max_rank_losses = 1;
   ASSERT_TRUE(Start().ok());
   ASSERT_TRUE(Submit(1, 10, kHangToken).ok());
@@ -218,7 +218,7 @@ TEST_F(ProcessExecutorTest, AHungStepIsEndedAndItsStacksAreLogged) {
 }
 
 TEST_F(ProcessExecutorTest, AStoppedRankIsDescribedFromOutside) {
-  engine_options_.step_timeout_us = 50'000;
+  engine_options_.step_timeout_us = 200'000;
   engine_options_.max_rank_losses = 1;
   ASSERT_TRUE(Start().ok());
   ASSERT_TRUE(Submit(1, 10, kStopToken).ok());
