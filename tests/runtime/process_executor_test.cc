@@ -48,7 +48,10 @@ int RunToyRank(int control_fd) {
         if (payload == "refuse") return FailedPreconditionError("no such model");
         return std::unique_ptr<Rank>(std::make_unique<ToyRank>(place, links, payload == "slow"));
       });
-  return status.ok() ? 0 : 70;
+  if (status.ok()) return 0;
+  // The end of the process may be seen before what it said last.
+  std::fprintf(stderr, "E|%s\n", status.ToString().c_str());
+  return 70;
 }
 
 std::vector<pid_t> Children() {
