@@ -30,6 +30,7 @@ Http2Limits MakeHttp2Limits(const ServerConfig& config) {
   limits.max_window_updates = config.http2.max_window_updates;
   limits.max_violations = config.http2.max_violations;
   limits.penalty_ms = config.http2.penalty_ms;
+  limits.max_reset_rate = config.http2.max_reset_rate;
   return limits;
 }
 

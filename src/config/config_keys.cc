@@ -148,6 +148,9 @@ constexpr std::array kKeys{
               "at once for the time of `http2.penalty`; those that are open live on."},
     ConfigKey{"http2.penalty", "", kDuration, FIELD(http2.penalty_ms), 100, kDayMs, "",
               "How long an address that broke the limits too often is refused."},
+    ConfigKey{"http2.max_reset_rate", "", kInteger, FIELD(http2.max_reset_rate), 1, 1'000'000, "",
+              "RST_STREAM frames a second of all connections together, past the first ten of each "
+              "per window. Past it the connections they come from are read more slowly."},
     // ---- admin ----
     ConfigKey{"admin.address", "admin-address", kString, FIELD(admin.address), 0, 255, "",
               "Where the admin service listens: unix:/path, or host:port of a loopback address. "

@@ -8,23 +8,10 @@
 #include <mutex>
 
 #include "inferd/base/status.h"
+#include "net/leaky_bucket.h"
 #include "net/socket_address.h"
 
 namespace inferd::net {
-
-// Amounts that drain away at a constant rate (a leaky bucket). Times in ms.
-class LeakyBucket {
- public:
-  // Drains `amount` within `window_ms`.
-  void Drain(int64_t amount, int64_t window_ms, int64_t now_ms);
-  double level() const { return level_; }
-  void Add(int64_t amount) { level_ += static_cast<double>(amount); }
-  void Empty() { level_ = 0; }
-
- private:
-  double level_ = 0;
-  int64_t at_ms_ = 0;
-};
 
 struct AddressLimits {
   int64_t max_new_connections = 1'000;  // a second; as many at once after a pause

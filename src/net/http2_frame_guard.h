@@ -39,6 +39,7 @@ class Http2FrameGuard {
   int64_t held_bytes() const { return streams_.held_bytes(); }
   // Since the beginning, those that count against max_resets.
   int64_t resets() const { return resets_; }
+  int32_t resets_in_window() const { return counts_.resets; }
   uint32_t last_stream() const { return last_stream_; }
   // Between two frames of the server: a frame of ours may be put in.
   bool server_at_boundary() const { return server_.at_boundary(); }

@@ -62,6 +62,7 @@ void Http2Pump::Begin() {
   if (!link_.channel->SetOwner(this) || !OpenPair()) return Abort();
   link_.core->counters.http2_connections.fetch_add(1);
   last_activity_ms_ = link_.loop->NowMs();
+  server_took_ms_ = last_activity_ms_;
   std::vector<uint8_t> bytes(first_bytes_.begin(), first_bytes_.end());
   first_bytes_.clear();
   if (!JudgeAndForward(bytes)) return;
@@ -108,13 +109,17 @@ bool Http2Pump::JudgeAndForward(std::span<uint8_t> bytes) {
     Violate(Http2Violation::kPendingBodies);
     return false;
   }
-  if (!server_closed_ && verdict.forward > 0) {
-    const Channel::Io io = Send(*server_, to_server_, bytes.first(verdict.forward));
-    if (io == Channel::Io::kError) server_closed_ = true;
-  }
+  // The server is spared what came with the offence.
   if (verdict.violation) {
     Violate(*verdict.violation);
     return false;
+  }
+  if (server_closed_ || bytes.empty()) return true;
+  if (paused()) {
+    to_server_.bytes.assign(bytes.begin(), bytes.end());
+    to_server_.done = 0;
+  } else if (Send(*server_, to_server_, bytes) == Channel::Io::kError) {
+    server_closed_ = true;
   }
   return true;
 }
@@ -168,7 +173,7 @@ bool Http2Pump::ReadServer() {
 void Http2Pump::Step() {
   for (int round = 0; round < kRoundsPerStep; ++round) {
     if (ended_) return;
-    if (!to_server_.empty() && Flush(*server_, to_server_) == Channel::Io::kError) {
+    if (!to_server_.empty() && !paused() && Flush(*server_, to_server_) == Channel::Io::kError) {
       server_closed_ = true;
       to_server_ = {};
     }
@@ -178,7 +183,8 @@ void Http2Pump::Step() {
     // Before the client is read: what it sends from here on is above the last stream
     // that GOAWAY names, so it asks elsewhere.
     if (MayLeave()) return End(kHttp2NoError, {});
-    const bool from_client = to_server_.empty() && !client_ended_ && link_.channel->CanRead();
+    const bool from_client =
+        to_server_.empty() && !client_ended_ && !paused() && link_.channel->CanRead();
     if (from_client && !ReadClient()) return;
     if (client_ended_ && to_server_.empty() && !server_closed_) {
       // gRPC takes the end of input for the end of the connection, as it would of a
@@ -222,8 +228,13 @@ void Http2Pump::Charge(int64_t points) {
 }
 
 void Http2Pump::ChargeResets() {
-  Charge(guard_.resets() - charged_resets_);
+  const int64_t resets = guard_.resets() - charged_resets_;
+  if (resets == 0) return;
   charged_resets_ = guard_.resets();
+  Charge(resets);
+  if (guard_.resets_in_window() <= kFreeResets) return;
+  const int64_t wait_ms = core_->reset_pace.Add(resets, core_->NowMs());
+  if (wait_ms > 0) resume_ms_ = link_.loop->NowMs() + wait_ms;
 }
 
 void Http2Pump::Violate(Http2Violation violation) {
@@ -286,6 +297,7 @@ void Http2Pump::Rearm() {
   if (guard_.DueMs() != kNever) due = now_ms + guard_.DueMs() - link_.core->NowMs();
   if (!to_client_.empty()) due = std::min(due, client_took_ms_ + options.write_stall_timeout_ms);
   if (!to_server_.empty()) due = std::min(due, server_took_ms_ + options.write_stall_timeout_ms);
+  if (paused()) due = std::min(due, resume_ms_);
   if (guard_.open_streams() == 0) due = std::min(due, last_activity_ms_ + options.idle_timeout_ms);
   if (due == kNever) {
     timer_.Clear();
@@ -314,7 +326,8 @@ void Http2Pump::OnTimer() {
       now_ms >= last_activity_ms_ + options.idle_timeout_ms) {
     return End(kHttp2NoError, {});
   }
-  Rearm();
+  // It may have been paused until now.
+  Step();
 }
 
 }  // namespace inferd::net

@@ -45,6 +45,7 @@ class Http2Pump final : public Connection {
   // Counts it against the client's address.
   void Charge(int64_t points);
   void ChargeResets();
+  bool paused() const { return resume_ms_ > link_.loop->NowMs(); }
   void OnTimer();
   void Rearm();
   // Draining, and nothing is owed to the client.
@@ -71,6 +72,7 @@ class Http2Pump final : public Connection {
   int64_t counted_streams_ = 0;
   int64_t charged_bytes_ = 0;   // of core_->body_bytes
   int64_t charged_resets_ = 0;  // to the address
+  int64_t resume_ms_ = 0;       // the client is not read before; 0: it is
   Timer timer_;
 };
 

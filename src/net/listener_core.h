@@ -17,6 +17,7 @@
 #include "net/channel.h"
 #include "net/connection_caps.h"
 #include "net/event_loop.h"
+#include "net/shared_pace.h"
 #include "net/tls_context.h"
 
 namespace inferd::net {
@@ -85,7 +86,8 @@ struct ListenerCore {
         clock(c),
         logger(std::move(l)),
         caps(options.max_connections, options.max_connections_per_address),
-        ledger(MakeAddressLimits(options)) {}
+        ledger(MakeAddressLimits(options)),
+        reset_pace(options.http2.max_reset_rate) {}
 
   const ListenerOptions options;
   const std::shared_ptr<TlsServerContextImpl> tls;  // null: plain
@@ -94,6 +96,7 @@ struct ListenerCore {
   const std::shared_ptr<spdlog::logger> logger;
   ConnectionCaps caps;
   AddressLedger ledger;
+  SharedPace reset_pace;
   ListenerCounters counters;
   WorkCount work;
   std::atomic<int64_t> body_bytes{0};  // of requests being received

@@ -118,7 +118,8 @@ TEST(ServerOptions, EveryLimitOfConnectionsIsTakenOver) {
                   .max_priority = 21,
                   .max_window_updates = 22,
                   .max_violations = 24,
-                  .penalty_ms = 25};
+                  .penalty_ms = 25,
+                  .max_reset_rate = 26};
   const ServerOptions options = MakeServerOptions(config);
   EXPECT_EQ(options.max_pending_body_bytes, 1);
   EXPECT_EQ(options.max_message_bytes, 2);
@@ -145,6 +146,7 @@ TEST(ServerOptions, EveryLimitOfConnectionsIsTakenOver) {
   EXPECT_EQ(options.http2.max_window_updates, 22);
   EXPECT_EQ(options.http2.max_violations, 24);
   EXPECT_EQ(options.http2.penalty_ms, 25);
+  EXPECT_EQ(options.http2.max_reset_rate, 26);
 }
 
 }  // namespace

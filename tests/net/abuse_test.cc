@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "grpc_harness.h"
+#include "net/shared_pace.h"
 #include "raw_client.h"
 
 namespace inferd::net {
@@ -348,6 +349,33 @@ TEST(ShutOutTest, ResetsAreCountedOverAllConnectionsOfAnAddress) {
   EXPECT_LE(rounds, 20 / kResets + 1);
   EXPECT_FALSE(IsAnswered(harness.port(), kAttacker));
   EXPECT_TRUE(IsAnswered(harness.port(), "127.0.0.1"));
+  for (const int64_t count : harness.listener().Stats().http2_violations) EXPECT_EQ(count, 0);
+}
+
+// No address does enough to be shut out, nor any connection to be ended.
+TEST(ResetPaceTest, ResetsOfManyAddressesWaitAndOthersDoNot) {
+  ListenerOptions options = Options();
+  options.http2.max_reset_rate = 10;
+  GrpcHarness harness(options);
+  std::string bytes = Opening();
+  for (uint32_t stream = 1; stream < 60; stream += 2) {
+    bytes += Headers(stream) + Http2Frame(3, 0, stream, std::string("\0\0\0\x08", 4));
+  }
+  bytes += Http2Frame(6, 0, 0, "12345678");
+  const auto begin = steady_clock::now();
+  std::vector<std::unique_ptr<RawClient>> clients;
+  for (int i = 1; i <= 4; ++i) {
+    clients.push_back(std::make_unique<RawClient>());
+    const std::string source = "127.0.1." + std::to_string(i);
+    ASSERT_TRUE(clients.back()->Bind(source.c_str()) && clients.back()->Connect(harness.port()) &&
+                clients.back()->Send(bytes));
+  }
+  EXPECT_TRUE(IsAnswered(harness.port(), "127.0.0.1"));
+  // Thirty resets each, at ten a second: the last of them waits for the longest time.
+  for (auto& client : clients) {
+    EXPECT_TRUE(client->ReadUntil("12345678").ends_with("12345678"));
+  }
+  EXPECT_GE(steady_clock::now() - begin, std::chrono::milliseconds(SharedPace::kMaxWaitMs / 2));
   for (const int64_t count : harness.listener().Stats().http2_violations) EXPECT_EQ(count, 0);
 }
 

@@ -64,6 +64,7 @@ struct ServerConfig {
     int32_t max_window_updates = 20'000;
     int32_t max_violations = 5;
     int64_t penalty_ms = 30'000;
+    int32_t max_reset_rate = 2'000;
   };
   struct Admin {
     std::string address;  // empty: off

@@ -12,6 +12,9 @@ namespace inferd {
 // ones. The number of connections and streams bounds it.
 inline constexpr int64_t kFreeBodyBytes = 64 << 10;
 
+// Resets per window of one connection that are nobody else's business.
+inline constexpr int32_t kFreeResets = 10;
+
 // What one HTTP/2 connection may do before it is ended with GOAWAY
 // (ENHANCE_YOUR_CALM). Frames are those of RFC 9113.
 struct Http2Limits {
@@ -39,6 +42,9 @@ struct Http2Limits {
   // refused for penalty_ms; open ones live on.
   int32_t max_violations = 5;
   int64_t penalty_ms = 30'000;
+  // Resets a second, of all connections of the listener and past kFreeResets per window of
+  // each. Past it the connections that reset are read more slowly.
+  int32_t max_reset_rate = 2'000;
 };
 
 enum class Http2Violation : uint8_t {
