@@ -90,6 +90,12 @@ TEST(MetricCompatTest, ClientsChooseNoLabel) {
   v1::ChatCompletion no_answer;
   grpc::ClientContext refused_context;
   EXPECT_FALSE(h.chat->CreateChatCompletion(&refused_context, refused, &no_answer).ok());
+  // gRPC counts a call after its client has the status.
+  const std::string ended =
+      "grpc_server_call_duration_seconds_count{grpc_method=\"inferd.v1.ChatService/";
+  const std::string not_found = ended + "CreateChatCompletion\",grpc_status=\"NOT_FOUND\"}";
+  ASSERT_TRUE(h.WaitForMetric(ended + "StreamChatCompletion\",grpc_status=\"OK\"}", 1));
+  ASSERT_TRUE(h.WaitForMetric(not_found, 1));
   const auto series = [&] {
     std::set<std::string> all;
     std::istringstream lines(h.HttpGet("/metrics"));
@@ -112,6 +118,7 @@ TEST(MetricCompatTest, ClientsChooseNoLabel) {
   request.set_cache_salt("client-text");
   v1::ChatCompletion answer;
   EXPECT_FALSE(h.chat->CreateChatCompletion(&context, request, &answer).ok());
+  ASSERT_TRUE(h.WaitForMetric(not_found, 2));
   const std::set<std::string> after = series();
   EXPECT_EQ(before, after);
 }
