@@ -44,20 +44,16 @@ ServiceNotifier::ServiceNotifier(const std::vector<std::string>& environment) {
   if (path[0] == '@') address.sun_path[0] = '\0';  // an abstract name
   address_.assign(reinterpret_cast<const char*>(&address),
                   offsetof(sockaddr_un, sun_path) + path.size());
-  socket_ = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  socket_ = UniqueFd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   const std::string_view watched = ValueOf(environment, "WATCHDOG_PID");
   if (watched.empty() || NumberOf(watched) == getpid()) {
     watchdog_ = std::chrono::microseconds(NumberOf(ValueOf(environment, "WATCHDOG_USEC")));
   }
 }
 
-ServiceNotifier::~ServiceNotifier() {
-  if (socket_ >= 0) close(socket_);
-}
-
 void ServiceNotifier::Send(const std::string& text) const {
-  if (socket_ < 0) return;
-  sendto(socket_, text.data(), text.size(), MSG_NOSIGNAL,
+  if (!socket_) return;
+  sendto(socket_.get(), text.data(), text.size(), MSG_NOSIGNAL,
          reinterpret_cast<const sockaddr*>(address_.data()),
          static_cast<socklen_t>(address_.size()));
 }

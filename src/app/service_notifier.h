@@ -12,6 +12,8 @@
 #include <thread>
 #include <vector>
 
+#include "inferd/base/unique_fd.h"
+
 namespace inferd::app {
 
 // Thread-safe. Without a socket every call does nothing; nothing ever waits, and a
@@ -21,7 +23,6 @@ class ServiceNotifier {
   // `environment`: "NAME=value" entries, of which NOTIFY_SOCKET, WATCHDOG_USEC and
   // WATCHDOG_PID count.
   explicit ServiceNotifier(const std::vector<std::string>& environment);
-  ~ServiceNotifier();
   ServiceNotifier(const ServiceNotifier&) = delete;
   ServiceNotifier& operator=(const ServiceNotifier&) = delete;
 
@@ -33,14 +34,14 @@ class ServiceNotifier {
   void Stopping(std::string_view status) const;
   void Watchdog() const;
 
-  bool active() const { return socket_ >= 0; }
+  bool active() const { return static_cast<bool>(socket_); }
   // How long Watchdog may stay away; 0: nobody waits for it.
   std::chrono::microseconds watchdog() const { return watchdog_; }
 
  private:
   void Send(const std::string& text) const;
 
-  int socket_ = -1;
+  UniqueFd socket_;
   std::string address_;  // sockaddr_un
   std::chrono::microseconds watchdog_{0};
 };

@@ -36,22 +36,20 @@ SignalWatcher::SignalWatcher(std::initializer_list<int> signals, std::function<v
     : on_signal_(std::move(on_signal)) {
   BlockSignals(signals);
   const sigset_t set = SetOf(signals);
-  signal_fd_ = signalfd(-1, &set, SFD_CLOEXEC);
-  stop_fd_ = eventfd(0, EFD_CLOEXEC);
-  INFERD_CHECK(signal_fd_ >= 0 && stop_fd_ >= 0);
+  signal_fd_ = UniqueFd(signalfd(-1, &set, SFD_CLOEXEC));
+  stop_fd_ = UniqueFd(eventfd(0, EFD_CLOEXEC));
+  INFERD_CHECK(signal_fd_ && stop_fd_);
   thread_ = std::thread([this] { Run(); });
 }
 
 SignalWatcher::~SignalWatcher() {
   const uint64_t one = 1;
-  INFERD_CHECK(write(stop_fd_, &one, sizeof(one)) == sizeof(one));
+  INFERD_CHECK(write(stop_fd_.get(), &one, sizeof(one)) == sizeof(one));
   thread_.join();
-  close(signal_fd_);
-  close(stop_fd_);
 }
 
 void SignalWatcher::Run() {
-  std::array<pollfd, 2> fds{{{signal_fd_, POLLIN, 0}, {stop_fd_, POLLIN, 0}}};
+  std::array<pollfd, 2> fds{{{signal_fd_.get(), POLLIN, 0}, {stop_fd_.get(), POLLIN, 0}}};
   for (;;) {
     if (poll(fds.data(), fds.size(), -1) < 0) {
       INFERD_CHECK(errno == EINTR);
@@ -59,7 +57,7 @@ void SignalWatcher::Run() {
     }
     if (fds[1].revents != 0) return;
     signalfd_siginfo info;
-    if (read(signal_fd_, &info, sizeof(info)) == sizeof(info)) {
+    if (read(signal_fd_.get(), &info, sizeof(info)) == sizeof(info)) {
       on_signal_(static_cast<int>(info.ssi_signo));
     }
   }

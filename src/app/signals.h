@@ -4,6 +4,8 @@
 #include <initializer_list>
 #include <thread>
 
+#include "inferd/base/unique_fd.h"
+
 namespace inferd::app {
 
 // Blocks the signals in this thread and those it starts from now on.
@@ -24,8 +26,8 @@ class SignalWatcher {
   void Run();
 
   const std::function<void(int)> on_signal_;
-  int signal_fd_ = -1;
-  int stop_fd_ = -1;
+  UniqueFd signal_fd_;
+  UniqueFd stop_fd_;
   std::thread thread_;
 };
 

@@ -10,6 +10,7 @@
 #include "app/rank_options.h"
 #include "app/signals.h"
 #include "inferd/base/clock.h"
+#include "inferd/base/unique_fd.h"
 #include "inferd/runtime/remote_worker.h"
 
 namespace inferd::app {
@@ -17,7 +18,8 @@ namespace inferd::app {
 int RunWorkerHost(const ServerConfig& config, const HostPlace& place) {
   const Logging logging(config.log.level, config.log.format, StderrSink());
   spdlog::logger& logger = *logging.logger();
-  const int stop_fd = eventfd(0, EFD_CLOEXEC);
+  const UniqueFd stop_event(eventfd(0, EFD_CLOEXEC));
+  const int stop_fd = stop_event.get();
   const SignalWatcher watcher({SIGTERM, SIGINT, SIGHUP, SIGUSR1}, [stop_fd](int signal) {
     const uint64_t one = 1;
     if (signal == SIGTERM || signal == SIGINT) (void)!write(stop_fd, &one, sizeof(one));
@@ -39,7 +41,6 @@ int RunWorkerHost(const ServerConfig& config, const HostPlace& place) {
   } else {
     logger.critical("{}", status.ToString());
   }
-  close(stop_fd);
   return status.ok() ? kExitOk : kExitFailure;
 }
 

@@ -29,11 +29,11 @@ Status CheckLinkKey(const std::string& key) {
   return InvalidArgumentError("the key of links between hosts needs at least 16 bytes");
 }
 
-Handshake::Handshake(Socket socket, End end, Hello mine, const std::string& key, const Judge& judge,
-                     EntropySource& entropy)
+Handshake::Handshake(UniqueFd socket, End end, Hello mine, const std::string& key,
+                     const Judge& judge, EntropySource& entropy)
     : socket_(std::move(socket)), end_(end), key_(key), judge_(judge), mine_(mine) {
   const int on = 1;
-  setsockopt(socket_.fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
   mine_.nonce_low = entropy.Next64();
   mine_.nonce_high = entropy.Next64();
   Queue(BytesOf(mine_));
@@ -42,7 +42,7 @@ Handshake::Handshake(Socket socket, End end, Hello mine, const std::string& key,
 pollfd Handshake::Wanted() const {
   const short out = out_done_ < out_.size() ? POLLOUT : 0;
   const short in = phase_ != Phase::kOver ? POLLIN : 0;
-  return {socket_.fd(), static_cast<short>(out | in), 0};
+  return {socket_.get(), static_cast<short>(out | in), 0};
 }
 
 Handshake::State Handshake::Refuse(std::string why, bool judged) {
@@ -59,7 +59,7 @@ void Handshake::Queue(std::span<const std::byte> bytes) {
 bool Handshake::Flush() {
   while (out_done_ < out_.size()) {
     const ssize_t n =
-        send(socket_.fd(), out_.data() + out_done_, out_.size() - out_done_, MSG_NOSIGNAL);
+        send(socket_.get(), out_.data() + out_done_, out_.size() - out_done_, MSG_NOSIGNAL);
     if (n < 0 && errno == EINTR) continue;
     // Not connected yet, or no room.
     if (n < 0 && (errno == EAGAIN || errno == ENOTCONN)) return false;
@@ -74,7 +74,7 @@ bool Handshake::Flush() {
 
 bool Handshake::Fill(std::span<std::byte> into) {
   while (in_done_ < into.size()) {
-    const ssize_t n = recv(socket_.fd(), into.data() + in_done_, into.size() - in_done_, 0);
+    const ssize_t n = recv(socket_.get(), into.data() + in_done_, into.size() - in_done_, 0);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && (errno == EAGAIN || errno == ENOTCONN)) return false;
     if (n <= 0) {

@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "comm/hmac.h"
-#include "comm/socket.h"
 #include "inferd/base/hash.h"
 #include "inferd/base/random.h"
 #include "inferd/base/status.h"
+#include "inferd/base/unique_fd.h"
 
 namespace inferd {
 
@@ -56,7 +56,7 @@ class Handshake {
   using Judge = std::function<std::string(const Hello& theirs)>;
 
   // `key` and `judge` outlive the handshake. Sets a nonce in `mine`.
-  Handshake(Socket socket, End end, Hello mine, const std::string& key, const Judge& judge,
+  Handshake(UniqueFd socket, End end, Hello mine, const std::string& key, const Judge& judge,
             EntropySource& entropy);
 
   // Does what can be done now.
@@ -71,8 +71,8 @@ class Handshake {
 
   // When done:
   const Hello& theirs() const { return theirs_; }
-  int socket_fd() const { return socket_.fd(); }
-  Socket TakeSocket() { return std::move(socket_); }
+  int socket_fd() const { return socket_.get(); }
+  UniqueFd TakeSocket() { return std::move(socket_); }
   // Keys of this connection, one for each direction; unlike those of any other.
   HashKey SendKey() const;
   HashKey ReceiveKey() const;
@@ -90,7 +90,7 @@ class Handshake {
   State OnHello();
   State OnTag();
 
-  Socket socket_;
+  UniqueFd socket_;
   const End end_;
   const std::string& key_;
   const Judge& judge_;

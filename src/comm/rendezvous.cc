@@ -60,16 +60,16 @@ bool IsWildcard(const sockaddr* address) {
 
 }  // namespace
 
-StatusOr<Socket> ListenOn(const std::string& address) {
+StatusOr<UniqueFd> ListenOn(const std::string& address) {
   INFERD_ASSIGN_OR_RETURN(const Addresses list, Resolve(address));
   if (IsWildcard(list->ai_addr)) {
     return InvalidArgumentError(address + " means all interfaces; name one address");
   }
-  Socket socket(::socket(list->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  UniqueFd socket(::socket(list->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   const int on = 1;
-  setsockopt(socket.fd(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-  if (bind(socket.fd(), list->ai_addr, list->ai_addrlen) != 0 ||
-      listen(socket.fd(), static_cast<int>(kMaxVisitors)) != 0) {
+  setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  if (bind(socket.get(), list->ai_addr, list->ai_addrlen) != 0 ||
+      listen(socket.get(), static_cast<int>(kMaxVisitors)) != 0) {
     return UnavailableError("cannot listen on " + address + ": " + std::strerror(errno));
   }
   return socket;
@@ -88,8 +88,8 @@ StatusOr<std::unique_ptr<Handshake>> ConnectAndShake(const std::string& address,
       refusal = list.status().message();
     } else {
       const addrinfo& to = **list;
-      Socket socket(::socket(to.ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-      if (connect(socket.fd(), to.ai_addr, to.ai_addrlen) == 0 || errno == EINPROGRESS) {
+      UniqueFd socket(::socket(to.ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+      if (connect(socket.get(), to.ai_addr, to.ai_addrlen) == 0 || errno == EINPROGRESS) {
         auto handshake = std::make_unique<Handshake>(std::move(socket), Handshake::End::kConnects,
                                                      mine, key, judge, entropy);
         // As long as it takes: if we gave up when the other side has just let us in, it
@@ -138,9 +138,9 @@ void Receptionist::LetOneGo() {
 bool Receptionist::Accept() {
   sockaddr_storage from{};
   socklen_t size = sizeof(from);
-  Socket socket(
+  UniqueFd socket(
       accept4(listen_fd_, reinterpret_cast<sockaddr*>(&from), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
-  if (socket.fd() < 0) {
+  if (socket.get() < 0) {
     // With no descriptor left, say, the visitor stays where it is, and poll finds it at once.
     const bool nobody = errno == EAGAIN || errno == EINTR || errno == ECONNABORTED;
     if (!nobody) poll(nullptr, 0, kPollMs);

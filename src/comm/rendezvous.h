@@ -9,15 +9,15 @@
 #include <vector>
 
 #include "comm/handshake.h"
-#include "comm/socket.h"
 #include "inferd/base/clock.h"
 #include "inferd/base/random.h"
 #include "inferd/base/status.h"
+#include "inferd/base/unique_fd.h"
 
 namespace inferd {
 
 // Listens on one address. INVALID_ARGUMENT when it is none, or means all interfaces.
-StatusOr<Socket> ListenOn(const std::string& address);
+StatusOr<UniqueFd> ListenOn(const std::string& address);
 
 // A connection to `address` whose handshake is done; tries again until `deadline_us`.
 // DEADLINE_EXCEEDED with the last refusal. All references outlive the call.

@@ -122,10 +122,10 @@ void RingLink::Break() {
   }
 }
 
-StatusOr<SegmentFd> CreateChannelSegment(const SharedMemoryChannelOptions& options) {
+StatusOr<UniqueFd> CreateChannelSegment(const SharedMemoryChannelOptions& options) {
   INFERD_RETURN_IF_ERROR(CheckOptions(options));
   const size_t bytes = SegmentBytes(options);
-  INFERD_ASSIGN_OR_RETURN(SegmentFd fd, NewSegment("inferd-channel", bytes));
+  INFERD_ASSIGN_OR_RETURN(UniqueFd fd, NewSegment("inferd-channel", bytes));
   INFERD_ASSIGN_OR_RETURN(const auto mapping, MapSegment(fd, bytes));
   auto& head = *reinterpret_cast<RingHead*>(mapping->base());
   head.magic = kRingMagic;
@@ -138,7 +138,7 @@ StatusOr<std::unique_ptr<HostChannel>> OpenSharedMemoryChannel(
     int segment_fd, HostSide side, const SharedMemoryChannelOptions& options, const Clock& clock) {
   INFERD_RETURN_IF_ERROR(CheckOptions(options));
   const size_t bytes = SegmentBytes(options);
-  INFERD_ASSIGN_OR_RETURN(SegmentFd own, ReopenSegment(segment_fd, bytes));
+  INFERD_ASSIGN_OR_RETURN(UniqueFd own, ReopenSegment(segment_fd, bytes));
   INFERD_ASSIGN_OR_RETURN(auto mapping, MapSegment(own, bytes));
   auto& head = *reinterpret_cast<RingHead*>(mapping->base());
   if (head.magic != kRingMagic || head.ring_bytes != static_cast<uint64_t>(options.ring_bytes)) {

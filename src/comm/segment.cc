@@ -39,24 +39,20 @@ bool Presence::IsAlive(int member) const {
 
 SegmentMapping::~SegmentMapping() { munmap(base_, bytes_); }
 
-SegmentFd::~SegmentFd() {
-  if (fd_ >= 0) close(fd_);
-}
-
-StatusOr<SegmentFd> ReopenSegment(int fd, size_t bytes) {
+StatusOr<UniqueFd> ReopenSegment(int fd, size_t bytes) {
   struct stat info = {};
   if (fstat(fd, &info) != 0 || static_cast<size_t>(info.st_size) != bytes ||
       (fcntl(fd, F_GET_SEALS) & F_SEAL_SHRINK) == 0) {
     return FailedPreconditionError("the descriptor is not a segment of this shape");
   }
-  SegmentFd own(open(("/proc/self/fd/" + std::to_string(fd)).c_str(), O_RDWR | O_CLOEXEC));
-  if (own.get() < 0) return SystemError("cannot open the segment");
+  UniqueFd own(open(("/proc/self/fd/" + std::to_string(fd)).c_str(), O_RDWR | O_CLOEXEC));
+  if (!own) return SystemError("cannot open the segment");
   return own;
 }
 
-StatusOr<SegmentFd> NewSegment(const char* name, size_t bytes) {
-  SegmentFd fd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (fd.get() < 0) return SystemError("cannot create a segment");
+StatusOr<UniqueFd> NewSegment(const char* name, size_t bytes) {
+  UniqueFd fd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!fd) return SystemError("cannot create a segment");
   if (ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0) {
     return SystemError("cannot size the segment");
   }
@@ -66,7 +62,7 @@ StatusOr<SegmentFd> NewSegment(const char* name, size_t bytes) {
   return fd;
 }
 
-StatusOr<std::shared_ptr<const SegmentMapping>> MapSegment(const SegmentFd& fd, size_t bytes) {
+StatusOr<std::shared_ptr<const SegmentMapping>> MapSegment(const UniqueFd& fd, size_t bytes) {
   void* const base = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
   if (base == MAP_FAILED) return SystemError("cannot map the segment");
   return std::make_shared<const SegmentMapping>(base, bytes);

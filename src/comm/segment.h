@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "inferd/base/status.h"
-#include "inferd/comm/shared_memory_group.h"
+#include "inferd/base/unique_fd.h"
 
 namespace inferd {
 
@@ -28,25 +28,25 @@ class SegmentMapping {
 
 // A new segment of zeros, whose size is sealed, so that nobody can take the memory away
 // under the others. `name` shows up in /proc.
-StatusOr<SegmentFd> NewSegment(const char* name, size_t bytes);
+StatusOr<UniqueFd> NewSegment(const char* name, size_t bytes);
 // Opens such a segment of exactly `bytes` again, with a file description of its own.
 // FAILED_PRECONDITION when `fd` is none.
-StatusOr<SegmentFd> ReopenSegment(int fd, size_t bytes);
-StatusOr<std::shared_ptr<const SegmentMapping>> MapSegment(const SegmentFd& fd, size_t bytes);
+StatusOr<UniqueFd> ReopenSegment(int fd, size_t bytes);
+StatusOr<std::shared_ptr<const SegmentMapping>> MapSegment(const UniqueFd& fd, size_t bytes);
 
 // Member m holds a lock on byte m of a segment for as long as its process lives; the
 // kernel takes it away whatever the end. The lock belongs to an open file description,
 // so each process opens the segment again first. Any thread.
 class Presence {
  public:
-  explicit Presence(SegmentFd fd) : fd_(std::move(fd)) {}
+  explicit Presence(UniqueFd fd) : fd_(std::move(fd)) {}
 
   // ALREADY_EXISTS when another process holds it. `name`: what to call the member.
   Status Take(int member, const std::string& name);
   bool IsAlive(int member) const;
 
  private:
-  SegmentFd fd_;
+  UniqueFd fd_;
 };
 
 }  // namespace inferd

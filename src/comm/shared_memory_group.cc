@@ -9,11 +9,11 @@
 
 namespace inferd {
 
-StatusOr<SegmentFd> CreateSharedMemorySegment(int world_size, const CommOptions& options) {
+StatusOr<UniqueFd> CreateSharedMemorySegment(int world_size, const CommOptions& options) {
   INFERD_RETURN_IF_ERROR(CheckGroup(0, world_size, options));
   const auto chunk = static_cast<size_t>(options.chunk_bytes);
   const size_t bytes = SegmentLayout(nullptr, world_size, chunk).Bytes();
-  INFERD_ASSIGN_OR_RETURN(SegmentFd fd, NewSegment("inferd-comm", bytes));
+  INFERD_ASSIGN_OR_RETURN(UniqueFd fd, NewSegment("inferd-comm", bytes));
   INFERD_ASSIGN_OR_RETURN(const auto mapping, MapSegment(fd, bytes));
   SegmentHead& head = SegmentLayout(mapping->base(), world_size, chunk).Head();
   head.magic = kSegmentMagic;
@@ -29,7 +29,7 @@ StatusOr<std::unique_ptr<Communicator>> JoinSharedMemoryGroup(int segment_fd, in
   INFERD_RETURN_IF_ERROR(CheckGroup(rank, world_size, options));
   const auto chunk = static_cast<size_t>(options.chunk_bytes);
   const size_t bytes = SegmentLayout(nullptr, world_size, chunk).Bytes();
-  INFERD_ASSIGN_OR_RETURN(SegmentFd own, ReopenSegment(segment_fd, bytes));
+  INFERD_ASSIGN_OR_RETURN(UniqueFd own, ReopenSegment(segment_fd, bytes));
   INFERD_ASSIGN_OR_RETURN(auto mapping, MapSegment(own, bytes));
   const SegmentHead& head = SegmentLayout(mapping->base(), world_size, chunk).Head();
   if (head.magic != kSegmentMagic || head.world_size != static_cast<uint64_t>(world_size) ||

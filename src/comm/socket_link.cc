@@ -29,10 +29,10 @@ Status Lost(std::string_view why) {
 
 }  // namespace
 
-SocketLink::SocketLink(Socket socket, const Clock& clock)
+SocketLink::SocketLink(UniqueFd socket, const Clock& clock)
     : socket_(std::move(socket)), clock_(clock) {
   const int on = 1;
-  const int fd = socket_.fd();
+  const int fd = socket_.get();
   setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
   setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &kIdleS, sizeof(kIdleS));
   setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &kProbeS, sizeof(kProbeS));
@@ -45,14 +45,14 @@ Status SocketLink::Await(short events, int64_t deadline_us) const {
   if (left_us <= 0) {
     return Status(StatusCode::kDeadlineExceeded, "the other side did not come in time");
   }
-  pollfd polled{socket_.fd(), events, 0};
+  pollfd polled{socket_.get(), events, 0};
   poll(&polled, 1, static_cast<int>(std::min(left_us / 1000 + 1, kPollMs)));
   return OkStatus();
 }
 
 Status SocketLink::Write(std::span<const std::byte> bytes, int64_t deadline_us) {
   while (!bytes.empty()) {
-    const ssize_t n = send(socket_.fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t n = send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n >= 0) {
       bytes = bytes.subspan(static_cast<size_t>(n));
     } else if (errno == EAGAIN) {
@@ -66,7 +66,7 @@ Status SocketLink::Write(std::span<const std::byte> bytes, int64_t deadline_us) 
 
 StatusOr<size_t> SocketLink::ReadSome(std::span<std::byte> into, int64_t deadline_us) {
   for (;;) {
-    const ssize_t n = recv(socket_.fd(), into.data(), into.size(), MSG_DONTWAIT);
+    const ssize_t n = recv(socket_.get(), into.data(), into.size(), MSG_DONTWAIT);
     if (n > 0) return static_cast<size_t>(n);
     if (n == 0) return Lost("the other side closed it");
     if (errno == EAGAIN) {
@@ -79,6 +79,6 @@ StatusOr<size_t> SocketLink::ReadSome(std::span<std::byte> into, int64_t deadlin
 
 // The descriptor stays open until the end, so no other thread uses a number that has
 // become something else.
-void SocketLink::Break() { shutdown(socket_.fd(), SHUT_RDWR); }
+void SocketLink::Break() { shutdown(socket_.get(), SHUT_RDWR); }
 
 }  // namespace inferd

@@ -3,8 +3,8 @@
 #include <atomic>
 
 #include "comm/byte_link.h"
-#include "comm/socket.h"
 #include "inferd/base/clock.h"
+#include "inferd/base/unique_fd.h"
 
 namespace inferd {
 
@@ -12,7 +12,7 @@ namespace inferd {
 class SocketLink final : public ByteLink {
  public:
   // `socket` is connected and non-blocking. `clock` outlives the link.
-  SocketLink(Socket socket, const Clock& clock);
+  SocketLink(UniqueFd socket, const Clock& clock);
   // What was written still arrives.
   ~SocketLink() override = default;
 
@@ -24,7 +24,7 @@ class SocketLink final : public ByteLink {
   // Waits until the socket is ready for `events`, or broken.
   Status Await(short events, int64_t deadline_us) const;
 
-  const Socket socket_;
+  const UniqueFd socket_;
   const Clock& clock_;
 };
 

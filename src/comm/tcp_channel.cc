@@ -82,10 +82,10 @@ StatusOr<std::vector<std::unique_ptr<HostChannel>>> AcceptTcpChannels(
     const std::function<Status()>& goes_on) {
   INFERD_RETURN_IF_ERROR(CheckOptions(options, /*is_rank=*/false));
   const int64_t deadline_us = clock.NowUs() + options.timeout_us;
-  Socket listener;
+  UniqueFd listener;
   if (listen_fd < 0) {
     INFERD_ASSIGN_OR_RETURN(listener, ListenOn(options.address));
-    listen_fd = listener.fd();
+    listen_fd = listener.get();
   }
   const Hello mine = HelloOf(options, HelloRole::kEngine, 0);
   std::vector<std::unique_ptr<HostChannel>> channels(static_cast<size_t>(options.num_ranks));

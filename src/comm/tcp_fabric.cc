@@ -115,7 +115,7 @@ Status TcpFabric::Push(Peer& peer, int rank, bool& moved) {
     message.msg_iov = parts.data();
     message.msg_iovlen = peer.out_data.empty() ? 1 : 2;
     const ssize_t n =
-        sendmsg(sockets_[static_cast<size_t>(rank)].fd(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        sendmsg(sockets_[static_cast<size_t>(rank)].get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0) {
       if (errno == EAGAIN || errno == EINTR) return OkStatus();
       return Lost(rank);
@@ -134,7 +134,7 @@ Status TcpFabric::Pull(const CallHeader& header, Peer& peer, int rank, bool& mov
                                   : peer.in_data.data() + (peer.in_done - sizeof(Frame));
     const size_t wanted =
         (in_head ? sizeof(Frame) : sizeof(Frame) + peer.in_data.size()) - peer.in_done;
-    const ssize_t n = recv(sockets_[static_cast<size_t>(rank)].fd(), to, wanted, MSG_DONTWAIT);
+    const ssize_t n = recv(sockets_[static_cast<size_t>(rank)].get(), to, wanted, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return OkStatus();
     if (n <= 0) return Lost(rank);
     moved = true;
@@ -187,7 +187,7 @@ Status TcpFabric::AwaitSockets(int timeout_ms) {
     // A negative descriptor is not looked at. One that is done may leave, but a rank that
     // breaks off is heard by all.
     const bool watched = events != 0 || !gone_[r];
-    polled[r] = {watched ? sockets_[r].fd() : -1, static_cast<short>(events | POLLPRI), 0};
+    polled[r] = {watched ? sockets_[r].get() : -1, static_cast<short>(events | POLLPRI), 0};
   }
   poll(polled.data(), sockets_.size(), timeout_ms);
   for (size_t r = 0; r < sockets_.size(); ++r) {
@@ -200,10 +200,10 @@ Status TcpFabric::AwaitSockets(int timeout_ms) {
 // Any thread: the sockets stay open until the end, they are only shut. An urgent byte
 // tells a break from an orderly end, past whatever is still in the stream.
 void TcpFabric::Break(StatusCode) {
-  for (const Socket& socket : sockets_) {
-    if (socket.fd() < 0) continue;
-    (void)send(socket.fd(), "!", 1, MSG_OOB | MSG_NOSIGNAL | MSG_DONTWAIT);
-    shutdown(socket.fd(), SHUT_RDWR);
+  for (const UniqueFd& socket : sockets_) {
+    if (socket.get() < 0) continue;
+    (void)send(socket.get(), "!", 1, MSG_OOB | MSG_NOSIGNAL | MSG_DONTWAIT);
+    shutdown(socket.get(), SHUT_RDWR);
   }
 }
 

@@ -7,15 +7,15 @@
 
 #include "comm/fabric.h"
 #include "comm/frame_seal.h"
-#include "comm/socket.h"
 #include "inferd/base/clock.h"
+#include "inferd/base/unique_fd.h"
 #include "inferd/comm/communicator.h"
 
 namespace inferd {
 
 // A connection to another rank that has proved itself.
 struct TcpPeer {
-  Socket socket;  // non-blocking
+  UniqueFd socket;  // non-blocking
   HashKey send_key;
   HashKey receive_key;
 };
@@ -73,7 +73,7 @@ class TcpFabric final : public Fabric {
   Status AwaitSockets(int timeout_ms);
   std::span<std::byte> Scratch(size_t from, size_t bytes);
 
-  std::vector<Socket> sockets_;
+  std::vector<UniqueFd> sockets_;
   const size_t rank_;
   const size_t chunk_bytes_;
   const Clock& clock_;

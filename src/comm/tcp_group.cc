@@ -28,12 +28,12 @@ class GroupRendezvous {
   }
 
   StatusOr<std::vector<TcpPeer>> Run() {
-    Socket listener;
+    UniqueFd listener;
     int listen_fd = options_.listen_fd;
     const auto me = static_cast<size_t>(options_.rank);
     if (listen_fd < 0 && me + 1 < peers_.size()) {
       INFERD_ASSIGN_OR_RETURN(listener, ListenOn(options_.addresses[me]));
-      listen_fd = listener.fd();
+      listen_fd = listener.get();
     }
     for (size_t r = 0; r < me; ++r) INFERD_RETURN_IF_ERROR(ConnectTo(r));
     const Handshake::Judge judge = [this](const Hello& theirs) {
@@ -48,7 +48,7 @@ class GroupRendezvous {
       if (done == nullptr) continue;
       // Two of one rank may have been let in at once; the first stays.
       TcpPeer& peer = peers_[done->theirs().rank];
-      if (peer.socket.fd() < 0) peer = Take(*done);
+      if (peer.socket.get() < 0) peer = Take(*done);
     }
     return std::move(peers_);
   }
@@ -61,7 +61,7 @@ class GroupRendezvous {
   // The first rank above this one without a connection, or 0.
   size_t FirstMissing() const {
     for (size_t r = mine_.rank + 1; r < peers_.size(); ++r) {
-      if (peers_[r].socket.fd() < 0) return r;
+      if (peers_[r].socket.get() < 0) return r;
     }
     return 0;
   }
@@ -96,7 +96,7 @@ class GroupRendezvous {
       return "a rank was refused that says it is " + std::to_string(theirs.rank);
     }
     // The first one stays: a second of the same rank is a mistake, or an old one.
-    if (peers_[theirs.rank].socket.fd() >= 0) {
+    if (peers_[theirs.rank].socket.get() >= 0) {
       return "a second rank " + std::to_string(theirs.rank) + " was refused";
     }
     return "";

@@ -99,8 +99,8 @@ StatusOr<Json> ParseJson(std::string_view text, std::string_view what) {
 StatusOr<OpenedFile> OpenRegularFile(const std::filesystem::path& path) {
   const std::string name = path.filename().string();
   // O_NONBLOCK: opening a pipe returns at once, to be refused below.
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-  if (fd < 0) {
+  UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (!fd) {
     const int error = errno;
     const std::string message = name + ": cannot be opened: " + std::strerror(error);
     if (error == ENOENT || error == ENOTDIR) return NotFoundError(message);
@@ -110,11 +110,10 @@ StatusOr<OpenedFile> OpenRegularFile(const std::filesystem::path& path) {
     return FailedPreconditionError(message);
   }
   struct stat facts {};
-  if (fstat(fd, &facts) != 0 || !S_ISREG(facts.st_mode)) {
-    close(fd);
+  if (fstat(fd.get(), &facts) != 0 || !S_ISREG(facts.st_mode)) {
     return FailedPreconditionError(name + ": not a regular file");
   }
-  return OpenedFile{fd, static_cast<size_t>(facts.st_size),
+  return OpenedFile{std::move(fd), static_cast<size_t>(facts.st_size),
                     int64_t{facts.st_mtim.tv_sec} * 1'000'000'000 + facts.st_mtim.tv_nsec};
 }
 
@@ -122,21 +121,18 @@ StatusOr<std::string> ReadSmallFile(const std::filesystem::path& path, size_t ma
   INFERD_ASSIGN_OR_RETURN(const OpenedFile file, OpenRegularFile(path));
   const std::string name = path.filename().string();
   if (file.bytes > max_bytes) {
-    close(file.fd);
     return FailedPreconditionError(name + ": larger than " + std::to_string(max_bytes) + " bytes");
   }
   std::string text(file.bytes, '\0');
   size_t done = 0;
   while (done < text.size()) {
-    const ssize_t got = read(file.fd, text.data() + done, text.size() - done);
+    const ssize_t got = read(file.fd.get(), text.data() + done, text.size() - done);
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) {
-      close(file.fd);
       return FailedPreconditionError(name + ": cannot be read");
     }
     done += static_cast<size_t>(got);
   }
-  close(file.fd);
   return text;
 }
 

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "inferd/base/status.h"
+#include "inferd/base/unique_fd.h"
 #include "nlohmann/json.hpp"
 
 namespace inferd::model {
@@ -23,10 +24,9 @@ StatusOr<nlohmann::json> ParseJson(std::string_view text, std::string_view what)
 // none. Does not wait on pipes or devices.
 StatusOr<std::string> ReadSmallFile(const std::filesystem::path& path, size_t max_bytes);
 
-// Opens a regular file for reading and gives its descriptor (the caller's to
-// close), size and time of change.
+// Opens a regular file for reading and gives its descriptor, size and time of change.
 struct OpenedFile {
-  int fd = -1;
+  UniqueFd fd;
   size_t bytes = 0;
   int64_t changed_ns = 0;
 };

@@ -16,18 +16,15 @@ StatusOr<MappedFile> MappedFile::Open(const std::filesystem::path& path) {
   INFERD_ASSIGN_OR_RETURN(const OpenedFile file, OpenRegularFile(path));
   MappedFile mapped;
   if (file.bytes > 0) {
-    void* data = mmap(nullptr, file.bytes, PROT_READ, MAP_PRIVATE, file.fd, 0);
-    const int error = errno;
+    void* data = mmap(nullptr, file.bytes, PROT_READ, MAP_PRIVATE, file.fd.get(), 0);
     if (data == MAP_FAILED) {
-      close(file.fd);
       return ResourceExhaustedError(path.filename().string() +
-                                    ": cannot be mapped: " + std::strerror(error));
+                                    ": cannot be mapped: " + std::strerror(errno));
     }
     mapped.data_ = static_cast<const std::byte*>(data);
     mapped.size_ = file.bytes;
     mapped.changed_ns_ = file.changed_ns;
   }
-  close(file.fd);
   return mapped;
 }
 

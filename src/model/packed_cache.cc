@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "inferd/base/unique_fd.h"
 #include "model/json.h"
 #include "spdlog/spdlog.h"
 
@@ -75,10 +76,8 @@ void MakeRoom(const fs::path& own, int64_t bytes, int64_t limit) {
 
 // Makes a rename durable; where that is not possible, the next start packs again.
 void SyncDirectory(const fs::path& directory) {
-  const int fd = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return;
-  (void)fsync(fd);
-  close(fd);
+  const UniqueFd fd(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (fd) (void)fsync(fd.get());
 }
 
 Status SystemError(std::string_view what) {
@@ -91,29 +90,26 @@ Status Replace(const fs::path& path, const std::function<Status(int fd)>& write)
   std::error_code error;
   fs::create_directory(directory, error);  // its parent is the operator's
   const fs::path temporary = path.string() + ".tmp";
-  const int fd =
-      open(temporary.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
-  if (fd < 0) return SystemError("cannot be created");
+  const UniqueFd fd(
+      open(temporary.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
+  if (!fd) return SystemError("cannot be created");
   // Whoever holds the lock writes. If it was renamed before we got it, it is the file
   // that others use by now.
   struct stat ours {};
   struct stat named {};
-  if (flock(fd, LOCK_EX | LOCK_NB) != 0 || fstat(fd, &ours) != 0 ||
+  if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0 || fstat(fd.get(), &ours) != 0 ||
       stat(temporary.c_str(), &named) != 0 || ours.st_ino != named.st_ino ||
       !S_ISREG(ours.st_mode)) {
-    close(fd);
     return FailedPreconditionError("another process writes it");
   }
-  if (ours.st_uid != geteuid() || ftruncate(fd, 0) != 0) {
-    close(fd);
+  if (ours.st_uid != geteuid() || ftruncate(fd.get(), 0) != 0) {
     return FailedPreconditionError("the temporary file is not ours");
   }
-  Status status = write(fd);
+  Status status = write(fd.get());
   if (status.ok() && rename(temporary.c_str(), path.c_str()) != 0) {
     status = SystemError("cannot be renamed");
   }
   if (!status.ok()) unlink(temporary.c_str());
-  close(fd);
   if (status.ok()) SyncDirectory(directory);
   return status;
 }

@@ -13,6 +13,7 @@
 #include <thread>
 #include <type_traits>
 
+#include "inferd/base/unique_fd.h"
 #include "model/packed_format.h"
 
 namespace inferd::model {
@@ -38,19 +39,17 @@ uint64_t Fold(uint64_t a, uint64_t b) {
 }
 
 // Opens a file that only we, or root, can have put there.
-StatusOr<int> OpenOwn(const std::filesystem::path& path, uint64_t* bytes) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
-  if (fd < 0) {
+StatusOr<UniqueFd> OpenOwn(const std::filesystem::path& path, uint64_t* bytes) {
+  UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW));
+  if (!fd) {
     if (errno == ENOENT || errno == ENOTDIR) return NotFoundError("no such file");
     return Unusable(std::string("cannot be opened: ") + std::strerror(errno));
   }
   struct stat facts {};
-  if (fstat(fd, &facts) != 0 || !S_ISREG(facts.st_mode)) {
-    close(fd);
+  if (fstat(fd.get(), &facts) != 0 || !S_ISREG(facts.st_mode)) {
     return Unusable("is not a regular file");
   }
   if ((facts.st_uid != geteuid() && facts.st_uid != 0) || (facts.st_mode & S_IWOTH) != 0) {
-    close(fd);
     return Unusable("others could have written it");
   }
   *bytes = static_cast<uint64_t>(facts.st_size);
@@ -129,12 +128,12 @@ Status PackedFile::Map(int fd, uint64_t bytes) {
 StatusOr<PackedFile> PackedFile::Open(const std::filesystem::path& path, const Hash128& key,
                                       int threads) {
   uint64_t bytes = 0;
-  INFERD_ASSIGN_OR_RETURN(const int fd, OpenOwn(path, &bytes));
+  INFERD_ASSIGN_OR_RETURN(const UniqueFd fd, OpenOwn(path, &bytes));
   PackedHeader header;
   PackedFile file;
   Status status;
   // Read, not mapped: a file of another kind shall not be touched further.
-  if (pread(fd, &header, sizeof(header), 0) != static_cast<ssize_t>(sizeof(header)) ||
+  if (pread(fd.get(), &header, sizeof(header), 0) != static_cast<ssize_t>(sizeof(header)) ||
       header.magic != kPackedMagic || header.header_hash != HeaderHash(header)) {
     status = Unusable("is not a file of packed weights, or damaged");
   } else if (header.key != key) {
@@ -142,9 +141,8 @@ StatusOr<PackedFile> PackedFile::Open(const std::filesystem::path& path, const H
   } else if (header.file_bytes != bytes) {
     status = Unusable("has been cut");
   } else {
-    status = file.Map(fd, bytes);
+    status = file.Map(fd.get(), bytes);
   }
-  close(fd);
   INFERD_RETURN_IF_ERROR(status);
   std::vector<uint64_t> hashes;
   INFERD_RETURN_IF_ERROR(file.ReadIndex(header, &hashes));

@@ -8,8 +8,8 @@
 #include <string>
 
 #include "inferd/base/status.h"
+#include "inferd/base/unique_fd.h"
 #include "net/event_loop.h"
-#include "net/unique_fd.h"
 
 struct ssl_st;
 struct ssl_ctx_st;

@@ -14,7 +14,7 @@
 
 #include "inferd/base/clock.h"
 #include "inferd/base/status.h"
-#include "net/unique_fd.h"
+#include "inferd/base/unique_fd.h"
 
 namespace inferd::net {
 

@@ -10,7 +10,7 @@
 #include <string_view>
 
 #include "inferd/base/status.h"
-#include "net/unique_fd.h"
+#include "inferd/base/unique_fd.h"
 
 namespace inferd::net {
 

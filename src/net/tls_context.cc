@@ -15,7 +15,7 @@
 #include <string_view>
 #include <vector>
 
-#include "net/unique_fd.h"
+#include "inferd/base/unique_fd.h"
 
 namespace inferd::net {
 namespace {

@@ -12,6 +12,8 @@
 #include <system_error>
 #include <utility>
 
+#include "inferd/base/unique_fd.h"
+
 namespace inferd::quantize {
 
 namespace fs = std::filesystem;
@@ -24,10 +26,8 @@ fs::path WithoutSlash(const fs::path& path) {
 }
 
 void SyncDirectory(const fs::path& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return;
-  (void)fsync(fd);
-  close(fd);
+  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (fd) (void)fsync(fd.get());
 }
 
 }  // namespace

@@ -97,7 +97,7 @@ StatusOr<std::unique_ptr<ChildProcess>> ChildProcess::Start(
   if (pipe2(pipes.data(), O_CLOEXEC) != 0) return SystemError("pipe", errno);
   child->log_.Reset(pipes[0]);
   const UniqueFd log = MoveUp(UniqueFd(pipes[1]));
-  if (!control.valid() || !log.valid()) return SystemError("fcntl", errno);
+  if (!control || !log) return SystemError("fcntl", errno);
   if (fcntl(child->log_.get(), F_SETFL, O_NONBLOCK) != 0) return SystemError("fcntl", errno);
 
   std::vector<std::string> words = command;
@@ -117,7 +117,7 @@ StatusOr<std::unique_ptr<ChildProcess>> ChildProcess::Start(
   child->waited_ = false;
   // Not the function: its header is for C only in some versions of glibc.
   child->pid_fd_.Reset(static_cast<int>(syscall(SYS_pidfd_open, child->pid_, 0)));
-  if (!child->pid_fd_.valid()) return SystemError("pidfd_open", errno);
+  if (!child->pid_fd_) return SystemError("pidfd_open", errno);
   return child;
 }
 

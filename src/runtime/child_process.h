@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "inferd/base/status.h"
-#include "runtime/unique_fd.h"
+#include "inferd/base/unique_fd.h"
 
 namespace inferd::runtime {
 

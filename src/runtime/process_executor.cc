@@ -374,7 +374,7 @@ StatusOr<std::unique_ptr<LocalExecutor>> StartProcessExecutor(
                                    " hosts cannot have as many each of " +
                                    std::to_string(options.shape.ranks()) + " ranks");
   }
-  runtime::UniqueFd listener;
+  UniqueFd listener;
   if (options.remote.num_hosts > 1) {
     INFERD_ASSIGN_OR_RETURN(listener, runtime::ListenForRanks(options.remote));
   }

@@ -73,7 +73,7 @@ Status RankGroup::StartLocal(const ProcessExecutorOptions& options, int num_loca
   CommOptions comm;
   comm.timeout_us = kGroupTimeoutUs;
   // One segment for each group that is on this host, made when its first rank comes up.
-  std::array<std::vector<std::pair<int, SegmentFd>>, kNumLinks> segments;  // by first rank
+  std::array<std::vector<std::pair<int, UniqueFd>>, kNumLinks> segments;  // by first rank
   for (int rank = 0; rank < num_local; ++rank) {
     RankGreeting greeting;
     greeting.parent_pid = getpid();
@@ -83,13 +83,13 @@ Status RankGroup::StartLocal(const ProcessExecutorOptions& options, int num_loca
     greeting.ring_bytes = kRingBytes;
     greeting.key = options.remote.key;
     const SharedMemoryChannelOptions channel{ChannelOptions(epoch_), kRingBytes};
-    INFERD_ASSIGN_OR_RETURN(const SegmentFd segment, CreateChannelSegment(channel));
+    INFERD_ASSIGN_OR_RETURN(const UniqueFd segment, CreateChannelSegment(channel));
     std::vector<int> fds = {segment.get()};
     for (size_t link = 0; link < kNumLinks; ++link) {
       const std::vector<int> ranks = LinkRanks(options.shape, rank, link);
       if (ranks.size() < 2 || ranks.back() >= num_local) continue;
       if (ranks.front() == rank) {
-        INFERD_ASSIGN_OR_RETURN(SegmentFd shared,
+        INFERD_ASSIGN_OR_RETURN(UniqueFd shared,
                                 CreateSharedMemorySegment(static_cast<int>(ranks.size()), comm));
         segments[link].emplace_back(rank, std::move(shared));
       }

@@ -7,9 +7,9 @@
 
 #include "inferd/base/clock.h"
 #include "inferd/base/random.h"
+#include "inferd/base/unique_fd.h"
 #include "inferd/comm/communicator.h"
 #include "runtime/rank_messages.h"
-#include "runtime/unique_fd.h"
 
 namespace inferd::runtime {
 

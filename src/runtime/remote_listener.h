@@ -3,8 +3,8 @@
 #include <string>
 
 #include "inferd/base/status.h"
+#include "inferd/base/unique_fd.h"
 #include "inferd/runtime/process_executor.h"
-#include "runtime/unique_fd.h"
 
 namespace inferd::runtime {
 

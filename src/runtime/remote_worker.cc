@@ -164,11 +164,11 @@ StatusOr<std::string> AddressTowards(const std::string& leader, int port) {
   if (error != 0) return UnavailableError("the leader " + leader + ": " + gai_strerror(error));
   const std::unique_ptr<addrinfo, void (*)(addrinfo*)> guard(found, freeaddrinfo);
   // Of a datagram socket this sends nothing; it only chooses the way.
-  const runtime::UniqueFd fd(socket(found->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const UniqueFd fd(socket(found->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   sockaddr_storage own{};
   socklen_t size = sizeof(own);
   std::array<char, NI_MAXHOST> host{};
-  if (!fd.valid() || connect(fd.get(), found->ai_addr, found->ai_addrlen) != 0 ||
+  if (!fd || connect(fd.get(), found->ai_addr, found->ai_addrlen) != 0 ||
       getsockname(fd.get(), reinterpret_cast<sockaddr*>(&own), &size) != 0 ||
       getnameinfo(reinterpret_cast<sockaddr*>(&own), size, host.data(), host.size(), nullptr, 0,
                   NI_NUMERICHOST) != 0) {

@@ -43,20 +43,21 @@ class FramedChannelTest : public testing::Test {
   void Renew(const std::optional<HashKey>& key = {}) {
     std::array<int, 2> fds{};
     ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds.data()), 0);
-    far_ = Socket(fds[0]);
+    far_ = UniqueFd(fds[0]);
     HostChannelOptions options;
     options.epoch = 3;
     options.max_message_bytes = 1000;
-    channel_ = std::make_unique<FramedChannel>(std::make_unique<SocketLink>(Socket(fds[1]), clock_),
-                                               options, FrameKeys{key, key}, clock_);
+    channel_ =
+        std::make_unique<FramedChannel>(std::make_unique<SocketLink>(UniqueFd(fds[1]), clock_),
+                                        options, FrameKeys{key, key}, clock_);
   }
   void Say(std::span<const std::byte> bytes) {
-    ASSERT_EQ(send(far_.fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL),
+    ASSERT_EQ(send(far_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL),
               static_cast<ssize_t>(bytes.size()));
   }
 
   SystemClock clock_;
-  Socket far_;
+  UniqueFd far_;
   std::unique_ptr<FramedChannel> channel_;
 };
 
@@ -97,7 +98,7 @@ TEST_F(FramedChannelTest, EveryWrongFieldBreaksTheChannel) {
     EXPECT_EQ(channel_->Receive(kLongUs).status().ToString(), status.ToString());
     EXPECT_EQ(channel_->Send(1, {}).ToString(), status.ToString());
     std::byte byte;
-    EXPECT_EQ(recv(far_.fd(), &byte, 1, 0), 0);
+    EXPECT_EQ(recv(far_.get(), &byte, 1, 0), 0);
   }
 }
 
@@ -109,7 +110,7 @@ TEST_F(FramedChannelTest, EveryFlippedBitIsNoticed) {
     auto damaged = frame;
     damaged[bit / 8] ^= static_cast<std::byte>(1 << bit % 8);
     Say(damaged);
-    shutdown(far_.fd(), SHUT_WR);  // a longer size must not wait
+    shutdown(far_.get(), SHUT_WR);  // a longer size must not wait
     const Status status = channel_->Receive(kLongUs).status();
     EXPECT_TRUE(status.code() == StatusCode::kDataLoss || status.code() == StatusCode::kUnavailable)
         << bit << ": " << status.ToString();

@@ -64,7 +64,7 @@ class SharedMemoryChannelTest : public testing::Test {
 
   SystemClock clock_;
   SharedMemoryChannelOptions options_;
-  std::optional<SegmentFd> segment_;
+  std::optional<UniqueFd> segment_;
   std::unique_ptr<HostChannel> engine_;
   pid_t peer_ = 0;
 };

@@ -172,32 +172,33 @@ void SlowRankIsLetIn(const std::string& strangers_from, bool strangers_greet) {
     SystemEntropy entropy;
     std::array<int, 2> pair{};
     ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair.data()), 0);
-    Handshake rank(Socket(pair[0]), Handshake::End::kConnects, hello, options.key, judge, entropy);
-    const Socket between(pair[1]);  // where this test holds up what the two say
-    const Socket engine(ConnectTo(listener.address));
+    Handshake rank(UniqueFd(pair[0]), Handshake::End::kConnects, hello, options.key, judge,
+                   entropy);
+    const UniqueFd between(pair[1]);  // where this test holds up what the two say
+    const UniqueFd engine(ConnectTo(listener.address));
     const auto pass_on = [](int from, int to, size_t size) {
       std::vector<std::byte> bytes(size);
       return ReadAll(from, bytes) &&
              send(to, bytes.data(), size, MSG_NOSIGNAL) == static_cast<ssize_t>(size);
     };
     ASSERT_EQ(rank.Step(), Handshake::State::kGoing);
-    ASSERT_TRUE(pass_on(between.fd(), engine.fd(), sizeof(Hello)));
+    ASSERT_TRUE(pass_on(between.get(), engine.get(), sizeof(Hello)));
     Hello of_engine;
-    ASSERT_TRUE(ReadAll(engine.fd(), std::as_writable_bytes(std::span(&of_engine, 1))));
+    ASSERT_TRUE(ReadAll(engine.get(), std::as_writable_bytes(std::span(&of_engine, 1))));
     std::byte byte;
-    std::vector<Socket> strangers;
+    std::vector<UniqueFd> strangers;
     for (int i = 0; i < 3 * kMaxRanks; ++i) {
       strangers.emplace_back(ConnectTo(listener.address, strangers_from));
       const Hello greeting;
       const size_t said = strangers_greet ? sizeof(greeting) : 1;
-      (void)send(strangers.back().fd(), &greeting, said, MSG_NOSIGNAL);
+      (void)send(strangers.back().get(), &greeting, said, MSG_NOSIGNAL);
       // It is inside once it is told the engine's hello.
-      (void)recv(strangers.back().fd(), &byte, 1, 0);
+      (void)recv(strangers.back().get(), &byte, 1, 0);
     }
-    ASSERT_EQ(send(between.fd(), &of_engine, sizeof(Hello), 0), ssize_t{sizeof(Hello)});
+    ASSERT_EQ(send(between.get(), &of_engine, sizeof(Hello), 0), ssize_t{sizeof(Hello)});
     ASSERT_EQ(rank.Step(), Handshake::State::kGoing);
-    ASSERT_TRUE(pass_on(between.fd(), engine.fd(), sizeof(HmacTag)));
-    EXPECT_TRUE(pass_on(engine.fd(), between.fd(), sizeof(HmacTag))) << "it was pushed out";
+    ASSERT_TRUE(pass_on(between.get(), engine.get(), sizeof(HmacTag)));
+    EXPECT_TRUE(pass_on(engine.get(), between.get(), sizeof(HmacTag))) << "it was pushed out";
     EXPECT_EQ(rank.Step(), Handshake::State::kDone) << rank.refusal();
   });
   TcpChannelOptions mine = options;

@@ -51,14 +51,14 @@ class WatchedChannelTest : public testing::Test {
   WatchedChannelTest() {
     std::array<int, 2> fds{};
     INFERD_CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds.data()) == 0);
-    near_ = Socket(fds[0]);
-    far_ = Socket(fds[1]);
+    near_ = UniqueFd(fds[0]);
+    far_ = UniqueFd(fds[1]);
   }
-  std::unique_ptr<FramedChannel> Framed(Socket socket) {
+  std::unique_ptr<FramedChannel> Framed(UniqueFd socket) {
     return std::make_unique<FramedChannel>(std::make_unique<SocketLink>(std::move(socket), clock_),
                                            HostChannelOptions{}, FrameKeys{}, clock_);
   }
-  std::unique_ptr<WatchedChannel> Watched(Socket socket, const FramedChannel** inner = nullptr) {
+  std::unique_ptr<WatchedChannel> Watched(UniqueFd socket, const FramedChannel** inner = nullptr) {
     auto framed = Framed(std::move(socket));
     if (inner != nullptr) *inner = framed.get();
     return std::make_unique<WatchedChannel>(std::move(framed), kLimitUs, clock_);
@@ -66,8 +66,8 @@ class WatchedChannelTest : public testing::Test {
   static void Wait() { std::this_thread::sleep_for(std::chrono::milliseconds(2)); }
 
   ManualClock clock_;
-  Socket near_;
-  Socket far_;
+  UniqueFd near_;
+  UniqueFd far_;
 };
 
 TEST_F(WatchedChannelTest, ASilentEndIsLostPastTheLimitAndNotBefore) {

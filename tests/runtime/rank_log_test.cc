@@ -9,7 +9,7 @@
 #include <string>
 
 #include "gtest/gtest.h"
-#include "runtime/unique_fd.h"
+#include "inferd/base/unique_fd.h"
 #include "spdlog/sinks/ostream_sink.h"
 
 namespace inferd::runtime {

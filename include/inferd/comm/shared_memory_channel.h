@@ -5,8 +5,8 @@
 #include <memory>
 
 #include "inferd/base/clock.h"
+#include "inferd/base/unique_fd.h"
 #include "inferd/comm/host_channel.h"
-#include "inferd/comm/shared_memory_group.h"
 
 namespace inferd {
 
@@ -21,7 +21,7 @@ struct SharedMemoryChannelOptions {
 
 // The memory of one channel, once per channel: whoever starts the rank makes it and
 // hands it down (it is close-on-exec). Its size is sealed.
-StatusOr<SegmentFd> CreateChannelSegment(const SharedMemoryChannelOptions& options);
+StatusOr<UniqueFd> CreateChannelSegment(const SharedMemoryChannelOptions& options);
 
 // Opens one side; waits for nobody. ALREADY_EXISTS when this side is or was taken,
 // FAILED_PRECONDITION when the segment is of another shape or epoch. `segment_fd` stays

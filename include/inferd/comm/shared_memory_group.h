@@ -4,29 +4,15 @@
 
 #include <memory>
 
+#include "inferd/base/unique_fd.h"
 #include "inferd/comm/communicator.h"
 
 namespace inferd {
 
-// A file descriptor, closed with its owner.
-class SegmentFd {
- public:
-  explicit SegmentFd(int fd) : fd_(fd) {}
-  SegmentFd(SegmentFd&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }
-  SegmentFd& operator=(SegmentFd&&) = delete;
-  SegmentFd(const SegmentFd&) = delete;
-  SegmentFd& operator=(const SegmentFd&) = delete;
-  ~SegmentFd();
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
 // The segment of one group, once per group: whoever starts the ranks makes it and
 // hands it to them (inherited or sent over a socket; it is close-on-exec). Its size is
 // sealed. A broken group needs a new segment, so nothing of the old one is ever read.
-StatusOr<SegmentFd> CreateSharedMemorySegment(int world_size, const CommOptions& options);
+StatusOr<UniqueFd> CreateSharedMemorySegment(int world_size, const CommOptions& options);
 
 // Joins as `rank` and waits for the others. `options.chunk_bytes` must be that of the
 // segment. ALREADY_EXISTS when the rank is or was taken, FAILED_PRECONDITION when the

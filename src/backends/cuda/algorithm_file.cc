@@ -10,6 +10,8 @@
 #include <sstream>
 #include <system_error>
 
+#include "inferd/base/unique_fd.h"
+
 namespace inferd {
 namespace {
 
@@ -28,20 +30,19 @@ std::string FileName(const std::string& gpu, const std::string& version) {
 
 // Empty: there is none, or none of ours; others' words are not handed to the library.
 std::string Content(const fs::path& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) return "";
+  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd) return "";
   struct stat facts = {};
-  const bool ours = fstat(fd, &facts) == 0 && S_ISREG(facts.st_mode) &&
+  const bool ours = fstat(fd.get(), &facts) == 0 && S_ISREG(facts.st_mode) &&
                     (facts.st_uid == geteuid() || facts.st_uid == 0) &&
                     (facts.st_mode & S_IWOTH) == 0 && facts.st_size <= kMaxBytes;
   std::string content;
   std::array<char, 4096> piece;
-  ssize_t got = ours ? read(fd, piece.data(), piece.size()) : 0;
+  ssize_t got = ours ? read(fd.get(), piece.data(), piece.size()) : 0;
   while (got > 0 && content.size() <= static_cast<size_t>(kMaxBytes)) {
     content.append(piece.data(), static_cast<size_t>(got));
-    got = read(fd, piece.data(), piece.size());
+    got = read(fd.get(), piece.data(), piece.size());
   }
-  close(fd);
   return got == 0 ? content : "";
 }
 

@@ -4,9 +4,9 @@
 
 #include <utility>
 
-namespace inferd::runtime {
+namespace inferd {
 
-// A file descriptor, closed with its owner.
+// A file descriptor, closed with its owner; -1: none. Not for several threads at once.
 class UniqueFd {
  public:
   UniqueFd() = default;
@@ -18,15 +18,16 @@ class UniqueFd {
   }
   ~UniqueFd() { Reset(); }
 
+  int get() const { return fd_; }
+  explicit operator bool() const { return fd_ >= 0; }
+  int Release() { return std::exchange(fd_, -1); }
   void Reset(int fd = -1) {
-    if (fd_ >= 0) close(fd_);
+    if (fd_ >= 0) ::close(fd_);
     fd_ = fd;
   }
-  int get() const { return fd_; }
-  bool valid() const { return fd_ >= 0; }
 
  private:
   int fd_ = -1;
 };
 
-}  // namespace inferd::runtime
+}  // namespace inferd
