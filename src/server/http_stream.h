@@ -62,7 +62,9 @@ class HttpStream final : public ClientStream,
       front_.metrics().ObserveWriteBacklog(pending_.tokens());
       for (ChoiceDelta& delta : deltas) pending_.Add(std::move(delta));
       usage_ = usage;
-      if (pending_.bytes() > static_cast<size_t>(front_.options().max_stream_buffer_bytes)) {
+      // Only what waits for the client is its doing, not the size of one delivery.
+      if ((writing_ || broken_) &&
+          pending_.bytes() > static_cast<size_t>(front_.options().max_stream_buffer_bytes)) {
         return SlowConsumerError();
       }
     }

@@ -209,9 +209,26 @@ TEST(CancelTest, SlowConsumerIsCutOff) {
   EXPECT_EQ(s.status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_EQ(ReasonOf(s.status), "SLOW_CONSUMER");
   // What did arrive is a prefix of the answer.
+  ASSERT_EQ(s.text.count(0), 1U);
   const std::string& text = s.text.at(0);
   EXPECT_EQ(text.size() % 5, 0U);
   EXPECT_EQ(text.substr(0, 10), "hellohello");
+}
+
+TEST(CancelTest, OneLargeDeliveryIsNotASlowConsumer) {
+  ServerOptions options = TestOptions();
+  options.max_stream_buffer_bytes = 1 << 10;
+  Harness h(options, /*attach=*/false);
+  ServedModel model = TestModel();
+  model.max_model_len = 100'000;
+  h.server->Attach(model, *h.engine);
+  OpenChat call(h, Ask("hi"));
+  const std::string long_text(50'000, 'x');
+  h.engine->Post(TextEvents(call.spec.id, long_text, FinishReason::kLength));
+  const Streamed s = ReadAll(*call.reader);
+  EXPECT_TRUE(s.status.ok()) << s.status.error_message();
+  ASSERT_EQ(s.text.count(0), 1U);
+  EXPECT_EQ(s.text.at(0), long_text);
 }
 
 TEST(CancelTest, StalledWriteIsCancelled) {

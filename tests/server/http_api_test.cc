@@ -353,6 +353,18 @@ TEST_F(HttpApiTest, ASlowClientGetsLargerWritesThenIsDropped) {
   EXPECT_FALSE(exchange->wrong());
 }
 
+TEST_F(HttpApiTest, OneLargeDeliveryIsNotASlowClient) {
+  const auto exchange = Send("POST", "/v1/chat/completions", kHelloStream);
+  const auto spec = engine_.WaitForRequest();
+  ASSERT_TRUE(spec);
+  const std::string long_text(6'000, 'x');  // and 4 KiB may wait
+  engine_.Post(TextEvents(spec->id, long_text, FinishReason::kLength));
+  ASSERT_TRUE(exchange->WaitForEnd());
+  EXPECT_THAT(exchange->stream(), HasSubstr(long_text));
+  EXPECT_THAT(exchange->stream(), HasSubstr("[DONE]"));
+  EXPECT_FALSE(exchange->wrong());
+}
+
 TEST_F(HttpApiTest, MergedDeltas) {
   const auto exchange = Send("POST", "/v1/chat/completions", kHelloStream, {}, /*eager=*/false);
   const auto spec = engine_.WaitForRequest();
