@@ -41,18 +41,18 @@ FramedChannel::FramedChannel(std::unique_ptr<ByteLink> link, const HostChannelOp
 
 Status FramedChannel::Send(uint32_t kind, std::span<const std::byte> payload) {
   if (failed_.load(std::memory_order_acquire)) return Broken();
-  Status status = Write(kind, payload);
+  Status status = Write(kind, payload, options_.send_timeout_us);
   return status.ok() || status.code() == StatusCode::kInvalidArgument ? status
                                                                       : Fail(std::move(status));
 }
 
-void FramedChannel::SendUnlessGone(uint32_t kind) {
+void FramedChannel::SendUnlessGone(uint32_t kind, int64_t timeout_us) {
   if (failed_.load(std::memory_order_acquire)) return;
-  Status status = Write(kind, {});
+  Status status = Write(kind, {}, timeout_us);
   if (!status.ok() && status.code() != StatusCode::kUnavailable) (void)Fail(std::move(status));
 }
 
-Status FramedChannel::Write(uint32_t kind, std::span<const std::byte> payload) {
+Status FramedChannel::Write(uint32_t kind, std::span<const std::byte> payload, int64_t timeout_us) {
   if (payload.size() > static_cast<size_t>(options_.max_message_bytes)) {
     return InvalidArgumentError("a message of " + std::to_string(payload.size()) +
                                 " bytes is longer than the channel takes");
@@ -67,7 +67,7 @@ Status FramedChannel::Write(uint32_t kind, std::span<const std::byte> payload) {
   if (!payload.empty()) std::memcpy(out_.data() + sizeof(header), payload.data(), payload.size());
   header.check = FrameCheck(keys_.send, out_);
   std::memcpy(out_.data(), &header, sizeof(header));
-  Status status = link_->Write(out_, clock_.NowUs() + options_.send_timeout_us);
+  Status status = link_->Write(out_, clock_.NowUs() + timeout_us);
   Shrink(out_);
   return status;
 }

@@ -35,9 +35,10 @@ class FramedChannel final : public HostChannel {
   void Abort() override;
   Status health() const override { return Broken(); }
   uint64_t epoch() const override { return options_.epoch; }
-  // Sends a message without a payload. That the other side is gone is left for Receive to tell,
-  // after what was said before.
-  void SendUnlessGone(uint32_t kind);
+  // Sends a message without a payload, within `timeout_us`. That the other side is gone is left for
+  // Receive to tell, after what was said before.
+  void SendUnlessGone(uint32_t kind, int64_t timeout_us);
+  const HostChannelOptions& options() const { return options_; }
   // As Abort(), with a reason.
   void Break(Status why) { (void)Fail(std::move(why)); }
   // What has come so far. Any thread.
@@ -47,7 +48,7 @@ class FramedChannel final : public HostChannel {
   // The first error stays; the link is broken with it.
   Status Fail(Status status);
   Status Broken() const;
-  Status Write(uint32_t kind, std::span<const std::byte> payload);
+  Status Write(uint32_t kind, std::span<const std::byte> payload, int64_t timeout_us);
   // Reads on until `frame_` holds `bytes`.
   Status FillTo(size_t bytes, int64_t deadline_us);
 

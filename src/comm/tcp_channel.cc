@@ -72,7 +72,8 @@ std::unique_ptr<HostChannel> ChannelOver(Handshake& done, const TcpChannelOption
   auto framed = std::make_unique<FramedChannel>(
       std::make_unique<SocketLink>(done.TakeSocket(), clock), channel, keys, clock);
   if (options.silence_us == 0) return framed;
-  return std::make_unique<WatchedChannel>(std::move(framed), options.silence_us, clock);
+  return std::make_unique<WatchedChannel>(std::move(framed), options.silence_us, options.on_alert,
+                                          clock);
 }
 
 }  // namespace

@@ -15,6 +15,10 @@ constexpr int64_t kLookUs = 50'000;
 // A thread that was kept from running counts at most this from look to look.
 constexpr int64_t kLongestLookUs = 4 * kLookUs;
 constexpr int64_t kBeatsPerLimit = 5;
+// An alert that cannot be sent so soon is not sent at all: who is sending is stuck.
+constexpr int kAlertTries = 50;
+constexpr std::chrono::milliseconds kAlertPause(2);
+constexpr int64_t kAlertUs = 100'000;
 // What may lie here until somebody receives it; there is one message more of any size.
 constexpr size_t kMaxWaiting = 256;
 constexpr size_t kMaxWaitingBytes = 16 << 20;
@@ -23,9 +27,10 @@ constexpr int64_t kLongestWaitUs = int64_t{1} << 50;
 }  // namespace
 
 WatchedChannel::WatchedChannel(std::unique_ptr<FramedChannel> channel, int64_t limit_us,
-                               const Clock& clock)
+                               std::function<void()> on_alert, const Clock& clock)
     : channel_(std::move(channel)),
       limit_us_(limit_us),
+      on_alert_(std::move(on_alert)),
       clock_(clock),
       next_beat_us_(clock.NowUs()),
       silence_(limit_us, kLongestLookUs, clock.NowUs()),
@@ -41,7 +46,7 @@ WatchedChannel::~WatchedChannel() {
 }
 
 Status WatchedChannel::Send(uint32_t kind, std::span<const std::byte> payload) {
-  if (kind == kHeartbeatKind) return InvalidArgumentError("this kind of message is the channel's");
+  if (kind >= kAlertKind) return InvalidArgumentError("this kind of message is the channel's");
   const std::lock_guard lock(send_mutex_);
   return channel_->Send(kind, payload);
 }
@@ -59,7 +64,7 @@ StatusOr<HostMessage> WatchedChannel::Receive(int64_t timeout_us) {
     const StatusOr<HostMessage> message =
         channel_->Receive(std::max<int64_t>(end_us - clock_.NowUs(), 0));
     if (!message.ok()) return message.status();
-    if (message->kind == kHeartbeatKind) continue;
+    if (IsOwn(message->kind)) continue;
     // The watching thread may receive before the caller is done with this.
     delivered_.kind = message->kind;
     delivered_.payload.assign(message->payload.begin(), message->payload.end());
@@ -91,11 +96,24 @@ bool WatchedChannel::TakeIn() {
   while (waiting_.size() < kMaxWaiting && waiting_bytes_ < kMaxWaitingBytes) {
     const StatusOr<HostMessage> message = channel_->Receive(0);
     if (!message.ok()) return true;
-    if (message->kind == kHeartbeatKind) continue;
+    if (IsOwn(message->kind)) continue;
     waiting_.push_back({message->kind, {message->payload.begin(), message->payload.end()}});
     waiting_bytes_ += message->payload.size();
   }
   return false;
+}
+
+bool WatchedChannel::IsOwn(uint32_t kind) const {
+  if (kind == kAlertKind && on_alert_) on_alert_();
+  return kind >= kAlertKind;
+}
+
+void WatchedChannel::Alert() {
+  for (int i = 0; i < kAlertTries; ++i) {
+    const std::unique_lock lock(send_mutex_, std::try_to_lock);
+    if (lock.owns_lock()) return channel_->SendUnlessGone(kAlertKind, kAlertUs);
+    std::this_thread::sleep_for(kAlertPause);
+  }
 }
 
 void WatchedChannel::Beat(int64_t now_us) {
@@ -103,7 +121,8 @@ void WatchedChannel::Beat(int64_t now_us) {
   next_beat_us_ = now_us + limit_us_ / kBeatsPerLimit;
   // Whoever is sending says enough.
   const std::unique_lock lock(send_mutex_, std::try_to_lock);
-  if (lock.owns_lock()) channel_->SendUnlessGone(kHeartbeatKind);
+  if (lock.owns_lock())
+    channel_->SendUnlessGone(kHeartbeatKind, channel_->options().send_timeout_us);
 }
 
 }  // namespace inferd

@@ -304,8 +304,9 @@ Status ProcessExecutor::AwaitAll(RankGroup& group, RankMessage kind, int64_t end
       return group.reason();
     }
     if (StartHangs(group, end_us)) {
+      group.Break(Status(StatusCode::kDeadlineExceeded, "the ranks were not up in time"));
       group.DumpStacks();
-      return Status(StatusCode::kDeadlineExceeded, "the ranks were not up in time");
+      return group.reason();
     }
   }
 }

@@ -37,7 +37,8 @@ class RankGroup {
   HostChannel& channel(size_t rank) { return *channels_[rank]; }
 
   // Any thread. The group is of no use any more; what is being waited for on its
-  // channels ends. The first reason is kept.
+  // channels ends. The first reason is kept. With DEADLINE_EXCEEDED something hangs: ranks of other
+  // hosts write their stacks to the logs there.
   void Break(const Status& why);
   bool broken() const { return broken_.load(std::memory_order_acquire); }
   // Why; OK as long as it is not broken.
@@ -59,7 +60,7 @@ class RankGroup {
   // Whether one is stopped, as by SIGSTOP.
   bool AnyStopped() const;
 
-  // Asks the ranks for their stacks, and gives them a moment to answer.
+  // Asks the ranks of this host for their stacks, and gives them a moment to answer.
   void DumpStacks();
   // Lets the ranks end by themselves for a moment, then ends them.
   void Stop();

@@ -42,6 +42,7 @@ StatusOr<std::unique_ptr<HostChannel>> OpenChannel(const RankGreeting& greeting,
   options.num_ranks = greeting.num_remote;
   options.timeout_us = kPatienceUs;
   options.silence_us = greeting.silence_us;
+  options.on_alert = WriteOwnStacks;
   return ConnectTcpChannel(options, greeting.remote_rank, entropy, clock);
 }
 

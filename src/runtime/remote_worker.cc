@@ -65,7 +65,10 @@ class RemoteRank {
     const int64_t now_us = clock_.NowUs();
     if (stopped_since_us_ < 0) stopped_since_us_ = now_us;
     if (now_us - stopped_since_us_ <= options_.remote.silence_us) return;
-    if (logger_ != nullptr) logger_->warn("rank {} has been stopped for too long", WorldRank());
+    if (logger_ != nullptr) {
+      logger_->warn("rank {} has been stopped for too long", WorldRank());
+      LogThreads(*logger_, WorldRank(), process_->pid());
+    }
     process_->Kill();  // what it leaves is collected as always
     stopped_since_us_ = -1;
   }

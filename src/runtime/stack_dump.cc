@@ -2,16 +2,20 @@
 
 #include <dirent.h>
 #include <execinfo.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <string>
+#include <vector>
 
 namespace inferd::runtime {
 namespace {
@@ -19,6 +23,13 @@ namespace {
 constexpr int kStackSignal = SIGUSR2;
 constexpr int kMaxFrames = 64;
 constexpr size_t kMaxThreads = 256;
+constexpr int kMaxTurns = 10'000;
+constexpr int kOwnRounds = 100;
+constexpr useconds_t kRoundUs = 5'000;
+
+// A handler finds nothing but what is static. Whose turn it is to write, and how many have.
+std::atomic_flag stack_turn = ATOMIC_FLAG_INIT;
+std::atomic<int> stacks_written{0};
 
 void WriteAll(const char* text, size_t size) {
   while (size > 0) {
@@ -31,6 +42,9 @@ void WriteAll(const char* text, size_t size) {
 
 void WriteStack(int) {
   const int saved = errno;
+  // Stacks that were written at once would be mixed line by line; rather that than no stack.
+  int turns = 0;
+  while (stack_turn.test_and_set(std::memory_order_acquire) && ++turns < kMaxTurns) sched_yield();
   std::array<char, 64> line{"stack of thread "};
   size_t length = std::strlen(line.data());
   (void)prctl(PR_GET_NAME, line.data() + length);
@@ -40,6 +54,8 @@ void WriteStack(int) {
   std::array<void*, kMaxFrames> frames{};
   const int count = backtrace(frames.data(), kMaxFrames);
   backtrace_symbols_fd(frames.data(), count, STDERR_FILENO);
+  stack_turn.clear(std::memory_order_release);
+  stacks_written.fetch_add(1, std::memory_order_release);
   errno = saved;
 }
 
@@ -81,9 +97,20 @@ void AnswerStackRequests() {
   (void)sigaction(kStackSignal, &action, nullptr);
 }
 
-void RequestStacks(pid_t pid) {
+int RequestStacks(pid_t pid) {
+  int asked = 0;
   for (const pid_t thread : ThreadsOf(pid)) {
-    (void)syscall(SYS_tgkill, pid, thread, kStackSignal);
+    if (syscall(SYS_tgkill, pid, thread, kStackSignal) == 0) ++asked;
+  }
+  return asked;
+}
+
+void WriteOwnStacks() {
+  const int before = stacks_written.load(std::memory_order_acquire);
+  const int asked = RequestStacks(getpid());
+  for (int round = 0; round < kOwnRounds; ++round) {
+    if (stacks_written.load(std::memory_order_acquire) - before >= asked) return;
+    usleep(kRoundUs);
   }
 }
 
@@ -91,8 +118,7 @@ bool IsStopped(pid_t pid) {
   return StateIn(FirstLine("/proc/" + std::to_string(pid) + "/stat")) == "T";
 }
 
-std::vector<std::string> DescribeThreads(pid_t pid) {
-  std::vector<std::string> lines;
+void LogThreads(spdlog::logger& logger, int rank, pid_t pid) {
   for (const pid_t thread : ThreadsOf(pid)) {
     const std::string base =
         "/proc/" + std::to_string(pid) + "/task/" + std::to_string(thread) + "/";
@@ -101,9 +127,8 @@ std::vector<std::string> DescribeThreads(pid_t pid) {
     // Readable only for those who may trace the process.
     const std::string call = FirstLine(base + "syscall");
     if (!call.empty()) line += ", system call " + call;
-    lines.push_back(std::move(line));
+    logger.warn("rank {} does not answer: {}", rank, line);
   }
-  return lines;
 }
 
 }  // namespace inferd::runtime

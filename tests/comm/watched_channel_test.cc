@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <thread>
@@ -61,10 +62,12 @@ class WatchedChannelTest : public testing::Test {
   std::unique_ptr<WatchedChannel> Watched(UniqueFd socket, const FramedChannel** inner = nullptr) {
     auto framed = Framed(std::move(socket));
     if (inner != nullptr) *inner = framed.get();
-    return std::make_unique<WatchedChannel>(std::move(framed), kLimitUs, clock_);
+    return std::make_unique<WatchedChannel>(
+        std::move(framed), kLimitUs, [this] { ++alerts_; }, clock_);
   }
   static void Wait() { std::this_thread::sleep_for(std::chrono::milliseconds(2)); }
 
+  std::atomic<int> alerts_{0};
   ManualClock clock_;
   UniqueFd near_;
   UniqueFd far_;
@@ -152,9 +155,27 @@ TEST_F(WatchedChannelTest, AnEndThatIsClosedIsNoticedWithoutACall) {
   EXPECT_EQ(channel->Receive(0).status().code(), StatusCode::kUnavailable);
 }
 
-TEST_F(WatchedChannelTest, NobodyElseSendsHeartbeats) {
+// Whoever receives hears it, or the thread if nobody does; and it is the last thing that is said
+// before the channel is broken.
+TEST_F(WatchedChannelTest, AnAlertIsHeardWhetherSomebodyReceivesOrNot) {
   const auto channel = Watched(std::move(near_));
-  EXPECT_EQ(channel->Send(kHeartbeatKind, {}).code(), StatusCode::kInvalidArgument);
+  const auto other = Watched(std::move(far_));
+  channel->Alert();
+  while (alerts_ < 1) Wait();
+  std::thread receiver(
+      [&] { EXPECT_EQ(other->Receive(kLongUs).status().code(), StatusCode::kUnavailable); });
+  channel->Alert();
+  channel->Abort();
+  receiver.join();
+  EXPECT_EQ(alerts_, 2);
+  channel->Alert();  // to nobody
+}
+
+TEST_F(WatchedChannelTest, NobodyElseSendsWhatIsTheChannelsOwn) {
+  const auto channel = Watched(std::move(near_));
+  for (const uint32_t kind : {kHeartbeatKind, kAlertKind}) {
+    EXPECT_EQ(channel->Send(kind, {}).code(), StatusCode::kInvalidArgument);
+  }
 }
 
 }  // namespace

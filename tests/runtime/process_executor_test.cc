@@ -44,7 +44,7 @@ int RunToyRank(int control_fd) {
   const bool is_remote = (*process)->place().world_rank() > 0;
   const Status status = (*process)->Run(
       [&](const RankPlace& place, const RankLinks& links) -> StatusOr<std::unique_ptr<Rank>> {
-        if (payload == "load for ever" && is_remote) pause();
+        while (payload == "load for ever" && is_remote) pause();
         if (payload == "refuse") return FailedPreconditionError("no such model");
         return std::unique_ptr<Rank>(std::make_unique<ToyRank>(place, links, payload == "slow"));
       });
@@ -347,8 +347,38 @@ TEST_F(RankOfAnotherHost, ThatIsStoppedWhileIdleIsLostAndComesBack) {
   EXPECT_NE(log.find("rank 1 (" + Address(2) + "): the other side has said nothing"),
             std::string::npos)
       << log;
-  EXPECT_NE(StopWorker().find("rank 1 has been stopped for too long"), std::string::npos);
+  const std::string worker_log = StopWorker();
+  EXPECT_NE(worker_log.find("rank 1 has been stopped for too long"), std::string::npos);
+  EXPECT_NE(worker_log.find("rank 1 does not answer: thread"), std::string::npos) << worker_log;
+  EXPECT_NE(worker_log.find("state T"), std::string::npos) << worker_log;
 }
+
+// Of two stages the second hangs, which is of the other host; of one the first rank, for which
+// the other waits.
+class HungRankOfTwoHosts : public RankOfAnotherHost,
+                           public ::testing::WithParamInterface<ParallelShape> {};
+
+TEST_P(HungRankOfTwoHosts, StacksOfAllRanksAreInTheLogsOfTheirHosts) {
+  options_.shape = GetParam();
+  engine_options_.step_timeout_us = 200'000;
+  engine_options_.max_rank_losses = 1;
+  ASSERT_TRUE(Start().ok()) << log_.str();
+  ASSERT_TRUE(Submit(1, 10, kHangToken).ok());
+  EXPECT_EQ(sink_.WaitForFinish(1), FinishReason::kPoison);
+  WaitFor(EngineState::kRunning);
+  ASSERT_TRUE(Submit(2, 10).ok());
+  ExpectWholeAnswer(2, 10);
+  const std::string log = TakeLog();
+  EXPECT_NE(log.find("rank 0: stack of thread inferd-rank0"), std::string::npos) << log;
+  EXPECT_EQ(log.find("rank 1: stack of thread"), std::string::npos) << log;
+  const std::string worker_log = StopWorker();
+  EXPECT_NE(worker_log.find("rank 1: stack of thread inferd-rank1"), std::string::npos)
+      << worker_log << log;
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, HungRankOfTwoHosts,
+                         ::testing::Values(ParallelShape{1, 1, 2}, ParallelShape{2, 1, 1}),
+                         [](const auto& shape) { return shape.param.pp > 1 ? "there" : "here"; });
 
 TEST_F(RankOfAnotherHost, ThatDiesWhileIdleIsNoticedWithoutARequest) {
   ASSERT_TRUE(Start().ok()) << log_.str();

@@ -26,8 +26,8 @@ struct HostMessage {
 
 // One side of a link between two processes, which carries whole messages of bytes both
 // ways, in order. One thread sends and one receives, which may be the same; Abort(),
-// health() and epoch() may be called by any. It is destroyed by a thread that knows that no call is
-// under way; what was sent before can still be received.
+// Alert(), health() and epoch() may be called by any. It is destroyed by a thread that knows that
+// no call is under way; what was sent before can still be received.
 //
 // Each message has a header of fixed layout: magic number, version, epoch, number
 // within its direction, kind, size and a check over all of it. A message that does not
@@ -50,6 +50,10 @@ class HostChannel {
   virtual StatusOr<HostMessage> Receive(int64_t timeout_us) = 0;
   // Breaks the channel; calls under way, here and on the other side, fail.
   virtual void Abort() = 0;
+  // Says to the other side what it hears whatever its owner does, where the channel has a watch
+  // of its own (TcpChannelOptions::on_alert); nothing where it has none. Any thread; may wait for
+  // a tenth of a second, and may be lost.
+  virtual void Alert() {}
 
   // OK, or why the channel is broken, as far as that is known by now. Some channels know
   // it only from calls that failed, those between hosts also from a watch of their own

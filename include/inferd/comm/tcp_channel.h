@@ -30,6 +30,9 @@ struct TcpChannelOptions {
   // breaks the channel when the other has not been heard for longer, in time that it was awake
   // itself. At least 100'000, the same on both ends; 0: there is no heartbeat.
   int64_t silence_us = 0;
+  // Called when the other end says HostChannel::Alert(), soon even when nobody receives, by
+  // whatever thread hears it; must not use the channel. Only with a heartbeat.
+  std::function<void()> on_alert;
 };
 
 // Listens until ranks 0 to num_ranks - 1 are connected; element r leads to rank r.
