@@ -75,6 +75,11 @@ StatusOr<UniqueFd> ListenOn(const std::string& address) {
   return socket;
 }
 
+bool OtherEndGone(int fd) {
+  pollfd polled{fd, POLLRDHUP, 0};
+  return poll(&polled, 1, 0) > 0;
+}
+
 StatusOr<std::unique_ptr<Handshake>> ConnectAndShake(const std::string& address, const Hello& mine,
                                                      const std::string& key,
                                                      const Handshake::Judge& judge,

@@ -19,6 +19,9 @@ namespace inferd {
 // Listens on one address. INVALID_ARGUMENT when it is none, or means all interfaces.
 StatusOr<UniqueFd> ListenOn(const std::string& address);
 
+// Whether the other end of a connection has closed it. What it sent before may be unread.
+bool OtherEndGone(int fd);
+
 // A connection to `address` whose handshake is done; tries again until `deadline_us`.
 // DEADLINE_EXCEEDED with the last refusal. All references outlive the call.
 StatusOr<std::unique_ptr<Handshake>> ConnectAndShake(const std::string& address, const Hello& mine,

@@ -1,7 +1,5 @@
 #include "inferd/comm/tcp_channel.h"
 
-#include <poll.h>
-
 #include <utility>
 
 #include "comm/framed_channel.h"
@@ -56,12 +54,6 @@ std::string JudgeShape(const Hello& mine, const Hello& theirs, HelloRole role) {
     return "a rank whose heartbeat has another time-out was refused";
   }
   return "";
-}
-
-// Whether the other end of a connection has closed it. What it sent before may be unread.
-bool OtherEndGone(int fd) {
-  pollfd polled{fd, POLLRDHUP, 0};
-  return poll(&polled, 1, 0) > 0;
 }
 
 std::unique_ptr<HostChannel> ChannelOver(Handshake& done, const TcpChannelOptions& options,

@@ -1,5 +1,6 @@
 #include "inferd/comm/tcp_group.h"
 
+#include <array>
 #include <utility>
 
 #include "comm/fabric_communicator.h"
@@ -13,12 +14,12 @@ namespace {
 // Brings the connections of one rank about.
 class GroupRendezvous {
  public:
-  GroupRendezvous(const TcpGroupOptions& options, EntropySource& entropy, const Clock& clock)
+  GroupRendezvous(const TcpGroupOptions& options, EntropySource& entropy, const Clock& clock,
+                  int64_t deadline_us)
       : options_(options),
         entropy_(entropy),
         clock_(clock),
-        deadline_us_(clock.NowUs() + (options.join_timeout_us > 0 ? options.join_timeout_us
-                                                                  : options.comm.timeout_us)),
+        deadline_us_(deadline_us),
         peers_(options.addresses.size()) {
     mine_.role = HelloRole::kGroupRank;
     mine_.epoch = options.epoch;
@@ -44,11 +45,10 @@ class GroupRendezvous {
       if (clock_.NowUs() >= deadline_us_) {
         return TooLate(missing, receptionist.refusal());
       }
+      INFERD_RETURN_IF_ERROR(LookAtOthers());
       const auto done = receptionist.Next();
-      if (done == nullptr) continue;
-      // Two of one rank may have been let in at once; the first stays.
-      TcpPeer& peer = peers_[done->theirs().rank];
-      if (peer.socket.get() < 0) peer = Take(*done);
+      // Whoever comes again has lost the connection it had, though nothing may tell so here.
+      if (done != nullptr) peers_[done->theirs().rank] = Take(*done);
     }
     return std::move(peers_);
   }
@@ -64,6 +64,18 @@ class GroupRendezvous {
       if (peers_[r].socket.get() < 0) return r;
     }
     return 0;
+  }
+
+  // A connection that ended: who made it comes again; to whom it was made has given up.
+  Status LookAtOthers() {
+    for (size_t r = 0; r < peers_.size(); ++r) {
+      if (peers_[r].socket.get() < 0 || !OtherEndGone(peers_[r].socket.get())) continue;
+      if (r < mine_.rank) {
+        return UnavailableError("rank " + std::to_string(r) + " left before all were there");
+      }
+      peers_[r] = TcpPeer{};
+    }
+    return OkStatus();
   }
 
   Status TooLate(size_t rank, const std::string& refusal) const {
@@ -95,10 +107,6 @@ class GroupRendezvous {
     if (!is_expected_rank) {
       return "a rank was refused that says it is " + std::to_string(theirs.rank);
     }
-    // The first one stays: a second of the same rank is a mistake, or an old one.
-    if (peers_[theirs.rank].socket.get() >= 0) {
-      return "a second rank " + std::to_string(theirs.rank) + " was refused";
-    }
     return "";
   }
 
@@ -109,6 +117,16 @@ class GroupRendezvous {
   Hello mine_;
   std::vector<TcpPeer> peers_;
 };
+
+// Nobody goes on before everybody has all connections: a rank that waits for one which the other
+// end takes for good would wait until the deadline.
+Status AwaitAll(Fabric& fabric, size_t world_size, int64_t deadline_us) {
+  const std::array<size_t, kMaxRanks> sizes{};
+  std::array<const std::byte*, kMaxRanks> theirs{};
+  fabric.SetDeadline(deadline_us);
+  return fabric.Share(CallHeader{}, {}, std::span(sizes).first(world_size),
+                      std::span(theirs).first(world_size));
+}
 
 }  // namespace
 
@@ -122,10 +140,14 @@ StatusOr<std::unique_ptr<Communicator>> ConnectTcpGroup(const TcpGroupOptions& o
   const int world_size = static_cast<int>(options.addresses.size());
   INFERD_RETURN_IF_ERROR(CheckGroup(options.rank, world_size, options.comm));
   INFERD_RETURN_IF_ERROR(CheckLinkKey(options.key));
+  const int64_t deadline_us =
+      clock.NowUs() +
+      (options.join_timeout_us > 0 ? options.join_timeout_us : options.comm.timeout_us);
   INFERD_ASSIGN_OR_RETURN(std::vector<TcpPeer> peers,
-                          GroupRendezvous(options, entropy, clock).Run());
+                          GroupRendezvous(options, entropy, clock, deadline_us).Run());
   auto fabric = std::make_unique<TcpFabric>(std::move(peers), options.rank,
                                             static_cast<size_t>(options.comm.chunk_bytes), clock);
+  INFERD_RETURN_IF_ERROR(AwaitAll(*fabric, options.addresses.size(), deadline_us));
   return std::unique_ptr<Communicator>(std::make_unique<FabricCommunicator>(
       std::move(fabric), options.rank, world_size, options.comm, clock));
 }

@@ -1,10 +1,13 @@
 // Who is let into a group over TCP.
 #include <gtest/gtest.h>
 
+#include <future>
+
 #include "comm/frame_seal.h"
 #include "comm/groups.h"
 #include "comm/handshake.h"
 #include "comm/relay.h"
+#include "comm/rendezvous.h"
 
 namespace inferd {
 namespace {
@@ -103,8 +106,9 @@ Status SumThroughRelay(int64_t tamper_after) {
 }
 
 TEST(TcpGroupTest, ABitFlippedOnTheWayEndsTheGroup) {
-  constexpr int64_t kGreeting = sizeof(Hello) + sizeof(HmacTag);
   constexpr int64_t kHead = 56;  // of a frame: what is said of the call, and the tag
+  // With the frame that says that all are there.
+  constexpr int64_t kGreeting = sizeof(Hello) + sizeof(HmacTag) + kHead;
   EXPECT_TRUE(SumThroughRelay(-1).ok());
   // In the first sum's tag and numbers, and in the second's last number.
   for (const int64_t at :
@@ -114,6 +118,147 @@ TEST(TcpGroupTest, ABitFlippedOnTheWayEndsTheGroup) {
   }
   // What is said of the call is looked at first.
   EXPECT_EQ(SumThroughRelay(kGreeting + 3).code(), StatusCode::kFailedPrecondition);
+}
+
+TcpGroupOptions OptionsOf(int rank, const std::vector<std::string>& addresses, int listen_fd) {
+  TcpGroupOptions options;
+  options.comm.timeout_us = 60'000'000;
+  options.rank = rank;
+  options.addresses = addresses;
+  options.listen_fd = listen_fd;
+  options.key = "a key of sixteen bytes or more";
+  options.epoch = 7;
+  return options;
+}
+
+// Passes on what the first visitor says, and cuts it off before the last of what it would hear,
+// while the other side knows nothing of that; whoever comes next is let through.
+class CuttingRelay {
+ public:
+  explicit CuttingRelay(std::string to) : to_(std::move(to)), thread_([this] { Run(); }) {}
+  ~CuttingRelay() { thread_.join(); }
+  const std::string& address() const { return listener_.address; }
+  // Until the second visitor has been let in.
+  void AwaitSecond() { let_in_.get_future().wait(); }
+
+ private:
+  static size_t Move(int from, int to, size_t bytes) {
+    std::vector<std::byte> moved(bytes);
+    const ssize_t n = recv(from, moved.data(), bytes, bytes > 1 ? MSG_WAITALL : 0);
+    if (n > 0) send(to, moved.data(), static_cast<size_t>(n), MSG_NOSIGNAL);
+    return n > 0 ? static_cast<size_t>(n) : 0;
+  }
+  int Accept() const {
+    pollfd waiting{listener_.fd, POLLIN, 0};
+    poll(&waiting, 1, -1);
+    return accept(listener_.fd, nullptr, nullptr);
+  }
+  void Run() {
+    const int first = Accept();
+    const int kept = ConnectTo(to_);  // rank 0 is not told that the first one is gone
+    Move(first, kept, sizeof(Hello));
+    Move(kept, first, sizeof(Hello));
+    Move(first, kept, sizeof(HmacTag));
+    std::byte last[sizeof(HmacTag)];
+    recv(kept, last, sizeof(last), MSG_WAITALL);
+    const linger reset{1, 0};
+    setsockopt(first, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    close(first);
+    const int second = Accept();
+    const int through = ConnectTo(to_);
+    Move(second, through, sizeof(Hello));
+    Move(through, second, sizeof(Hello));
+    Move(second, through, sizeof(HmacTag));
+    Move(through, second, sizeof(HmacTag));
+    let_in_.set_value();
+    std::thread back([&] {
+      while (Move(through, second, 1) > 0) {
+      }
+      shutdown(second, SHUT_WR);
+    });
+    while (Move(second, through, 1) > 0) {
+    }
+    shutdown(through, SHUT_WR);
+    back.join();
+    for (const int fd : {kept, second, through}) close(fd);
+  }
+
+  const Listener listener_;
+  const std::string to_;
+  std::promise<void> let_in_;
+  std::thread thread_;  // last
+};
+
+// Rank 0 takes the first connection for good, and still waits for rank 2.
+TEST(TcpGroupTest, ARankThatWasCutOffComesAgain) {
+  const SystemClock clock;
+  const std::vector<Listener> listeners(3);
+  CuttingRelay relay(listeners[0].address);
+  OnThreads(3, [&](int rank) {
+    const auto self = static_cast<size_t>(rank);
+    const std::vector<std::string> addresses = {rank == 1 ? relay.address() : listeners[0].address,
+                                                listeners[1].address, listeners[2].address};
+    SystemEntropy entropy;
+    if (rank == 2) relay.AwaitSecond();
+    auto group = ConnectTcpGroup(OptionsOf(rank, addresses, listeners[self].fd), entropy, clock);
+    ASSERT_TRUE(group.ok()) << rank << ": " << group.status().ToString();
+    EXPECT_TRUE((*group)->Barrier().ok());
+  });
+}
+
+// A connection to rank `whom` as `rank`, which this test plays.
+std::unique_ptr<Handshake> VisitAs(uint32_t rank, const TcpGroupOptions& options, size_t whom) {
+  static const Handshake::Judge kAnybody = [](const Hello&) { return std::string(); };
+  const SystemClock clock;
+  SystemEntropy entropy;
+  Hello hello;
+  hello.epoch = options.epoch;
+  hello.rank = rank;
+  hello.world_size = static_cast<uint32_t>(options.addresses.size());
+  hello.size = static_cast<uint64_t>(options.comm.chunk_bytes);
+  auto done = ConnectAndShake(options.addresses[whom], hello, options.key, kAnybody, entropy, clock,
+                              clock.NowUs() + options.comm.timeout_us);
+  INFERD_CHECK(done.ok());
+  return std::move(*done);
+}
+
+TEST(TcpGroupTest, ARankThatLeavesWhenItIsCompleteIsMissedAtOnce) {
+  const SystemClock clock;
+  const std::vector<Listener> listeners(2);
+  const TcpGroupOptions options =
+      OptionsOf(0, {listeners[0].address, listeners[1].address}, listeners[0].fd);
+  std::thread visitor([&] { VisitAs(1, options, 0).reset(); });
+  SystemEntropy entropy;
+  const auto group = ConnectTcpGroup(options, entropy, clock);
+  visitor.join();
+  EXPECT_EQ(group.status().code(), StatusCode::kUnavailable) << group.status().ToString();
+}
+
+TEST(TcpGroupTest, WhoWaitsForOthersMissesOneThatHasLeft) {
+  const SystemClock clock;
+  const std::vector<Listener> listeners(3);
+  const std::vector<std::string> addresses = {listeners[0].address, listeners[1].address,
+                                              listeners[2].address};
+  // This test is rank 0, and there is no rank 2.
+  const TcpGroupOptions options = OptionsOf(1, addresses, listeners[1].fd);
+  Status status;
+  std::thread waits([&] {
+    SystemEntropy entropy;
+    status = ConnectTcpGroup(options, entropy, clock).status();
+  });
+  Hello mine;
+  mine.epoch = options.epoch;
+  mine.world_size = 3;
+  mine.size = static_cast<uint64_t>(options.comm.chunk_bytes);
+  const Handshake::Judge anybody = [](const Hello&) { return std::string(); };
+  SystemEntropy entropy;
+  Receptionist receptionist(listeners[0].fd, mine, options.key, anybody, entropy, clock);
+  std::unique_ptr<Handshake> met;
+  while (met == nullptr) met = receptionist.Next();
+  met.reset();
+  waits.join();
+  EXPECT_EQ(status.code(), StatusCode::kUnavailable) << status.ToString();
+  EXPECT_NE(status.message().find("rank 0"), std::string::npos) << status.ToString();
 }
 
 TEST(FrameSealTest, TagsAreOfOneMessageOneKeyAndOnePlace) {

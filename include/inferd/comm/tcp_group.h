@@ -30,9 +30,10 @@ struct TcpGroupOptions {
   int64_t join_timeout_us = 0;
 };
 
-// Connects to all other ranks. A call gets DATA_LOSS when something was changed on its way.
-// DEADLINE_EXCEEDED names those that did not come, and
-// why the last stranger was refused. `clock` outlives the result.
+// Connects to all other ranks, and returns once every rank has all of its connections. A call
+// gets DATA_LOSS when something was changed on its way. DEADLINE_EXCEEDED names those that did
+// not come, and why the last stranger was refused; UNAVAILABLE, at once, one that has left. `clock`
+// outlives the result.
 StatusOr<std::unique_ptr<Communicator>> ConnectTcpGroup(const TcpGroupOptions& options,
                                                         EntropySource& entropy, const Clock& clock);
 
