@@ -26,7 +26,7 @@ enum class HelloRole : uint32_t {
 // The first thing either side says. Plain data of little-endian machines.
 struct Hello {
   static constexpr uint64_t kMagic = 0x6f6c'6c65'6866'6e69;  // "infhello"
-  static constexpr uint32_t kVersion = 4;
+  static constexpr uint32_t kVersion = 5;
 
   uint64_t magic = kMagic;
   uint32_t version = kVersion;
