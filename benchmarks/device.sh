@@ -1,41 +1,45 @@
 #!/usr/bin/env bash
-# The device benchmarks: copies, products, decode and prefill of Llama-3-8B's shape with
-# random weights made on the spot, and the kernels of the conformance cases. From the folder
-# that `./dev device` packs.
+# The device benchmarks: copies, the peak of products, every op, decode and prefill of
+# Llama-3-8B's shape with random weights made on the spot, sampling, PyTorch's ops beside them
+# where it is installed, and a record that sets them against the floors. From the folder that
+# `./dev device` packs; on an H100 all of it takes some 7 minutes (estimated).
 #
-#   device.sh RESULTS [BACKEND] [SHAPE]     writes RESULTS/device_*.jsonl
+#   device.sh RESULTS [--backend NAME] [--shape NAME] [--formats LIST] [--seconds S]
+#
+# Writes RESULTS/device_*.jsonl and RESULTS/DATE-DEVICE.md. DEVICE_BIN: where device_bench is.
 set -euo pipefail
+HERE="$(dirname "${BASH_SOURCE[0]}")"
+BIN="${DEVICE_BIN:-$HERE/../bin}"
 RESULTS="${1:?a folder for results}"
-BACKEND="${2:-cuda}"
-SHAPE="${3:-llama3-8b}"
-BIN="$(dirname "${BASH_SOURCE[0]}")/../bin"
-mkdir -p "$RESULTS"
-for format in bf16 int8 int4; do
-  "$BIN/device_bench" --backend "$BACKEND" --shape "$SHAPE" --format "$format" |
-    tee "$RESULTS/device_$format.jsonl"
+shift
+BACKEND=cuda SHAPE=llama3-8b FORMATS=bf16,int4,fp8,int8 SECONDS_EACH=0.5
+while (($# > 0)); do
+  (($# > 1)) || { echo "device.sh: $1 without a value" >&2; exit 2; }
+  case "$1" in
+    --backend) BACKEND="$2" ;;
+    --shape) SHAPE="$2" ;;
+    --formats) FORMATS="$2" ;;
+    --seconds) SECONDS_EACH="$2" ;;
+    *) echo "device.sh: unknown flag $1" >&2; exit 2 ;;
+  esac
+  shift 2
 done
-# The same products by PyTorch, where it is installed.
-if command -v python3 >/dev/null && python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
-  python3 - <<'PYTHON' | tee "$RESULTS/device_torch.jsonl"
-import json
-import statistics
-import time
-
-import torch
-
-for rows in (1, 16, 64, 512, 2048):
-    x = torch.randn(rows, 4096, device="cuda", dtype=torch.bfloat16)
-    w = [torch.randn(28672, 4096, device="cuda", dtype=torch.bfloat16) / 64 for _ in range(4)]
-    times = []
-    for i in range(60):
-        torch.cuda.synchronize()
-        start = time.perf_counter()
-        torch.nn.functional.linear(x, w[i % 4])
-        torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    seconds = statistics.median(times[10:])
-    print(json.dumps({"what": "product", "peer": "torch " + torch.__version__, "format": "bf16",
-                      "rows": rows, "us": round(seconds * 1e6, 2),
-                      "tflops": round(2 * rows * 4096 * 28672 / seconds / 1e12, 2)}))
-PYTHON
-fi
+mkdir -p "$RESULTS/tuning"
+PEERS=cuda
+[[ "$BACKEND" == cuda ]] || PEERS=cpu
+failed=0
+for format in ${FORMATS//,/ }; do
+  parts=(--parts "copy,peak,decode,prefill,product")
+  # What does not depend on the format of weights is measured once.
+  [[ "$format" != bf16 ]] || parts=()
+  # A format that fails leaves the others their turn, and its lines up to there.
+  "$BIN/device_bench" --backend "$BACKEND" --shape "$SHAPE" --format "$format" \
+    --seconds "$SECONDS_EACH" --tuning "$RESULTS/tuning" "${parts[@]}" |
+    tee "$RESULTS/device_$format.jsonl" || failed=1
+  # Early, and again when there is more: a run that is cut short has a record, too.
+  [[ "$format" != bf16 ]] ||
+    python3 -B "$HERE/device_peers.py" --shape "$SHAPE" --device "$PEERS" |
+    tee "$RESULTS/device_peers.jsonl" || failed=1
+  python3 -B "$HERE/device_record.py" "$RESULTS" "$RESULTS" || failed=1
+done
+exit "$failed"

@@ -46,13 +46,18 @@ struct AttentionParams {
   int32_t* arrivals = nullptr;
   // bf16 terms that stand for a query and for a weight: 1, or 3 for f32 activations.
   int32_t terms = 1;
-  int32_t num_blocks = 1;                // of the grid, about as many as run at once
-  int32_t max_shared_bytes = 99 * 1024;  // of a block
+  int32_t multiprocessors = 1;
+  int32_t max_shared_bytes = 99 * 1024;  // of a block; a multiprocessor has 1 KB more
+  int32_t prefill_stages = 0;            // of tiles in shared memory; PrefillAttention's own
 };
 
 // Whether the tensor core kernels take it: head_dim a multiple of 16 up to 128, keys
-// in bf16, int8 or e4m3, and shared memory enough. Else PlainAttention.
+// in bf16, int8 or e4m3, and shared memory enough, which 99 KB are for one term. Else
+// PlainAttention.
 bool TensorAttentionFits(const AttentionParams& params);
+// Blocks of either kernel that a multiprocessor holds at once; the grid is as many on each.
+int32_t DecodeBlocks(const AttentionParams& params);
+int32_t PrefillBlocks(const AttentionParams& params);
 
 // The decode items. Floor: bytes of the keys and values / 3 TB/s (at a context of 1k
 // of Llama-3-8B in bf16 1.4 us a layer and sequence).

@@ -2,7 +2,7 @@
 // (tokens times query heads of a kv head) and one split of 256 keys, or all of them.
 // Scores: each warp 16 of the tile's 64 keys. Weights go through shared memory. Values:
 // each warp every fourth group of 8 dimensions. The last block to bring its split joins
-// them all, in order. Two stages of cp.async; blocks run several to a multiprocessor.
+// them all, in order. Two stages of cp.async; up to three blocks run on a multiprocessor.
 #include "cuda/attention_tile.h"
 
 namespace inferd::cuda {
@@ -10,6 +10,8 @@ namespace {
 
 constexpr int kGroups = kMaxTensorHeadDim / 8 / kAttentionWarps;  // of 8 dimensions, a warp's
 constexpr int kRows = kDecodeTileRows;
+constexpr int kBlocks = 3;        // on a multiprocessor: 170 registers a thread
+constexpr int kJoinedAtOnce = 4;  // splits that the last block reads before it joins them
 
 struct DecodeLayout {
   int32_t weights;         // [terms][16][64] bf16
@@ -222,6 +224,34 @@ SIMT_DEVICE void StoreOut(const AttentionParams& p, const TileRows& rows, int32_
   });
 }
 
+// All splits of the tile in their order. Several are read before the first of them is joined:
+// their way from the level-2 cache is most of the time this takes.
+SIMT_DEVICE void JoinSplits(const AttentionParams& p, const DecodeItem& item, const TileRows& rows,
+                            int32_t head, State& total) {
+  Clear(total);
+  State splits[kJoinedAtOnce];
+  for (int32_t first = 0; first < item.num_splits; first += kJoinedAtOnce) {
+    SIMT_UNROLL
+    for (int i = 0; i < kJoinedAtOnce; ++i) {
+      Clear(splits[i]);
+      if (first + i >= item.num_splits) continue;
+      ForRows(rows, [&](int32_t row, int r) {
+        const float* const from = PartialRow(p, item, head, rows.num_rows, first + i, row);
+        ForDimensions(p, [&](int32_t d, int n) {
+          splits[i].out[n][2 * r] = LoadFromBlocks(from + d);
+          splits[i].out[n][2 * r + 1] = LoadFromBlocks(from + d + 1);
+        });
+        splits[i].max[r] = LoadFromBlocks(from + p.kv.head_dim);
+        splits[i].sums[2 * r] = LoadFromBlocks(from + p.kv.head_dim + 1);
+      });
+    }
+    SIMT_UNROLL
+    for (int i = 0; i < kJoinedAtOnce; ++i) {
+      if (first + i < item.num_splits) Add(total, splits[i], first + i == 0);
+    }
+  }
+}
+
 // Brings the block's split; the last to come joins all and writes the rows.
 SIMT_DEVICE void BringSplit(const AttentionParams& p, const DecodeItem& item, const TileRows& rows,
                             int32_t head, State& s, int32_t& shared_flag) {
@@ -248,32 +278,19 @@ SIMT_DEVICE void BringSplit(const AttentionParams& p, const DecodeItem& item, co
   SyncThreads();
   if (shared_flag == 0) return;
   ThreadFence();
-  State total;
-  Clear(total);
-  for (int32_t split = 0; split < item.num_splits; ++split) {
-    Clear(s);
-    ForRows(rows, [&](int32_t row, int r) {
-      const float* const from = PartialRow(p, item, head, rows.num_rows, split, row);
-      ForDimensions(p, [&](int32_t d, int n) {
-        s.out[n][2 * r] = LoadFromBlocks(from + d);
-        s.out[n][2 * r + 1] = LoadFromBlocks(from + d + 1);
-      });
-      s.max[r] = LoadFromBlocks(from + p.kv.head_dim);
-      s.sums[2 * r] = LoadFromBlocks(from + p.kv.head_dim + 1);
-    });
-    Add(total, s, split == 0);
-  }
-  StoreOut(p, rows, head, total);
+  JoinSplits(p, item, rows, head, s);
+  StoreOut(p, rows, head, s);
 }
 
 template <int kTerms>
-SIMT_KERNEL_BLOCKS(kAttentionThreads, 3)
+SIMT_KERNEL_BLOCKS(kAttentionThreads, kBlocks)
 DecodeKernel(AttentionParams p) {
   SIMT_DYNAMIC_SHARED(shared);
   SIMT_SHARED(last, int32_t);
-  const AttentionLayout l = LayoutOf(p, kRows);
+  const AttentionLayout l = LayoutOf(p, kRows, kDecodeStages);
   const DecodeLayout dl = DecodeLayoutOf(p, l);
   const int32_t group = p.num_q_heads / p.kv.num_kv_heads;
+  ReleaseSuccessor();
   WaitForPredecessor();
   const int32_t units = p.counts->num_decode * p.kv.num_kv_heads;
   for (auto unit = static_cast<int32_t>(BlockX()); unit < units;
@@ -305,13 +322,13 @@ DecodeKernel(AttentionParams p) {
     Clear(split);
     int32_t tiles = 0;
     for (int32_t key = begin; key < end; key += kTileKeys, ++tiles) {
-      unsigned char* const next = shared + (tiles + 1) % kStages * l.stage_bytes;
+      unsigned char* const next = shared + (tiles + 1) % kDecodeStages * l.stage_bytes;
       if (key + kTileKeys < end) {
         CopyTile(p, l, next, item.sequence, head, key + kTileKeys, end);
       } else {
         CommitCopies();
       }
-      const Tile tile = TakeTile(p, l, shared, shared + tiles % kStages * l.stage_bytes);
+      const Tile tile = TakeTile(p, l, shared, shared + tiles % kDecodeStages * l.stage_bytes);
       AddTile<kTerms>(p, l, dl, shared, tile, key, positions, split);
       if ((tiles + 1) % kSplitTiles == 0 || key + kTileKeys >= end) {
         Add(total, split, tiles < kSplitTiles);
@@ -325,19 +342,23 @@ DecodeKernel(AttentionParams p) {
       BringSplit(p, item, rows, head, total, last);
     }
   }
-  ReleaseSuccessor();
 }
 
 }  // namespace
 
 int32_t DecodeSharedBytes(const AttentionParams& p) {
-  return DecodeLayoutOf(p, LayoutOf(p, kRows)).end;
+  return DecodeLayoutOf(p, LayoutOf(p, kRows, kDecodeStages)).end;
+}
+
+int32_t DecodeBlocks(const AttentionParams& p) {
+  const int32_t fit = BlocksThatFit(p, DecodeSharedBytes(p));
+  return fit < kBlocks ? fit : kBlocks;
 }
 
 int DecodeAttention(const AttentionParams& p, Stream stream) {
   if (!TensorAttentionFits(p)) return kBadArguments;
   return Launch(p.terms == 1 ? DecodeKernel<1> : DecodeKernel<3>,
-                {.grid = {static_cast<unsigned>(p.num_blocks)},
+                {.grid = {static_cast<unsigned>(p.multiprocessors * DecodeBlocks(p))},
                  .block = {kAttentionThreads},
                  .shared_bytes = static_cast<size_t>(DecodeSharedBytes(p)),
                  .early = true},

@@ -50,6 +50,7 @@ PlainKernel(AttentionParams p) {
   const auto head = static_cast<int32_t>(BlockY() * kWarps + Warp());
   const auto lane = static_cast<int32_t>(Lane());
   const int32_t head_dim = p.kv.head_dim;
+  ReleaseSuccessor();
   WaitForPredecessor();
   const int32_t position = p.positions[row];
   if (head < p.num_q_heads && position >= 0) {
@@ -102,7 +103,6 @@ PlainKernel(AttentionParams p) {
       StoreColumns<1>(p.out, row, int64_t{head} * head_dim + d, one);
     }
   }
-  ReleaseSuccessor();
 }
 
 }  // namespace

@@ -2,13 +2,14 @@
 // of a kv head), a warp 16 of them, and goes over the keys in tiles of 64 that all warps
 // share. Weights stay in registers. After each split of 256 keys its softmax is joined
 // to the running one, which lies in shared memory, a word a lane: that is what decode
-// blocks do with their splits. Two stages of cp.async.
+// blocks do with their splits. One or two stages of cp.async.
 #include "cuda/attention_tile.h"
 
 namespace inferd::cuda {
 namespace {
 
 constexpr int kRows = kPrefillTileRows;
+constexpr int kBlocks = 2;                         // on a multiprocessor: 255 registers a thread
 constexpr int kMaxGroups = kMaxTensorHeadDim / 8;  // of 8 dimensions
 constexpr int kKeyGroups = kTileKeys / 8;
 
@@ -145,12 +146,15 @@ SIMT_DEVICE void Add(const AttentionParams& p, Total& total, const State& split,
 }
 
 template <int kTerms>
-SIMT_KERNEL_BLOCKS(kAttentionThreads, 2)
+SIMT_KERNEL_BLOCKS(kAttentionThreads, kBlocks)
 PrefillKernel(AttentionParams p) {
   SIMT_DYNAMIC_SHARED(shared);
-  const AttentionLayout l = LayoutOf(p, kRows);
+  // Three terms leave no registers for the choice.
+  const int32_t stages = kTerms == 1 ? p.prefill_stages : 2;
+  const AttentionLayout l = LayoutOf(p, kRows, stages);
   const int32_t group = p.num_q_heads / p.kv.num_kv_heads;
   const auto warp = static_cast<int32_t>(Warp());
+  ReleaseSuccessor();
   WaitForPredecessor();
   const int32_t units = p.counts->num_prefill * p.kv.num_kv_heads;
   for (auto unit = static_cast<int32_t>(BlockX()); unit < units;
@@ -181,13 +185,17 @@ PrefillKernel(AttentionParams p) {
     Clear(split);
     int32_t tiles = 0;
     for (int32_t key = 0; key < end; key += kTileKeys, ++tiles) {
-      unsigned char* const next = shared + (tiles + 1) % kStages * l.stage_bytes;
-      if (key + kTileKeys < end) {
-        CopyTile(p, l, next, item.sequence, head, key + kTileKeys, end);
-      } else {
-        CommitCopies();
-      }
-      const Tile tile = TakeTile(p, l, shared, shared + tiles % kStages * l.stage_bytes);
+      const auto copy_next = [&](int32_t to) {
+        if (key + kTileKeys < end) {
+          CopyTile(p, l, shared + to, item.sequence, head, key + kTileKeys, end);
+        } else {
+          CommitCopies();
+        }
+      };
+      // With one stage both are the first.
+      const int32_t other = (stages - 1) * l.stage_bytes;
+      if (stages > 1) copy_next(tiles % 2 == 0 ? other : 0);
+      const Tile tile = TakeTile(p, l, shared, shared + (tiles % 2 == 0 ? 0 : other));
       AddTile<kTerms>(p, l, shared + l.queries + 16 * warp * l.row_bytes, tile, key, positions,
                       split);
       if ((tiles + 1) % kSplitTiles == 0 || key + kTileKeys >= end) {
@@ -195,6 +203,7 @@ PrefillKernel(AttentionParams p) {
         Clear(split);
       }
       SyncThreads();  // the stage may be overwritten
+      if (stages == 1) copy_next(0);
     }
     SIMT_UNROLL
     for (int r = 0; r < 2; ++r) {
@@ -212,11 +221,19 @@ PrefillKernel(AttentionParams p) {
       }
     }
   }
-  ReleaseSuccessor();
 }
 
-int32_t PrefillSharedBytes(const AttentionParams& p) {
-  return LayoutOf(p, kRows).rest + kRows * p.kv.head_dim * 4;
+int32_t PrefillSharedBytes(const AttentionParams& p, int32_t stages) {
+  return LayoutOf(p, kRows, stages).rest + kRows * p.kv.head_dim * 4;
+}
+
+// Two blocks of one stage each hide more of each other's waits than one block of four warps
+// does with two stages; where only one fits, it has two if they do.
+int32_t PrefillStages(const AttentionParams& p) {
+  if (p.terms > 1) return 2;
+  const int32_t most = BlocksThatFit(p, PrefillSharedBytes(p, 1));
+  const int32_t with_two = BlocksThatFit(p, PrefillSharedBytes(p, 2));
+  return with_two >= (most < kBlocks ? most : kBlocks) ? 2 : 1;
 }
 
 }  // namespace
@@ -229,15 +246,23 @@ bool TensorAttentionFits(const AttentionParams& p) {
   return aligned && (p.terms == 1 || p.terms == 3) && p.kv.type != KvType::kF32 &&
          p.kv.head_dim % 16 == 0 && p.kv.head_dim <= kMaxTensorHeadDim &&
          p.kv.block_bytes % 16 == 0 && p.num_q_heads % p.kv.num_kv_heads == 0 &&
-         PrefillSharedBytes(p) <= p.max_shared_bytes && DecodeSharedBytes(p) <= p.max_shared_bytes;
+         PrefillSharedBytes(p, PrefillStages(p)) <= p.max_shared_bytes &&
+         DecodeSharedBytes(p) <= p.max_shared_bytes;
 }
 
-int PrefillAttention(const AttentionParams& p, Stream stream) {
-  if (!TensorAttentionFits(p)) return kBadArguments;
+int32_t PrefillBlocks(const AttentionParams& p) {
+  const int32_t fit = BlocksThatFit(p, PrefillSharedBytes(p, PrefillStages(p)));
+  return fit < kBlocks ? fit : kBlocks;
+}
+
+int PrefillAttention(const AttentionParams& params, Stream stream) {
+  if (!TensorAttentionFits(params)) return kBadArguments;
+  AttentionParams p = params;
+  p.prefill_stages = PrefillStages(p);
   return Launch(p.terms == 1 ? PrefillKernel<1> : PrefillKernel<3>,
-                {.grid = {static_cast<unsigned>(p.num_blocks)},
+                {.grid = {static_cast<unsigned>(p.multiprocessors * PrefillBlocks(p))},
                  .block = {kAttentionThreads},
-                 .shared_bytes = static_cast<size_t>(PrefillSharedBytes(p)),
+                 .shared_bytes = static_cast<size_t>(PrefillSharedBytes(p, p.prefill_stages)),
                  .early = true},
                 stream, p);
 }

@@ -16,7 +16,7 @@ inline constexpr int kAttentionWarps = kAttentionThreads / 32;
 inline constexpr int kTileKeys = 64;
 inline constexpr int kSplitTiles = kSplitKeys / kTileKeys;
 inline constexpr int kMaxTensorHeadDim = 128;
-inline constexpr int kStages = 2;
+inline constexpr int kDecodeStages = 2;
 // Rows of shared memory are 16 bytes longer than their numbers, so that eight of them
 // lie in different banks.
 inline constexpr int32_t kRowPad = 16;
@@ -24,6 +24,7 @@ inline constexpr int32_t kWeightRowBytes = kTileKeys * 2 + kRowPad;
 
 // Byte offsets in dynamic shared memory.
 struct AttentionLayout {
+  int32_t stages;           // 2: the next tile comes while one is worked on; or 1
   int32_t row_bytes;        // of a bf16 row
   int32_t stage_row_bytes;  // of a row as it is in the cache
   int32_t stage_bytes;      // keys, values, their scales; the stages come first
@@ -32,13 +33,15 @@ struct AttentionLayout {
   int32_t rest;             // the kernel's own
   int32_t lanes_per_row;    // that copy a row, a power of two
 };
-SIMT_HOST_DEVICE AttentionLayout LayoutOf(const AttentionParams& p, int32_t tile_rows) {
+SIMT_HOST_DEVICE AttentionLayout LayoutOf(const AttentionParams& p, int32_t tile_rows,
+                                          int32_t stages) {
   const bool convert = p.kv.type != KvType::kBf16;
   AttentionLayout l;
+  l.stages = stages;
   l.row_bytes = p.kv.head_dim * 2 + kRowPad;
   l.stage_row_bytes = convert ? p.kv.head_dim : l.row_bytes;
   l.stage_bytes = 2 * kTileKeys * (l.stage_row_bytes + (convert ? 4 : 0));
-  l.converted = kStages * l.stage_bytes;
+  l.converted = stages * l.stage_bytes;
   l.queries = l.converted + (convert ? 2 * kTileKeys * l.row_bytes : 0);
   l.rest = l.queries + p.terms * tile_rows * l.row_bytes;
   const int32_t chunks = p.kv.head_dim * KvSize(p.kv.type) / 16;
@@ -49,6 +52,12 @@ SIMT_HOST_DEVICE AttentionLayout LayoutOf(const AttentionParams& p, int32_t tile
 
 // Shared memory of a block of the decode kernel.
 int32_t DecodeSharedBytes(const AttentionParams& params);
+
+// How many blocks of so many bytes a multiprocessor has the shared memory for.
+inline int32_t BlocksThatFit(const AttentionParams& p, int32_t shared_bytes) {
+  constexpr int32_t kOfTheSystem = 1024;  // a block's, beside what it asks for
+  return (p.max_shared_bytes + kOfTheSystem) / (shared_bytes + kOfTheSystem);
+}
 
 // Begins the copying of keys [first, first + 64) and their values to a stage; what is
 // at `end` or later becomes zeros.
@@ -118,10 +127,14 @@ SIMT_DEVICE void ConvertTile(const AttentionParams& p, const AttentionLayout& l,
   }
 }
 
-// Waits for the older of the stages and makes it a tile that all threads see.
+// Waits for the older of the stages, or the only one, and makes it a tile that all threads see.
 SIMT_DEVICE Tile TakeTile(const AttentionParams& p, const AttentionLayout& l, unsigned char* shared,
                           unsigned char* stage) {
-  WaitCopies<kStages - 1>();
+  if (l.stages == 2) {
+    WaitCopies<1>();
+  } else {
+    WaitCopies<0>();
+  }
   SyncThreads();
   Tile tile;
   tile.keys = stage;

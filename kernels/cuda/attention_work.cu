@@ -32,6 +32,7 @@ SIMT_KERNEL(kThreads)
 WorkKernel(AttentionWorkParams p) {
   SIMT_SHARED(sums, Array<int64_t, kWarps>);
   SIMT_SHARED(warps, Array<WorkOffsets, kWarps>);
+  ReleaseSuccessor();
   WaitForPredecessor();
   int64_t splits = 0;
   for (int32_t s = static_cast<int32_t>(ThreadX()); s < p.num_sequences; s += kThreads) {
@@ -64,7 +65,6 @@ WorkKernel(AttentionWorkParams p) {
     p.counts->num_decode = before.decode < p.max_decode ? before.decode : p.max_decode;
     p.counts->num_prefill = before.prefill < p.max_prefill ? before.prefill : p.max_prefill;
   }
-  ReleaseSuccessor();
 }
 
 bool IsValid(const AttentionWorkParams& p) {

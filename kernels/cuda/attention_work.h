@@ -42,7 +42,7 @@ struct AttentionWorkParams {
   int32_t num_sequences = 0;
   int32_t group = 1;  // query heads to a kv head
   int32_t num_kv_heads = 1;
-  int32_t num_blocks = 1;  // that the device runs at once: how far splitting pays
+  int32_t num_blocks = 1;  // that keep the device busy: how far splitting pays
   // Room. Tiles that do not fit the partial rows are not split.
   int32_t max_decode = 0;
   int32_t max_prefill = 0;

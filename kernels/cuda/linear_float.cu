@@ -46,6 +46,7 @@ FloatKernel(FloatParams<Weight> p) {
   SIMT_UNROLL
   for (int i = 0; i < kOwn; ++i) sums[i] = 0;
 
+  ReleaseSuccessor();
   WaitForPredecessor();
   for (int32_t first = 0; first < p.inputs; first += kInputs) {
     for (int32_t i = thread; i < kOutputs * kInputs; i += kThreads) {
@@ -71,7 +72,6 @@ FloatKernel(FloatParams<Weight> p) {
     }
     SyncThreads();
   }
-  ReleaseSuccessor();
   SIMT_UNROLL
   for (int i = 0; i < kOwn; ++i) {
     const int32_t r = first_row + row + kRowStep * i;

@@ -61,10 +61,11 @@ SIMT_DEVICE void Widen(uint32_t codes, uint32_t& low, uint32_t& high) {
 }
 
 template <int kRowTiles, int kBatchTiles>
-SIMT_KERNEL(kLinearWarps * 32)
+SIMT_KERNEL_BLOCKS(kLinearWarps * 32, (kLinearBlocks<kRowTiles, kBatchTiles>))
 Fp8Kernel(Fp8Params p) {
   constexpr int kDepth = 4 / kRowTiles;  // blocks on their way at a time
   SIMT_DYNAMIC_SHARED(shared);
+  ReleaseSuccessor();
 
   const auto lane = static_cast<int32_t>(Lane());
   const auto warp = static_cast<int32_t>(Warp());
@@ -85,22 +86,24 @@ Fp8Kernel(Fp8Params p) {
     }
   }
   WeightPair ring[kDepth][kRowTiles][2][kHalves];
-  const auto fetch = [&](int d, int32_t block) {
+  const auto fetch = [&](int d, int32_t block, auto load) {
     SIMT_UNROLL
     for (int r = 0; r < kRowTiles; ++r) {
       SIMT_UNROLL
       for (int side = 0; side < 2; ++side) {
         SIMT_UNROLL
         for (int half = 0; half < kHalves; ++half) {
-          ring[d][r][side][half] =
-              LoadWeightPair(weights[r][side] + block * kBlockWords + half * 8);
+          ring[d][r][side][half] = load(weights[r][side] + block * kBlockWords + half * 8);
         }
       }
     }
   };
+  const auto load_early = [](const uint32_t* from) { return LoadWeightPairEarly(from); };
+  const auto load = [](const uint32_t* from) { return LoadWeightPair(from); };
   SIMT_UNROLL
   for (int d = 0; d < kDepth; ++d) {
-    if (warp + kLinearWarps * d < p.blocks) fetch(d, warp + kLinearWarps * d);
+    const int32_t block = warp + kLinearWarps * d;
+    if (block < p.blocks) fetch(d, block, load_early);
   }
   WaitForPredecessor();
 
@@ -166,12 +169,11 @@ Fp8Kernel(Fp8Params p) {
           if (p.groups > 1 && ends) scale(AtMost(step / p.group_halves, p.groups - 1));
         }
         const int32_t next = block + kLinearWarps * kDepth;
-        if (next < p.blocks) fetch(d, next);
+        if (next < p.blocks) fetch(d, next, load);
       }
     }
   }
   if (p.groups == 1) scale(0);
-  ReleaseSuccessor();
   AddWarps(totals, reinterpret_cast<float*>(shared), first_output, p.outputs, first_row, p.rows,
            [&](int32_t row, int32_t output, float sum) {
              if (p.bias != nullptr) sum += p.bias[output];

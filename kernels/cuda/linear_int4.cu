@@ -37,10 +37,11 @@ struct Int4Params {
 };
 
 template <int kRowTiles, int kBatchTiles>
-SIMT_KERNEL(kLinearWarps * 32)
+SIMT_KERNEL_BLOCKS(kLinearWarps * 32, (kLinearBlocks<kRowTiles, kBatchTiles>))
 Int4Kernel(Int4Params p) {
   constexpr int kDepth = 4 / kRowTiles;
   SIMT_DYNAMIC_SHARED(shared);
+  ReleaseSuccessor();
 
   const auto lane = static_cast<int32_t>(Lane());
   const auto warp = static_cast<int32_t>(Warp());
@@ -66,8 +67,8 @@ Int4Kernel(Int4Params p) {
     if (block < p.blocks) {
       SIMT_UNROLL
       for (int r = 0; r < kRowTiles; ++r) {
-        ring[d][r][0] = LoadWeightWords(codes[r] + block * kTileWords);
-        ring[d][r][1] = LoadWeightWords(codes[r] + block * kTileWords + 4);
+        ring[d][r][0] = LoadWeightWordsEarly(codes[r] + block * kTileWords);
+        ring[d][r][1] = LoadWeightWordsEarly(codes[r] + block * kTileWords + 4);
       }
     }
   }
@@ -142,7 +143,6 @@ Int4Kernel(Int4Params p) {
       }
     }
   }
-  ReleaseSuccessor();
   AddWarps(totals, reinterpret_cast<float*>(shared), first_output, p.outputs, first_row, p.rows,
            [&](int32_t row, int32_t output, float sum) {
              if (p.bias != nullptr) sum += p.bias[output];

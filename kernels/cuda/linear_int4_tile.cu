@@ -131,6 +131,7 @@ SIMT_KERNEL(kThreads) Int4TileKernel(TileParams p) {
     }
   };
 
+  ReleaseSuccessor();
   WaitForPredecessor();
   fetch(0);
   for (int32_t block = 0; block < p.blocks; ++block) {
@@ -175,7 +176,6 @@ SIMT_KERNEL(kThreads) Int4TileKernel(TileParams p) {
     // The next fetch overwrites what was just read.
     SyncThreads();
   }
-  ReleaseSuccessor();
 
   SIMT_UNROLL
   for (int r = 0; r < kRowTiles; ++r) {

@@ -1,33 +1,45 @@
 // What x goes through before and after a matrix product: bf16 terms, int8 with
-// scales, and the scaling of integer sums. One block a row; bound by bytes.
+// scales, and the scaling of integer sums. Bound by bytes, of few rows by latency.
 #include "cuda/linear.h"
 #include "cuda/number.h"
 #include "cuda/simt.h"
+#include "cuda/vec.h"
 
 namespace inferd::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kWarps = kThreads / 32;
-
-// planes[term][row][i]: x = sum of the terms, each the bf16 nearest to what is left.
-SIMT_KERNEL(kThreads) SplitKernel(SplitParams p) {
-  const auto row = static_cast<int64_t>(BlockX());
-  WaitForPredecessor();
-  for (auto i = static_cast<int32_t>(ThreadX()); i < p.padded; i += kThreads) {
-    float rest = i < p.inputs ? p.x[row * p.inputs + i] : 0.0F;
-    for (int term = 0; term < p.terms; ++term) {
-      const Bf16 rounded = FromFloat<Bf16>(rest);
-      p.planes[(int64_t{term} * p.rows + row) * p.padded + i] = rounded.bits;
-      const float value = ToFloat(rounded);
-      // What is not finite stays so through its first term alone.
-      rest = fabsf(value) <= 3.4028235e38F ? rest - value : 0.0F;
-    }
-  }
-  ReleaseSuccessor();
-}
+// Of a kernel whose block goes over a whole row, twice: one row has one block.
+constexpr int kRowThreads = 1024;
+constexpr int kRowWarps = kRowThreads / 32;
 
 SIMT_DEVICE bool Finite(float x) { return fabsf(x) <= 3.4028235e38F; }
+
+// planes[term][row][i]: x = sum of the terms, each the bf16 nearest to what is left.
+// A thread takes kSize neighbouring inputs; where rows of x are not aligned, one.
+template <int kSize>
+SIMT_KERNEL(kThreads)
+SplitKernel(SplitParams p) {
+  const auto row = static_cast<int64_t>(BlockX());
+  const auto i = static_cast<int32_t>(BlockY() * kThreads + ThreadX()) * kSize;
+  ReleaseSuccessor();
+  WaitForPredecessor();
+  if (i >= p.padded) return;
+  float rest[kSize] = {};
+  if (i < p.inputs) LoadFloats<kSize>(p.x + row * p.inputs + i, rest);
+  for (int term = 0; term < p.terms; ++term) {
+    Vec<uint16_t, kSize> bits;
+    SIMT_UNROLL
+    for (int j = 0; j < kSize; ++j) {
+      const Bf16 rounded = FromFloat<Bf16>(rest[j]);
+      bits.v[j] = rounded.bits;
+      const float value = ToFloat(rounded);
+      // What is not finite stays so through its first term alone.
+      rest[j] = Finite(value) ? rest[j] - value : 0.0F;
+    }
+    StoreVec<uint16_t, kSize>(p.planes + (int64_t{term} * p.rows + row) * p.padded + i, bits);
+  }
+}
 
 // The largest |x| of what a thread saw, or NaN when something was not finite.
 struct Largest {
@@ -93,17 +105,18 @@ struct RoundRowsParams {
 
 // One group a row: the whole block looks for its largest.
 template <class Format>
-SIMT_KERNEL(kThreads)
+SIMT_KERNEL(kRowThreads)
 QuantizeRowKernel(RoundRowsParams<typename Format::Stored> p) {
-  using Values = Array<float, kWarps>;
-  using Flags = Array<int, kWarps>;
+  using Values = Array<float, kRowWarps>;
+  using Flags = Array<int, kRowWarps>;
   SIMT_SHARED(values, Values);
   SIMT_SHARED(flags, Flags);
   const auto row = static_cast<int64_t>(BlockX());
   const float* const x = p.x + row * p.inputs;
+  ReleaseSuccessor();
   WaitForPredecessor();
   Largest largest = {0.0F, true};
-  for (auto i = static_cast<int32_t>(ThreadX()); i < p.inputs; i += kThreads) {
+  for (auto i = static_cast<int32_t>(ThreadX()); i < p.inputs; i += kRowThreads) {
     const float value = fabsf(x[i]);
     largest.finite = largest.finite && Finite(value);
     largest.value = value > largest.value ? value : largest.value;
@@ -115,27 +128,27 @@ QuantizeRowKernel(RoundRowsParams<typename Format::Stored> p) {
   }
   SyncThreads();
   SIMT_UNROLL
-  for (int w = 0; w < kWarps; ++w) {
+  for (int w = 0; w < kRowWarps; ++w) {
     largest.value = values[w] > largest.value ? values[w] : largest.value;
     largest.finite = largest.finite && flags[w] != 0;
   }
   const Rounding rounding = RoundingOf(largest, Format::kMost);
-  for (auto i = static_cast<int32_t>(ThreadX()); i < p.padded; i += kThreads) {
+  for (auto i = static_cast<int32_t>(ThreadX()); i < p.padded; i += kRowThreads) {
     p.q[row * p.padded + i] = Round<Format>(i < p.inputs ? x[i] : 0.0F, rounding);
   }
   if (ThreadX() == 0) p.scales[row] = rounding.scale;
-  ReleaseSuccessor();
 }
 
-// A warp takes every eighth group of the row.
+// A warp takes every 32nd group of the row.
 template <class Format>
-SIMT_KERNEL(kThreads)
+SIMT_KERNEL(kRowThreads)
 QuantizeGroupsKernel(RoundRowsParams<typename Format::Stored> p) {
   const auto row = static_cast<int64_t>(BlockX());
   const auto lane = static_cast<int32_t>(Lane());
   const int32_t groups = p.inputs / p.group;
+  ReleaseSuccessor();
   WaitForPredecessor();
-  for (auto group = static_cast<int32_t>(Warp()); group < groups; group += kWarps) {
+  for (auto group = static_cast<int32_t>(Warp()); group < groups; group += kRowWarps) {
     const float* const x = p.x + row * p.inputs + int64_t{group} * p.group;
     auto* const q = p.q + row * p.padded + int64_t{group} * p.group;
     Largest largest = {0.0F, true};
@@ -148,14 +161,14 @@ QuantizeGroupsKernel(RoundRowsParams<typename Format::Stored> p) {
     for (int32_t i = lane; i < p.group; i += 32) q[i] = Round<Format>(x[i], rounding);
     if (lane == 0) p.scales[row * groups + group] = rounding.scale;
   }
-  for (int32_t i = p.inputs + static_cast<int32_t>(ThreadX()); i < p.padded; i += kThreads) {
+  for (int32_t i = p.inputs + static_cast<int32_t>(ThreadX()); i < p.padded; i += kRowThreads) {
     p.q[row * p.padded + i] = Format::Round(0.0F);
   }
-  ReleaseSuccessor();
 }
 
 SIMT_KERNEL(kThreads) ScaleSumsKernel(LinearInt8Params p) {
   const auto row = static_cast<int64_t>(BlockX());
+  ReleaseSuccessor();
   WaitForPredecessor();
   const float x_scale = p.x_scales[row];
   for (auto i = static_cast<int32_t>(ThreadX() + BlockY() * kThreads); i < p.outputs;
@@ -165,11 +178,11 @@ SIMT_KERNEL(kThreads) ScaleSumsKernel(LinearInt8Params p) {
     const float result = static_cast<float>(sum) * (x_scale * p.weight_scales[i]);
     *out = p.bias != nullptr ? result + p.bias[i] : result;
   }
-  ReleaseSuccessor();
 }
 
 SIMT_KERNEL(kThreads) ScaleFp8SumsKernel(LinearFp8Params p) {
   const auto row = static_cast<int64_t>(BlockX());
+  ReleaseSuccessor();
   WaitForPredecessor();
   const float x_scale = p.x_scales[row];
   for (auto i = static_cast<int32_t>(ThreadX() + BlockY() * kThreads); i < p.outputs;
@@ -178,23 +191,22 @@ SIMT_KERNEL(kThreads) ScaleFp8SumsKernel(LinearFp8Params p) {
     const float result = *out * (x_scale * p.weight_scales[i]);
     *out = p.bias != nullptr ? result + p.bias[i] : result;
   }
-  ReleaseSuccessor();
 }
 
 SIMT_KERNEL(kThreads) BiasKernel(BiasParams p) {
   const auto row = static_cast<int64_t>(BlockX());
+  ReleaseSuccessor();
   WaitForPredecessor();
   for (auto i = static_cast<int32_t>(ThreadX() + BlockY() * kThreads); i < p.outputs;
        i += static_cast<int32_t>(GridDimY()) * kThreads) {
     p.out[row * p.outputs + i] += p.bias[i];
   }
-  ReleaseSuccessor();
 }
 
-LaunchShape RowShape(int32_t rows, unsigned columns = 1) {
+LaunchShape RowShape(int32_t rows, unsigned columns, unsigned threads = kThreads) {
   LaunchShape shape;
   shape.grid = {static_cast<unsigned>(rows), columns};
-  shape.block = {kThreads};
+  shape.block = {threads};
   shape.early = true;
   return shape;
 }
@@ -210,7 +222,7 @@ int RoundRows(const RoundRowsParams<typename Format::Stored>& p, int32_t rows, S
   if (rows <= 0) return 0;
   if (p.group <= 0 || p.inputs % p.group != 0 || p.padded < p.inputs) return kBadArguments;
   return Launch(p.group == p.inputs ? QuantizeRowKernel<Format> : QuantizeGroupsKernel<Format>,
-                RowShape(rows), stream, p);
+                RowShape(rows, 1, kRowThreads), stream, p);
 }
 
 }  // namespace
@@ -218,7 +230,14 @@ int RoundRows(const RoundRowsParams<typename Format::Stored>& p, int32_t rows, S
 int SplitToBf16(SplitParams p, Stream stream) {
   if (p.rows <= 0) return 0;
   if (p.terms < 1 || p.padded < p.inputs) return kBadArguments;
-  return Launch(SplitKernel, RowShape(p.rows), stream, p);
+  constexpr int kFour = 4;
+  const bool fours = p.inputs % kFour == 0 && p.padded % kFour == 0 &&
+                     reinterpret_cast<uintptr_t>(p.x) % 16 == 0 &&
+                     reinterpret_cast<uintptr_t>(p.planes) % 8 == 0;
+  const int32_t columns = kThreads * (fours ? kFour : 1);
+  return Launch(fours ? SplitKernel<kFour> : SplitKernel<1>,
+                RowShape(p.rows, static_cast<unsigned>(RoundUp(p.padded, columns) / columns)),
+                stream, p);
 }
 
 int QuantizeRows(QuantizeParams p, Stream stream) {

@@ -43,12 +43,19 @@ SIMT_DEVICE void Multiply(int32_t (&sums)[4], const uint32_t (&a)[4], const uint
   MmaInt8(sums, a, b);
 }
 
+// Of int8 the third template would keep registers in memory for a second block.
+template <class Sum, int kRowTiles, int kBatchTiles>
+inline constexpr int kSkinnyBlocks = std::is_same_v<Sum, float>&& kRowTiles* kBatchTiles == 8
+                                         ? 2
+                                         : kLinearBlocks<kRowTiles, kBatchTiles>;
+
 // Sum is float for bf16 and int32_t for int8.
 template <class Sum, int kRowTiles, int kBatchTiles>
-SIMT_KERNEL(kLinearWarps * 32)
+SIMT_KERNEL_BLOCKS(kLinearWarps * 32, (kSkinnyBlocks<Sum, kRowTiles, kBatchTiles>))
 SkinnyKernel(SkinnyParams p) {
   constexpr int kDepth = 4 / kRowTiles;  // blocks on their way at a time
   SIMT_DYNAMIC_SHARED(shared);
+  ReleaseSuccessor();
 
   const auto lane = static_cast<int32_t>(Lane());
   const auto warp = static_cast<int32_t>(Warp());
@@ -76,8 +83,8 @@ SkinnyKernel(SkinnyParams p) {
     if (block < blocks) {
       SIMT_UNROLL
       for (int r = 0; r < kRowTiles; ++r) {
-        ring[d][r][0] = LoadWeightWords(weights[r][0] + block * kBlockWords);
-        ring[d][r][1] = LoadWeightWords(weights[r][1] + block * kBlockWords);
+        ring[d][r][0] = LoadWeightWordsEarly(weights[r][0] + block * kBlockWords);
+        ring[d][r][1] = LoadWeightWordsEarly(weights[r][1] + block * kBlockWords);
       }
     }
   }
@@ -121,7 +128,6 @@ SkinnyKernel(SkinnyParams p) {
       }
     }
   }
-  ReleaseSuccessor();
   AddWarps(sums, reinterpret_cast<Sum*>(shared), first_output, p.outputs, first_row, p.rows,
            [&](int32_t row, int32_t output, Sum sum) {
              float result = static_cast<float>(sum);

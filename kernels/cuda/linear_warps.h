@@ -10,6 +10,15 @@ namespace inferd::cuda {
 
 inline constexpr int kLinearWarps = 8;
 
+// Blocks that a multiprocessor shall hold at once, which bounds a thread's registers: 80, 128 or
+// 255. A block has 32 KB of weights on their way. Three take up to 396 tiles of outputs in one go
+// on 132 multiprocessors, and two are enough for the bandwidth; sums of more rows leave
+// registers for one.
+template <int kRowTiles, int kBatchTiles>
+inline constexpr int kLinearBlocks = kRowTiles* kBatchTiles == 1   ? 3
+                                     : kRowTiles* kBatchTiles <= 4 ? 2
+                                                                   : 1;
+
 SIMT_DEVICE int32_t AtMost(int32_t value, int32_t limit) { return value < limit ? value : limit; }
 
 template <class Sum, int kRowTiles, int kBatchTiles>

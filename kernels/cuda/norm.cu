@@ -23,6 +23,7 @@ NormKernel(NormParams p) {
   const int64_t first = int64_t{ThreadX()} * kSize;
   const bool add = p.y.data != nullptr;
   float held[kHeld][kSize];
+  ReleaseSuccessor();
   WaitForPredecessor();
 
   float sum = 0;
@@ -91,7 +92,6 @@ NormKernel(NormParams p) {
       StoreColumns<1>(p.out, row, c, zero);
     }
   }
-  ReleaseSuccessor();
 }
 
 constexpr int kMaxHeadDim = 256;
@@ -100,6 +100,7 @@ constexpr int kPerLane = kMaxHeadDim / 32;
 SIMT_KERNEL(kThreads) HeadNormKernel(HeadNormParams p) {
   const int64_t row = BlockX();
   const auto head = static_cast<int32_t>(BlockY() * kWarps + Warp());
+  ReleaseSuccessor();
   WaitForPredecessor();
   if (head < p.num_heads) {
     const int64_t start = int64_t{p.first_head + head} * p.head_dim;
@@ -122,7 +123,6 @@ SIMT_KERNEL(kThreads) HeadNormKernel(HeadNormParams p) {
       StoreColumns<1>(p.x, row, start + d, held[j]);
     }
   }
-  ReleaseSuccessor();
 }
 
 }  // namespace

@@ -62,6 +62,7 @@ SIMT_KERNEL(kThreads) RopeKvKernel(RopeKvParams p) {
   const int32_t k_end = p.num_q_heads + p.kv.num_kv_heads;
   const bool stores = p.kv.data != nullptr;
   const int32_t num_heads = stores ? k_end + p.kv.num_kv_heads : p.num_rotated;
+  ReleaseSuccessor();
   WaitForPredecessor();
   const int32_t position = p.positions[row];
   if (head < num_heads && position >= 0) {
@@ -124,7 +125,6 @@ SIMT_KERNEL(kThreads) RopeKvKernel(RopeKvParams p) {
       StoreHead(p.kv, block, index, v, is_value);
     }
   }
-  ReleaseSuccessor();
 }
 
 }  // namespace

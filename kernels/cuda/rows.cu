@@ -25,11 +25,12 @@ template <int kSize>
 SIMT_KERNEL(kThreads)
 EmbedKernel(EmbedParams p) {
   const int64_t row = BlockX();
+  ReleaseSuccessor();
+  WaitForPredecessor();
   int64_t id = p.ids[row];
   if (id < -1 && id >= -1 - int64_t{p.num_drawn}) id = p.drawn[-2 - id];
   const int64_t entry = id - p.first_row;
   const bool known = entry >= 0 && entry < p.table_rows;
-  WaitForPredecessor();
   ForColumns<kSize>(p.columns, [&](int64_t c) {
     float v[kSize] = {};
     if (known) LoadColumns<kSize>(p.table, entry, c, v);
@@ -37,13 +38,13 @@ EmbedKernel(EmbedParams p) {
   });
   const bool outside = id < -1 || id >= p.vocabulary;
   if (outside && ThreadX() == 0 && BlockY() == 0) AtomicExchange(p.error, 1);
-  ReleaseSuccessor();
 }
 
 template <int kSize>
 SIMT_KERNEL(kThreads)
 GatherKernel(GatherParams p) {
   const int64_t row = BlockX();
+  ReleaseSuccessor();
   WaitForPredecessor();
   const int64_t source = p.source[row];
   ForColumns<kSize>(p.columns, [&](int64_t c) {
@@ -51,26 +52,26 @@ GatherKernel(GatherParams p) {
     LoadColumns<kSize>(p.x, source, c, v);
     StoreColumns<kSize>(p.out, row, c, v);
   });
-  ReleaseSuccessor();
 }
 
 template <int kSize>
 SIMT_KERNEL(kThreads)
 CopyColumnsKernel(CopyColumnsParams p) {
   const int64_t row = BlockX();
+  ReleaseSuccessor();
   WaitForPredecessor();
   ForColumns<kSize>(p.columns, [&](int64_t c) {
     float v[kSize];
     LoadColumns<kSize>(p.from, row, p.from_column + c, v);
     StoreColumns<kSize>(p.to, row, p.to_column + c, v);
   });
-  ReleaseSuccessor();
 }
 
 template <int kSize>
 SIMT_KERNEL(kThreads)
 AddKernel(AddParams p) {
   const int64_t row = BlockX();
+  ReleaseSuccessor();
   WaitForPredecessor();
   ForColumns<kSize>(p.columns, [&](int64_t c) {
     float x[kSize];
@@ -81,7 +82,6 @@ AddKernel(AddParams p) {
     for (int i = 0; i < kSize; ++i) x[i] += y[i];
     StoreColumns<kSize>(p.x, row, c, x);
   });
-  ReleaseSuccessor();
 }
 
 LaunchShape ShapeOf(int32_t num_rows, int64_t columns, bool early) {

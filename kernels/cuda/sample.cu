@@ -98,6 +98,7 @@ ScanKernel(SampleParams p) {
   const SampleWorkspace w = WorkspaceOf(p.workspace, p.max_rows, p.vocabulary);
   const auto begin = static_cast<int32_t>(BlockX()) * kPartColumns;
   const int32_t end = begin + kPartColumns < p.vocabulary ? begin + kPartColumns : p.vocabulary;
+  ReleaseSuccessor();
   WaitForPredecessor();
   const SampleSpec spec = p.specs[r];
   Best<float> best = {-FloatFromBits(0x7F800000U), INT32_MAX};
@@ -133,7 +134,6 @@ ScanKernel(SampleParams p) {
       state.least_key = MinPKey(spec, max);
     }
   }
-  ReleaseSuccessor();
 }
 
 SIMT_KERNEL(kSampleThreads)
@@ -141,8 +141,9 @@ RankKernel(SampleParams p) {
   SIMT_SHARED(selection, Selection);
   const auto r = static_cast<int32_t>(BlockX());
   const SampleWorkspace w = WorkspaceOf(p.workspace, p.max_rows, p.vocabulary);
-  const SampleSpec spec = p.specs[r];
+  ReleaseSuccessor();
   WaitForPredecessor();
+  const SampleSpec spec = p.specs[r];
   const RowState state = w.states[r];
   if (state.done == 0 && (spec.top_k > 0 || spec.top_p < 1)) {
     const float* const row = p.logits + int64_t{r} * p.vocabulary;
@@ -168,7 +169,6 @@ RankKernel(SampleParams p) {
     SyncThreads();  // all have read the state
     if (ThreadX() == 0) w.states[r].least_key = least;
   }
-  ReleaseSuccessor();
 }
 
 SIMT_KERNEL(kSampleThreads)
@@ -180,6 +180,7 @@ DrawKernel(SampleParams p) {
   const SampleSpec& spec = p.specs[r];  // not a copy: registers are scarce here
   const auto begin = static_cast<int32_t>(BlockX()) * kPartColumns;
   const int32_t end = begin + kPartColumns < p.vocabulary ? begin + kPartColumns : p.vocabulary;
+  ReleaseSuccessor();
   WaitForPredecessor();
   const RowState state = w.states[r];
   if (state.done == 0) {
@@ -215,7 +216,6 @@ DrawKernel(SampleParams p) {
       WriteResult(p, w, r, spec, JoinParts(w, r).best.id);
     }
   }
-  ReleaseSuccessor();
 }
 
 LaunchShape OverParts(const SampleParams& p, bool early) {

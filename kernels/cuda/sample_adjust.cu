@@ -15,6 +15,7 @@ AdjustKernel(SampleParams p) {
   const auto thread = static_cast<int32_t>(ThreadX());
   float* const row = p.logits + int64_t{r} * p.vocabulary;
   const auto known = [&](int32_t id) { return id >= 0 && id < p.vocabulary; };
+  ReleaseSuccessor();
   WaitForPredecessor();
   const SampleSpec spec = p.specs[r];
   if (IsAdjusted(spec)) {
@@ -69,7 +70,6 @@ AdjustKernel(SampleParams p) {
     if (thread == 0 && known(last) && counted == 0) penalise(last, 1);
     if (thread == 0) w.states[r].invalid = invalid;
   }
-  ReleaseSuccessor();
 }
 
 }  // namespace

@@ -22,6 +22,7 @@ LogprobsKernel(SampleParams p) {
   SIMT_SHARED(sums, Array<double, kSampleWarps>);
   const auto r = static_cast<int32_t>(BlockX());
   const SampleWorkspace w = WorkspaceOf(p.workspace, p.max_rows, p.vocabulary);
+  ReleaseSuccessor();
   WaitForPredecessor();
   const SampleSpec spec = p.specs[r];
   if (spec.logprobs >= 0) {
@@ -78,7 +79,6 @@ LogprobsKernel(SampleParams p) {
       }
     }
   }
-  ReleaseSuccessor();
 }
 
 }  // namespace

@@ -27,6 +27,7 @@ SiluKernel(SiluParams p) {
   const int64_t row = BlockX();
   const int64_t first = int64_t{BlockY()} * kBlockColumns;
   const int64_t end = first + kBlockColumns < p.columns ? first + kBlockColumns : p.columns;
+  ReleaseSuccessor();
   WaitForPredecessor();
   for (int64_t c = first + int64_t{ThreadX()} * kSize; c < end; c += int64_t{kThreads} * kSize) {
     float v[kSize];
@@ -39,7 +40,6 @@ SiluKernel(SiluParams p) {
       StoreColumns<1>(p.out, row, c, zero);
     }
   }
-  ReleaseSuccessor();
 }
 
 template <int kSize>
@@ -49,6 +49,7 @@ SiluRoundKernel(SiluParams p) {
   constexpr int64_t kStep = int64_t{kThreads} * kSize;
   const int64_t row = BlockX();
   const int64_t first = int64_t{ThreadX()} * kSize;
+  ReleaseSuccessor();
   WaitForPredecessor();
   float largest = 0;
   for (int64_t c = first; c < p.columns; c += kStep) {
@@ -68,7 +69,6 @@ SiluRoundKernel(SiluParams p) {
   }
   for (int64_t c = p.columns + ThreadX(); c < p.rounded.padded; c += kThreads) to[c] = 0;
   if (ThreadX() == 0) p.rounded.scales[row] = rounding.scale;
-  ReleaseSuccessor();
 }
 
 }  // namespace

@@ -8,8 +8,10 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// Not early: the first kernel of a step follows copies.
+// Not launched early: the first kernel of a step follows copies.
 SIMT_KERNEL(kThreads) DeltaKernel(DeltaParams p) {
+  ReleaseSuccessor();
+  WaitForPredecessor();
   const auto i = static_cast<int32_t>(BlockX() * kThreads + ThreadX());
   if (i < *p.count) p.words[p.at[i]] = p.values[i];
 }

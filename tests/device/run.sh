@@ -2,10 +2,11 @@
 # What `./dev device` packs, on a machine with a GPU and CUDA 13's libraries (the toolkit's,
 # or those of Python's wheels): no network, no compiler.
 #
-#   ./run.sh [--quick]     from the unpacked folder; results go to results/
+#   ./run.sh [--quick | --sanitize]     from the unpacked folder; results go to results/
 #
-# Checks first, then benchmarks/device.sh; with --quick neither sanitizers nor benchmarks. The
-# last line is "N passed, N failed, N skipped"; the exit status is 1 when anything failed.
+# Checks, sanitizers, then benchmarks/device.sh; with --quick the checks alone, with --sanitize the
+# sanitizers alone. The last line is "N passed, N failed, N skipped"; the exit status is 1 when
+# anything failed.
 # Without a GPU everything that needs one is skipped and counted; that the backend finds none
 # where the system has one is a failure. CHECK_SECONDS: the most that a check may take.
 set -uo pipefail
@@ -15,8 +16,13 @@ RESULTS="$HERE/results"
 mkdir -p "$RESULTS"
 export INFERD_SOURCE_DIR="$HERE/tree"
 PASSED=0 FAILED=0 SKIPPED=0
-QUICK=0
-[[ "${1:-}" == --quick ]] && QUICK=1
+CHECKS=1 SANITIZERS=1 BENCHMARKS=1
+case "${1:-}" in
+  "") ;;
+  --quick) SANITIZERS=0 BENCHMARKS=0 ;;
+  --sanitize) CHECKS=0 BENCHMARKS=0 ;;
+  *) echo "usage: run.sh [--quick | --sanitize]" >&2; exit 2 ;;
+esac
 CHECK_SECONDS="${CHECK_SECONDS:-900}"
 
 # The folder of a library of CUDA, in the order in which they are looked at; nothing when the
@@ -99,41 +105,65 @@ serve_streams() {
   return "$status"
 }
 
-# Without a GPU it lists the cases of cuda as skipped, with their number.
-check conformance bin/conformance_test --gtest_filter='*EveryBackend*'
-grep -h '^conformance:' "$RESULTS/conformance.log" || true
+# Races of shared memory. A kernel at a time, and of each its first launches: every one of a run
+# takes longer than anybody waits.
+RACE_KERNELS=(DecodeKernel PrefillKernel SkinnyKernel NormKernel ScanKernel RankKernel DrawKernel)
+racecheck() {
+  local kernel flag name status=0
+  flag=""
+  for name in --kernel-name --kernel-regex --filter; do
+    [[ "$(compute-sanitizer --help 2>&1)" == *"$name"* ]] && { flag="$name"; break; }
+  done
+  for kernel in ${RACE_KERNELS_LIST}; do
+    echo "== $kernel"
+    compute-sanitizer --tool racecheck --error-exitcode 1 ${flag:+"$flag" "kns=$kernel"} \
+      --launch-count 24 bin/golden_test --gtest_filter='*LogitsAgree/llama3_cuda' || status=1
+    [[ -n "$flag" ]] || break  # all kernels at once
+  done
+  return "$status"
+}
+
+if ((CHECKS == 1)); then
+  # Without a GPU it lists the cases of cuda as skipped, with their number.
+  check conformance bin/conformance_test --gtest_filter='*EveryBackend*'
+  grep -h '^conformance:' "$RESULTS/conformance.log" || true
+fi
 if has_gpu; then
   nvidia-smi >"$RESULTS/nvidia-smi.log" 2>&1 || true
-  check invariance bin/invariance_test --gtest_filter='*cuda*'
-  check goldens bin/golden_test --gtest_filter='*cuda*'
-  if has_nccl; then
-    check group_of_one bin/group_of_one_test
-  else
-    skip group_of_one "$(grep -o -m 1 'cuda: .*' "$RESULTS/nccl.log")"
+  export -f serve_streams racecheck
+  export RESULTS RACE_KERNELS_LIST="${RACE_KERNELS[*]}"
+  if ((CHECKS == 1)); then
+    check invariance bin/invariance_test --gtest_filter='*cuda*'
+    check goldens bin/golden_test --gtest_filter='*cuda*'
+    if has_nccl; then
+      check group_of_one bin/group_of_one_test
+    else
+      skip group_of_one "$(grep -o -m 1 'cuda: .*' "$RESULTS/nccl.log")"
+    fi
+    check serve_64_streams bash -uc serve_streams
   fi
-  export -f serve_streams
-  export RESULTS
-  check serve_64_streams bash -uc serve_streams
-  if ((QUICK == 1)); then
-    skip sanitizer "--quick"
-  elif command -v compute-sanitizer >/dev/null; then
-    for tool in memcheck racecheck; do
-      check "sanitizer_$tool" compute-sanitizer --tool "$tool" --error-exitcode 1 \
+  if ((SANITIZERS == 1)); then
+    if command -v compute-sanitizer >/dev/null; then
+      check sanitizer_memcheck compute-sanitizer --tool memcheck --error-exitcode 1 \
         bin/golden_test --gtest_filter='*LogitsAgree/llama3_cuda'
-    done
-  else
-    skip sanitizer "compute-sanitizer is not in PATH"
+      check sanitizer_racecheck bash -uc racecheck
+    else
+      skip sanitizer_memcheck "compute-sanitizer is not in PATH"
+      skip sanitizer_racecheck "compute-sanitizer is not in PATH"
+    fi
   fi
-  if ((QUICK == 0)); then check benchmarks benchmarks/device.sh "$RESULTS"; fi
+  if ((BENCHMARKS == 1)); then check benchmarks benchmarks/device.sh "$RESULTS"; fi
 else
   reason="$(tail -n 1 "$RESULTS/gpu.log")"
   if system_has_gpu; then
     echo "FAIL  gpu (results/gpu.log): the system has a GPU, and the backend finds none"
     FAILED=$((FAILED + 1))
   fi
-  for name in invariance goldens group_of_one serve_64_streams sanitizer_memcheck sanitizer_racecheck benchmarks; do
-    skip "$name" "$reason"
-  done
+  names=()
+  ((CHECKS == 0)) || names+=(invariance goldens group_of_one serve_64_streams)
+  ((SANITIZERS == 0)) || names+=(sanitizer_memcheck sanitizer_racecheck)
+  ((BENCHMARKS == 0)) || names+=(benchmarks)
+  for name in "${names[@]}"; do skip "$name" "$reason"; done
 fi
 echo "$PASSED passed, $FAILED failed, $SKIPPED skipped"
 ((FAILED == 0))

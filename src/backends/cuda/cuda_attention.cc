@@ -29,8 +29,7 @@ void CudaOps::Attention(const StepPlan& plan, TensorView qkv, int32_t num_q_head
   params.num_rows = step.num_tokens();
   params.terms = terms_;
   params.max_shared_bytes = device_->max_shared_bytes();
-  // A block of attention has a multiprocessor's shared memory for itself.
-  params.num_blocks = device_->multiprocessors();
+  params.multiprocessors = device_->multiprocessors();
   if (!cuda::TensorAttentionFits(params)) {
     return Launched(cuda::PlainAttention(params, device_->stream()), "attention");
   }
@@ -54,7 +53,7 @@ void CudaOps::Attention(const StepPlan& plan, TensorView qkv, int32_t num_q_head
                                        .num_sequences = step.num_sequences(),
                                        .group = group,
                                        .num_kv_heads = kv.spec.num_kv_heads,
-                                       .num_blocks = params.num_blocks,
+                                       .num_blocks = params.multiprocessors,
                                        .max_decode = work->max_decode,
                                        .max_prefill = work->max_prefill,
                                        .max_partial_rows = params.max_partial_rows,

@@ -23,6 +23,7 @@ class CudaBackend final : public Backend {
            std::to_string(capability) + ", " + std::to_string(device.multiprocessors()) +
            " multiprocessors, cuBLASLt " + ops_->library().Version();
   }
+  bool HasOwnMemory() const override { return true; }
   Status CheckGroup(int ranks_here) const override {
     int count = 0;
     if (cudaGetDeviceCount(&count) != cudaSuccess || count < ranks_here) {

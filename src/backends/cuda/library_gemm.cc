@@ -7,6 +7,42 @@
 namespace inferd {
 namespace {
 
+// The largest power of two up to ArenaMap::kUnit that divides `bytes`.
+uint32_t AlignmentOf(int64_t bytes) {
+  const auto unit = static_cast<int64_t>(ArenaMap::kUnit);
+  return static_cast<uint32_t>(bytes % unit == 0 ? unit : bytes & -bytes);
+}
+
+// The library is to choose among what takes our addresses: matrices begin where the arena places
+// them, rows of x and of the result anywhere in theirs.
+cublasStatus_t SetPreference(cublasLtMatmulPreference_t preference,
+                             const LibraryGemm::Product& product) {
+  constexpr auto kWeights = static_cast<uint32_t>(ArenaMap::kUnit);
+  const uint32_t x = AlignmentOf(product.row_bytes);
+  const uint32_t out = AlignmentOf(int64_t{product.outputs} * 4);
+  const size_t workspace = LibraryGemm::kWorkspaceBytes;
+  const struct {
+    cublasLtMatmulPreferenceAttributes_t attribute;
+    const void* value;
+    size_t bytes;
+  } all[] = {{CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof(workspace)},
+             {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &kWeights, sizeof(kWeights)},
+             {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &x, sizeof(x)},
+             {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &out, sizeof(out)},
+             {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &out, sizeof(out)}};
+  for (const auto& each : all) {
+    const cublasStatus_t code =
+        cublasLtMatmulPreferenceSetAttribute(preference, each.attribute, each.value, each.bytes);
+    if (code != CUBLAS_STATUS_SUCCESS) return code;
+  }
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+// What the library answers before it enqueues anything, when an algorithm does not take a shape.
+bool Refused(cublasStatus_t code) {
+  return code == CUBLAS_STATUS_NOT_SUPPORTED || code == CUBLAS_STATUS_INVALID_VALUE;
+}
+
 Status LibraryError(cublasStatus_t code, const char* what) {
   return InternalError(std::string("cuda: cuBLASLt: ") + what + ": error " +
                        std::to_string(static_cast<int>(code)));
@@ -26,7 +62,9 @@ StatusOr<std::unique_ptr<LibraryGemm>> LibraryGemm::Create(Device& device,
 }
 
 LibraryGemm::~LibraryGemm() {
-  for (auto& [key, plan] : plans_) (void)cublasLtMatmulDescDestroy(plan.operation);
+  for (const auto* plans : {&plans_, &exact_plans_}) {
+    for (const auto& [key, plan] : *plans) (void)cublasLtMatmulDescDestroy(plan.operation);
+  }
   if (handle_ != nullptr) (void)cublasLtDestroy(handle_);
   if (workspace_ != nullptr) device_.Free(workspace_, kWorkspaceBytes);
 }
@@ -64,8 +102,7 @@ StatusOr<LibraryGemm::Plan> LibraryGemm::Look(
   cublasLtMatmulPreference_t preference = nullptr;
   cublasStatus_t code = cublasLtMatmulPreferenceCreate(&preference);
   if (code != CUBLAS_STATUS_SUCCESS) return failed(code, "a preference");
-  code = cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-                                              &kWorkspaceBytes, sizeof(kWorkspaceBytes));
+  code = SetPreference(preference, product);
   int count = 0;
   if (code == CUBLAS_STATUS_SUCCESS && layouts.ok()) {
     code = cublasLtMatmulAlgoGetHeuristic(
@@ -100,7 +137,16 @@ Status LibraryGemm::Prepare(const Product& product) {
 
 void LibraryGemm::Multiply(const Product& product) {
   if (Status status = Prepare(product); !status.ok()) return device_.Fail(status);
-  const cublasStatus_t code = Launch(product, plans_.at(KeyOf(product)));
+  const auto known = exact_plans_.find(ShapeOf(product));
+  const bool is_exact = known != exact_plans_.end();
+  cublasStatus_t code = Launch(product, is_exact ? known->second : plans_.at(KeyOf(product)));
+  if (Refused(code) && !is_exact) {
+    cublasLtMatmulHeuristicResult_t found = {};
+    const StatusOr<Plan> plan = Look(product, product.rows, {&found, 1});
+    if (!plan.ok()) return device_.Fail(plan.status());
+    exact_plans_.emplace(ShapeOf(product), *plan);
+    code = Launch(product, *plan);
+  }
   if (code != CUBLAS_STATUS_SUCCESS) device_.Fail(LibraryError(code, "a product"));
 }
 

@@ -18,7 +18,8 @@ namespace inferd {
 // Products of many rows by cuBLASLt: out [rows, outputs] (+)= x [rows, inputs] W^T.
 // Each shape has one algorithm, with the workspace given to it: the fastest where shapes
 // were tuned, else the library's first choice. Rows are rounded up to a power of two for
-// that, so that there are few. The rank's thread.
+// that, so that there are few; a number of rows that such an algorithm does not take has one
+// of its own. The rank's thread.
 //
 // The library's order of summation may depend on the number of rows: these products
 // are not part of the promise that a row's result stands alone.
@@ -46,7 +47,7 @@ class LibraryGemm {
   static constexpr int32_t kLeastRows = 65;
 
   // The workspace comes from the device's memory. What tuning found out is kept in
-  // `directory`; empty: nothing is tuned.
+  // `directory`; empty: nothing is measured.
   static StatusOr<std::unique_ptr<LibraryGemm>> Create(Device& device,
                                                        const std::filesystem::path& directory = {});
   ~LibraryGemm();
@@ -57,14 +58,15 @@ class LibraryGemm {
   // Finds the fastest algorithms for products with the kinds, outputs and bytes a row of
   // `shapes` and up to `max_rows` rows: in the file, else by running some on memory that is
   // free at the time and in `x`, which is overwritten. Waits for the device. What there is
-  // no room or no time for keeps the first choice.
+  // no room or no time for keeps the first choice; so does all without a directory, but each is
+  // run once, so that its code is there.
   void Tune(std::span<const Product> shapes, int32_t max_rows, std::span<std::byte> x);
 
   // Looks the algorithm up, so that Multiply of such a shape does nothing new.
   Status Prepare(const Product& product);
 
   std::string Version() const;
-  size_t num_algorithms() const { return plans_.size(); }
+  size_t num_algorithms() const { return plans_.size() + exact_plans_.size(); }
 
  private:
   struct Plan {
@@ -89,13 +91,15 @@ class LibraryGemm {
   Status PrepareWorkspace();
   cublasStatus_t Launch(const Product& product, const Plan& plan) const;
   bool TakeFromFile(const Product& product);
-  // False when nothing could be measured; the shape has its first choice then.
-  bool MeasureAll(Product product, float* spent_ms, TunedAlgorithm* tuned);
+  // Of so many of the library's choices; one is only run. False when nothing could be measured;
+  // the shape has its first choice then.
+  bool MeasureAll(Product product, int candidates, float* spent_ms, TunedAlgorithm* tuned);
 
   Device& device_;
   cublasLtHandle_t handle_ = nullptr;
   void* workspace_ = nullptr;
   std::map<Key, Plan> plans_;
+  std::map<Key, Plan> exact_plans_;  // of rows as they are
   AlgorithmFile file_;
 };
 

@@ -1,4 +1,5 @@
 // Which of the library's algorithms a shape gets: by measuring them, once.
+#include <array>
 #include <cstring>
 #include <limits>
 
@@ -19,7 +20,10 @@ static_assert(sizeof(TunedAlgorithm::words) == sizeof(cublasLtMatmulAlgo_t));
 }  // namespace
 
 void LibraryGemm::Tune(std::span<const Product> shapes, int32_t max_rows, std::span<std::byte> x) {
-  if (!file_.enabled() || !device_.ok()) return;
+  if (!device_.ok()) return;
+  // Without a file the first choice is run, once: the library loads an algorithm's code when it
+  // is first used, which takes time and memory that no step shall wait for.
+  const int candidates = file_.enabled() ? kCandidates : 1;
   float spent_ms = 0;
   for (const Product& shape : shapes) {
     for (int32_t rows = RoundRows(kLeastRows); rows / 2 < max_rows; rows *= 2) {
@@ -32,11 +36,11 @@ void LibraryGemm::Tune(std::span<const Product> shapes, int32_t max_rows, std::s
         continue;
       }
       product.x = x.data();
-      if (MeasureAll(product, &spent_ms, &tuned)) file_.Add(ShapeOf(product), tuned);
+      if (MeasureAll(product, candidates, &spent_ms, &tuned)) file_.Add(ShapeOf(product), tuned);
       if (!device_.ok()) return;
     }
   }
-  file_.Write();
+  if (file_.enabled()) file_.Write();
 }
 
 bool LibraryGemm::TakeFromFile(const Product& product) {
@@ -61,9 +65,11 @@ bool LibraryGemm::TakeFromFile(const Product& product) {
   return true;
 }
 
-bool LibraryGemm::MeasureAll(Product product, float* spent_ms, TunedAlgorithm* tuned) {
+bool LibraryGemm::MeasureAll(Product product, int candidates, float* spent_ms,
+                             TunedAlgorithm* tuned) {
   if (!PrepareWorkspace().ok()) return false;
-  cublasLtMatmulHeuristicResult_t found[kCandidates] = {};
+  std::array<cublasLtMatmulHeuristicResult_t, kCandidates> all = {};
+  const std::span found = std::span(all).first(static_cast<size_t>(candidates));
   StatusOr<Plan> plan = Look(product, product.rows, found);
   if (!plan.ok()) return false;
   // The memory that the cache takes later.
@@ -91,7 +97,7 @@ bool LibraryGemm::MeasureAll(Product product, float* spent_ms, TunedAlgorithm* t
       candidate.workspace_bytes = each.workspaceSize;
       bool taken = Launch(product, candidate) == CUBLAS_STATUS_SUCCESS;
       device_.Mark(*begin);
-      for (int run = 0; run < kRuns && taken; ++run) {
+      for (int run = 0; run < kRuns && taken && candidates > 1; ++run) {
         taken = Launch(product, candidate) == CUBLAS_STATUS_SUCCESS;
       }
       device_.Mark(*end);

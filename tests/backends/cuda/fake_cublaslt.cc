@@ -7,6 +7,7 @@
 #include <iterator>
 #include <vector>
 
+#include "backends/cuda/fake_cuda.h"
 #include "backends/cuda/fake_stream.h"
 #include "inferd/tensor/tensor.h"
 
@@ -25,17 +26,23 @@ struct FakeLayout {
   int64_t leading;
 };
 
+// What may be asked of an algorithm. As in the library, 256 bytes where nothing is said.
 struct FakePreference {
   size_t workspace_bytes = 0;
+  uint32_t alignment[4] = {256, 256, 256, 256};  // of A, B, C and D
 };
 
 // What an algorithm was found for: rows may differ when it is used, no more.
 struct FakeAlgorithm {
   uint64_t outputs;
   uint64_t inputs;
+  uint64_t rows;
   cublasComputeType_t compute;
   int number;  // in kMilliseconds
+  uint16_t alignment[4];
 };
+
+uint64_t refused_rows = 0;
 
 constexpr size_t kWorkspaceBytes = 4096;  // that the algorithm asks for
 // What the algorithms take: the first choice is not the best, and one fails.
@@ -99,6 +106,9 @@ void IntProduct(const FakeLayout& a, const FakeLayout& b, const FakeLayout& d, c
 }
 
 }  // namespace
+
+void SetFakeLibraryRefusal(uint64_t rows) { refused_rows = rows; }
+
 }  // namespace inferd::testing
 
 using namespace inferd::testing;  // NOLINT: the C functions below are in no namespace
@@ -156,10 +166,17 @@ cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t prefer
 cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t preference,
                                                     cublasLtMatmulPreferenceAttributes_t attribute,
                                                     const void* value, size_t bytes) {
-  if (attribute != CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES || bytes != sizeof(size_t)) {
-    return CUBLAS_STATUS_INVALID_VALUE;
+  auto& wanted = *reinterpret_cast<FakePreference*>(preference);
+  if (attribute == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES && bytes == sizeof(size_t)) {
+    std::memcpy(&wanted.workspace_bytes, value, bytes);
+    return CUBLAS_STATUS_SUCCESS;
   }
-  std::memcpy(&reinterpret_cast<FakePreference*>(preference)->workspace_bytes, value, bytes);
+  constexpr cublasLtMatmulPreferenceAttributes_t kAlignments[] = {
+      CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+      CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
+  const auto* const at = std::find(std::begin(kAlignments), std::end(kAlignments), attribute);
+  if (at == std::end(kAlignments) || bytes != sizeof(uint32_t)) return CUBLAS_STATUS_INVALID_VALUE;
+  std::memcpy(&wanted.alignment[at - std::begin(kAlignments)], value, bytes);
   return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -178,7 +195,9 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(
   }
   for (; *count < std::min<int>(wanted, std::size(kMilliseconds)); ++*count) {
     results[*count] = {};
-    const FakeAlgorithm algorithm{la.columns, la.rows, op.compute, *count};
+    FakeAlgorithm algorithm{la.columns, la.rows, ld.columns, op.compute, *count, {}};
+    const auto& wants = *reinterpret_cast<FakePreference*>(preference);
+    std::copy(std::begin(wants.alignment), std::end(wants.alignment), algorithm.alignment);
     static_assert(sizeof(algorithm) <= sizeof(results->algo));
     std::memcpy(&results[*count].algo, &algorithm, sizeof(algorithm));
     results[*count].workspaceSize = kWorkspaceBytes;
@@ -220,7 +239,16 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t /*handle*/, cublasLtMatmulDesc_t 
       workspace_bytes < kWorkspaceBytes || !IsFakeDeviceMemory(workspace, workspace_bytes)) {
     return CUBLAS_STATUS_INVALID_VALUE;
   }
+  const void* const addresses[] = {a_data, b_data, c_data, d_data};
+  for (int i = 0; i < 4; ++i) {
+    if (reinterpret_cast<uintptr_t>(addresses[i]) % algorithm.alignment[i] != 0) {
+      return CUBLAS_STATUS_INVALID_VALUE;
+    }
+  }
   if (algorithm.number == kFailing) return CUBLAS_STATUS_NOT_SUPPORTED;
+  if (ld.columns == refused_rows && algorithm.rows != refused_rows) {
+    return CUBLAS_STATUS_NOT_SUPPORTED;
+  }
   const bool floats = op.compute == CUBLAS_COMPUTE_32F;
   const float scale = floats ? *static_cast<const float*>(alpha)
                              : static_cast<float>(*static_cast<const int32_t*>(alpha));

@@ -42,5 +42,8 @@ void ResetFakeCuda(int64_t total_bytes = int64_t{1} << 30);
 void FailFakeCuda(int64_t calls, int error);
 // How many devices there are, and whether the driver is new enough.
 void SetFakeDevices(int count, bool old_driver = false);
+// Products of `rows` rows are refused by algorithms of the matrix library that were found for
+// another number. 0: none are.
+void SetFakeLibraryRefusal(uint64_t rows);
 
 }  // namespace inferd::testing

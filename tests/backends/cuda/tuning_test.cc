@@ -97,8 +97,35 @@ TEST_F(TuningTest, TheFastestIsTakenAndKept) {
 
 TEST_F(TuningTest, WithoutADirectoryNothingIsMeasured) {
   Restart({});
+  EXPECT_EQ(Tune(), 2 * 2);  // each first choice once, so that its code is loaded
   EXPECT_EQ(Tune(), 0);
   EXPECT_EQ(Milliseconds(LibraryGemm::Kind::kBf16, 100), 4.0F);
+}
+
+// An algorithm is chosen for a power of two of rows; the library need not take it for fewer.
+TEST_F(TuningTest, RowsThatAnAlgorithmRefusesHaveOneOfTheirOwn) {
+  Tune();
+  SetFakeLibraryRefusal(100);
+  EXPECT_EQ(Milliseconds(LibraryGemm::Kind::kBf16, 100), 4.0F);  // its own first choice
+  EXPECT_EQ(Milliseconds(LibraryGemm::Kind::kBf16, 101), 1.0F);
+  const size_t algorithms = library_->num_algorithms();
+  EXPECT_EQ(Milliseconds(LibraryGemm::Kind::kBf16, 100), 4.0F);
+  EXPECT_EQ(library_->num_algorithms(), algorithms);  // it is kept
+  SetFakeLibraryRefusal(0);
+}
+
+// Rows of x begin at multiples of 64 bytes, those of the result at any of 4: the library is told,
+// whose algorithms count on 256.
+TEST_F(TuningTest, AddressesAreAsAlignedAsTheLibraryIsTold) {
+  LibraryGemm::Product product = Shape(LibraryGemm::Kind::kBf16);
+  product.outputs = 47;
+  product.rows = 70;
+  product.row_bytes = 192;
+  product.x = memory_.data() + 3 * 192;
+  product.weights = memory_.data() + (size_t{64} << 10);
+  product.out = memory_.data() + (size_t{128} << 10) + 5 * 47 * 4;
+  library_->Multiply(product);
+  EXPECT_TRUE(device_->Wait().ok());
 }
 
 // Where groups of products are of E4M3, they are another kind.

@@ -115,7 +115,7 @@ class Step {
     p.positions = d_positions_->data();
     p.num_rows = num_rows();
     p.terms = s_.terms;
-    p.max_shared_bytes = 227 * 1024;
+    p.max_shared_bytes = shared_bytes_;
     return p;
   }
 
@@ -125,7 +125,7 @@ class Step {
   std::vector<float> Run(Way way, int32_t num_blocks = 5, int32_t room = 4000) {
     DeviceRows out(s_.element, num_rows(), int64_t{s_.q_heads} * s_.head_dim);
     AttentionParams p = Params(out);
-    p.num_blocks = num_blocks;
+    p.multiprocessors = num_blocks;
     p.max_partial_rows = room;
     if (way == Way::kPlain) {
       EXPECT_EQ(PlainAttention(p, nullptr), 0) << emulator::LastError();
@@ -207,6 +207,7 @@ class Step {
   }
 
   DeviceRows& qkv() { return *qkv_; }
+  void SetSharedBytes(int32_t bytes) { shared_bytes_ = bytes; }
 
   // Makes NaN of a sequence's keys [from, its context) of every head.
   void SpoilKeys(int32_t sequence, int32_t from) {
@@ -244,6 +245,7 @@ class Step {
   }
 
   const Shape s_;
+  int32_t shared_bytes_ = 227 * 1024;
   int32_t stride_ = 0;
   std::vector<int32_t> tables_, row_start_, context_, positions_, sequence_of_;
   KvCache kv_;
@@ -308,6 +310,48 @@ TEST(Attention, PlainTakesWhatTensorCoresDoNot) {
     EXPECT_EQ(DecodeAttention(step.Params(out), nullptr), kBadArguments);
     EXPECT_EQ(PrefillAttention(step.Params(out), nullptr), kBadArguments);
     ExpectNear(step.Run(Step::Way::kPlain), step.Expected(), 4e-6);
+  }
+}
+
+// GPUs differ in the shared memory of a block. What fits a multiprocessor is what is launched, and
+// where there is little of it, prefill has one stage; no result depends on that.
+TEST(Attention, LittleSharedMemoryIsEnough) {
+  struct Gpu {
+    int32_t shared_bytes;
+    int32_t decode_blocks;
+    int32_t prefill_blocks;
+  };
+  const Shape s{4, 1, 128, 16, KvType::kBf16, 1, {{530, 1}, {200, 40}}};
+  Step step(s, Names(2));
+  std::vector<float> first;
+  for (const Gpu& gpu : {Gpu{227 * 1024, 3, 2}, Gpu{163 * 1024, 2, 1}, Gpu{99 * 1024, 1, 1}}) {
+    step.SetSharedBytes(gpu.shared_bytes);
+    DeviceRows out(Element::kF32, step.num_rows(), int64_t{s.q_heads} * s.head_dim);
+    const AttentionParams params = step.Params(out);
+    EXPECT_EQ(DecodeBlocks(params), gpu.decode_blocks);
+    EXPECT_EQ(PrefillBlocks(params), gpu.prefill_blocks);
+    const std::vector<float> planned = step.Run(Step::Way::kPlanned);
+    if (first.empty()) first = planned;
+    EXPECT_TRUE(SameBits(first, planned)) << gpu.shared_bytes;
+    EXPECT_TRUE(SameBits(first, step.Run(Step::Way::kPrefill))) << gpu.shared_bytes;
+  }
+  // Queries and weights of three terms want more: the kernel without tensor cores does it.
+  Shape exact = s;
+  exact.terms = 3;
+  Step three(exact, Names(2));
+  three.SetSharedBytes(99 * 1024);
+  DeviceRows out(Element::kF32, three.num_rows(), int64_t{s.q_heads} * s.head_dim);
+  EXPECT_FALSE(TensorAttentionFits(three.Params(out)));
+}
+
+// More splits than the last block reads at once, and a number that is not a multiple of it.
+TEST(Attention, ManySplitsAreJoinedInTheirOrder) {
+  for (const int32_t context : {1024, 1025, 1290, 2049}) {
+    const Shape s{4, 1, 64, 16, KvType::kBf16, 1, {{context, 1}}};
+    Step step(s, Names(1));
+    const std::vector<float> planned = step.Run(Step::Way::kPlanned, 7);
+    ExpectNear(planned, step.Expected(), 1.5e-2);
+    EXPECT_TRUE(SameBits(planned, step.Run(Step::Way::kWhole))) << context;
   }
 }
 
