@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The device benchmarks: copies, the peak of products, every op, decode and prefill of
 # Llama-3-8B's shape with random weights made on the spot, sampling, PyTorch's ops beside them
-# where it is installed, and a record that sets them against the floors. From the folder that
-# `./dev device` packs; on an H100 all of it takes some 7 minutes (estimated).
+# where it is installed, and a record that sets them against the floors. `run.sh --benchmarks` of
+# the folder that `./dev device` packs calls it; on an H100 it takes some 7 minutes (estimated).
 #
 #   device.sh RESULTS [--backend NAME] [--shape NAME] [--formats LIST] [--seconds S]
 #

@@ -83,6 +83,24 @@ struct LinearBf16Params {
 };
 int LinearBf16(LinearBf16Params params, Stream stream);
 
+// The same of one term for very few rows of f32, which the kernel itself rounds: nothing comes
+// before it. The results are those of SplitToBf16 and LinearBf16.
+struct LinearBf16RowsParams {
+  const float* x = nullptr;       // [rows, inputs]
+  const void* weights = nullptr;  // bf16 [outputs, inputs]
+  const float* bias = nullptr;    // [outputs] or null
+  float* out = nullptr;           // [rows, outputs]
+  int32_t rows = 0;               // up to kMostFloatRows
+  int32_t outputs = 0;
+  int32_t inputs = 0;  // a multiple of 32
+};
+// With more rows their f32 numbers are a burden to the level-2 cache.
+inline constexpr int32_t kMostFloatRows = 4;
+inline constexpr bool TakesFloatRows(int64_t rows, int64_t inputs) {
+  return rows <= kMostFloatRows && inputs > 0 && inputs * 2 % kRowAlignBytes == 0;
+}
+int LinearBf16Rows(LinearBf16RowsParams params, Stream stream);
+
 struct LinearInt8Params {
   const void* x = nullptr;               // q of QuantizeRows, one group a row
   const float* x_scales = nullptr;       // [rows]

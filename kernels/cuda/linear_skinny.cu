@@ -2,7 +2,8 @@
 // scales.
 //
 //   w    [outputs, row] of 16-byte vectors, row padded to 64 bytes with zeros
-//   x    [terms][rows, row], the same; terms > 1 for bf16 only
+//   x    [terms][rows, row], the same; terms > 1 for bf16 only. Or f32 [rows, inputs],
+//        rounded to bf16 in registers
 //   grid (outputs / (16 kRowTiles), rows / (8 kBatchTiles)), 8 warps a block
 //
 // Weights are the 16-row side of mma.sync, rows of x its 8 columns. A warp takes
@@ -25,6 +26,7 @@ constexpr int kBlockWords = kRowAlignBytes / 4;  // 16
 
 struct SkinnyParams {
   const uint32_t* x;
+  const float* float_x;  // the kernel of kFloatRows
   const uint32_t* weights;
   const float* x_scales;       // int8
   const float* weight_scales;  // int8
@@ -49,8 +51,21 @@ inline constexpr int kSkinnyBlocks = std::is_same_v<Sum, float>&& kRowTiles* kBa
                                          ? 2
                                          : kLinearBlocks<kRowTiles, kBatchTiles>;
 
+// Four words of bf16 from eight neighbouring numbers.
+SIMT_DEVICE Words RoundEight(const float* from) {
+  float x[2][4];
+  LoadFloats<4>(from, x[0]);
+  LoadFloats<4>(from + 4, x[1]);
+  Words words;
+  SIMT_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    words.v[i] = Pack2<Bf16>(x[i / 2][i % 2 * 2], x[i / 2][i % 2 * 2 + 1]);
+  }
+  return words;
+}
+
 // Sum is float for bf16 and int32_t for int8.
-template <class Sum, int kRowTiles, int kBatchTiles>
+template <class Sum, int kRowTiles, int kBatchTiles, bool kFloatRows>
 SIMT_KERNEL_BLOCKS(kLinearWarps * 32, (kSkinnyBlocks<Sum, kRowTiles, kBatchTiles>))
 SkinnyKernel(SkinnyParams p) {
   constexpr int kDepth = 4 / kRowTiles;  // blocks on their way at a time
@@ -101,9 +116,15 @@ SkinnyKernel(SkinnyParams p) {
         for (int j = 0; j < kBatchTiles; ++j) {
           const int32_t row = AtMost(first_row + 8 * j + g, p.rows - 1);
           for (int term = 0; term < p.terms; ++term) {
-            const Words x = LoadVec<uint32_t, 4>(
-                p.x + (static_cast<int64_t>(term) * p.rows + row) * p.row_words +
-                block * kBlockWords + 4 * t);
+            Words x;
+            if constexpr (kFloatRows) {
+              x = RoundEight(p.float_x + 2 * (static_cast<int64_t>(row) * p.row_words +
+                                              block * kBlockWords + 4 * t));
+            } else {
+              x = LoadVec<uint32_t, 4>(p.x +
+                                       (static_cast<int64_t>(term) * p.rows + row) * p.row_words +
+                                       block * kBlockWords + 4 * t);
+            }
             SIMT_UNROLL
             for (int r = 0; r < kRowTiles; ++r) {
               const Words& w0 = ring[d][r][0];
@@ -139,10 +160,10 @@ SkinnyKernel(SkinnyParams p) {
            });
 }
 
-template <class Sum, int kRowTiles, int kBatchTiles>
+template <class Sum, int kRowTiles, int kBatchTiles, bool kFloatRows = false>
 int LaunchSkinny(const SkinnyParams& p, Stream stream) {
   const LaunchShape shape = LinearWarpsShape<Sum, kRowTiles, kBatchTiles>(p.outputs, p.rows);
-  return Launch(SkinnyKernel<Sum, kRowTiles, kBatchTiles>, shape, stream, p);
+  return Launch(SkinnyKernel<Sum, kRowTiles, kBatchTiles, kFloatRows>, shape, stream, p);
 }
 
 template <class Sum>
@@ -159,15 +180,24 @@ int Skinny(const SkinnyParams& p, Stream stream) {
 
 int LinearBf16(LinearBf16Params p, Stream stream) {
   return Skinny<float>(
-      {static_cast<const uint32_t*>(p.x), static_cast<const uint32_t*>(p.weights), nullptr, nullptr,
-       p.bias, p.out, p.rows, p.outputs, p.row_bytes / 4, p.terms},
+      {static_cast<const uint32_t*>(p.x), nullptr, static_cast<const uint32_t*>(p.weights), nullptr,
+       nullptr, p.bias, p.out, p.rows, p.outputs, p.row_bytes / 4, p.terms},
+      stream);
+}
+
+int LinearBf16Rows(LinearBf16RowsParams p, Stream stream) {
+  if (p.rows <= 0 || p.outputs <= 0) return 0;
+  if (!TakesFloatRows(p.rows, p.inputs)) return kBadArguments;
+  return LaunchSkinny<float, 1, 1, true>(
+      {nullptr, p.x, static_cast<const uint32_t*>(p.weights), nullptr, nullptr, p.bias, p.out,
+       p.rows, p.outputs, p.inputs / 2, 1},
       stream);
 }
 
 int LinearInt8(LinearInt8Params p, Stream stream) {
   return Skinny<int32_t>(
-      {static_cast<const uint32_t*>(p.x), static_cast<const uint32_t*>(p.weights), p.x_scales,
-       p.weight_scales, p.bias, p.out, p.rows, p.outputs, p.row_bytes / 4, 1},
+      {static_cast<const uint32_t*>(p.x), nullptr, static_cast<const uint32_t*>(p.weights),
+       p.x_scales, p.weight_scales, p.bias, p.out, p.rows, p.outputs, p.row_bytes / 4, 1},
       stream);
 }
 

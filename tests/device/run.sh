@@ -2,10 +2,10 @@
 # What `./dev device` packs, on a machine with a GPU and CUDA 13's libraries (the toolkit's,
 # or those of Python's wheels): no network, no compiler.
 #
-#   ./run.sh [--quick | --sanitize]     from the unpacked folder; results go to results/
+#   ./run.sh [--quick | --sanitize | --benchmarks]     from the unpacked folder
 #
-# Checks, sanitizers, then benchmarks/device.sh; with --quick the checks alone, with --sanitize the
-# sanitizers alone. The last line is "N passed, N failed, N skipped"; the exit status is 1 when
+# Checks (--quick: these alone), sanitizers and benchmarks/device.sh; what they write goes to
+# results/, and the record of the benchmarks is printed as well. The last line is "N passed, N failed, N skipped"; the exit status is 1 when
 # anything failed.
 # Without a GPU everything that needs one is skipped and counted; that the backend finds none
 # where the system has one is a failure. CHECK_SECONDS: the most that a check may take.
@@ -21,7 +21,8 @@ case "${1:-}" in
   "") ;;
   --quick) SANITIZERS=0 BENCHMARKS=0 ;;
   --sanitize) CHECKS=0 BENCHMARKS=0 ;;
-  *) echo "usage: run.sh [--quick | --sanitize]" >&2; exit 2 ;;
+  --benchmarks) CHECKS=0 SANITIZERS=0 ;;
+  *) echo "usage: run.sh [--quick | --sanitize | --benchmarks]" >&2; exit 2 ;;
 esac
 CHECK_SECONDS="${CHECK_SECONDS:-900}"
 
@@ -152,7 +153,10 @@ if has_gpu; then
       skip sanitizer_racecheck "compute-sanitizer is not in PATH"
     fi
   fi
-  if ((BENCHMARKS == 1)); then check benchmarks benchmarks/device.sh "$RESULTS"; fi
+  if ((BENCHMARKS == 1)); then
+    check benchmarks benchmarks/device.sh "$RESULTS"
+    cat "$RESULTS"/*.md 2>/dev/null || true
+  fi
 else
   reason="$(tail -n 1 "$RESULTS/gpu.log")"
   if system_has_gpu; then

@@ -128,6 +128,18 @@ void CudaOps::LinearPiece(TensorView x, const LinearWeight& weight, TensorView o
                     "a product");
   }
 
+  if (weight.format == WeightFormat::kBF16 && terms_ == 1 && cuda::TakesFloatRows(rows, inputs)) {
+    return Launched(cuda::LinearBf16Rows({.x = x.As<float>(),
+                                          .weights = weight.packed.data(),
+                                          .bias = BiasOf(weight),
+                                          .out = out.As<float>(),
+                                          .rows = rows,
+                                          .outputs = outputs,
+                                          .inputs = inputs},
+                                         stream),
+                    "a product");
+  }
+
   if (weight.format == WeightFormat::kBF16) {
     const int32_t padded = Int(form.row_bytes / 2);
     Launched(cuda::SplitToBf16({.x = x.As<float>(),

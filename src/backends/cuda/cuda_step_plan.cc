@@ -112,9 +112,21 @@ void CudaStepPlan::SetPadded(const StepInputs& inputs, int32_t rows) {
 CudaStepPlan::AttentionWork* CudaStepPlan::WorkFor(int32_t block_size, int32_t group,
                                                    int32_t num_kv_heads) const {
   const int64_t max_context = int64_t{max_blocks_} * block_size;
-  const int64_t decode = cuda::MaxDecodeItems(max_sequences_, max_context);
-  const int64_t prefill = cuda::MaxPrefillItems(max_sequences_, max_tokens_, group);
-  if (work_.max_decode >= decode && work_.max_prefill >= prefill) return &work_;
+  // What layers with other heads had is kept, or it would be taken in turns.
+  const int64_t decode =
+      std::max<int64_t>(work_.max_decode, cuda::MaxDecodeItems(max_sequences_, max_context));
+  const int64_t prefill = std::max<int64_t>(
+      work_.max_prefill, cuda::MaxPrefillItems(max_sequences_, max_tokens_, group));
+  const int64_t num_arrivals = std::max(work_.num_arrivals, decode * num_kv_heads);
+  // A list is for the heads it was made for.
+  if (work_.group != group || work_.num_kv_heads != num_kv_heads) work_.ready = false;
+  work_.group = group;
+  work_.num_kv_heads = num_kv_heads;
+  if (work_.max_decode == decode && work_.max_prefill == prefill &&
+      work_.num_arrivals == num_arrivals) {
+    return &work_;
+  }
+  work_.ready = false;
   // Parts of one allocation, each from a multiple of ArenaMap::kUnit on.
   size_t bytes = 0;
   const auto place = [&](int64_t count, size_t size) {
@@ -126,7 +138,7 @@ CudaStepPlan::AttentionWork* CudaStepPlan::WorkFor(int32_t block_size, int32_t g
   const size_t counts_at = place(1, sizeof(cuda::AttentionCounts));
   const size_t decode_at = place(decode, sizeof(cuda::DecodeItem));
   const size_t prefill_at = place(prefill, sizeof(cuda::PrefillItem));
-  const size_t arrivals_at = place(decode * num_kv_heads, sizeof(int32_t));
+  const size_t arrivals_at = place(num_arrivals, sizeof(int32_t));
   auto items = Buffer::Create(device_, bytes);
   if (!items.ok()) {
     device_.Fail(items.status());
@@ -138,6 +150,7 @@ CudaStepPlan::AttentionWork* CudaStepPlan::WorkFor(int32_t block_size, int32_t g
   work_.decode = reinterpret_cast<cuda::DecodeItem*>(data + decode_at);
   work_.prefill = reinterpret_cast<cuda::PrefillItem*>(data + prefill_at);
   work_.arrivals = reinterpret_cast<int32_t*>(data + arrivals_at);
+  work_.num_arrivals = num_arrivals;
   work_.max_decode = static_cast<int32_t>(decode);
   work_.max_prefill = static_cast<int32_t>(prefill);
   device_.Fill(work_.arrivals, 0, bytes - arrivals_at);

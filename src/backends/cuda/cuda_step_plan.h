@@ -61,10 +61,13 @@ class CudaStepPlan final : public HostStepPlan {
     int32_t* arrivals = nullptr;  // zeros between ops
     int32_t max_decode = 0;
     int32_t max_prefill = 0;
-    bool ready = false;  // for the step
+    int64_t num_arrivals = 0;
+    int32_t group = 0;  // of the list: query heads to a kv head
+    int32_t num_kv_heads = 0;
+    bool ready = false;  // for the step and these heads
   };
-  // With room for sequences of `block_size` tokens a block; null when there is none, which
-  // is then the device's error.
+  // With room for sequences of `block_size` tokens a block, and ready if the step has made it for
+  // such heads; null when there is no room, which is then the device's error.
   AttentionWork* WorkFor(int32_t block_size, int32_t group, int32_t num_kv_heads) const;
 
   // For tests: steps sent as changes and whole.

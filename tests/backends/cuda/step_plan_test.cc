@@ -89,6 +89,29 @@ TEST_F(StepPlanTest, PaddingHasNoPositionAndNoContext) {
   EXPECT_EQ(Read(plan_->starts(), 5), (std::vector<int32_t>{0, 1, 2, 3, 4}));
 }
 
+// Layers may differ in their heads: the list of one is not that of another, and has room for it.
+TEST_F(StepPlanTest, WorkIsMadeAnewForOtherHeads) {
+  const Decodes step(4);
+  plan_->Plan(step.Inputs(), 4);
+  constexpr int32_t kBlockSize = 16;
+  CudaStepPlan::AttentionWork* work = plan_->WorkFor(kBlockSize, 8, 1);
+  ASSERT_NE(work, nullptr);
+  EXPECT_FALSE(work->ready);
+  work->ready = true;
+  EXPECT_TRUE(plan_->WorkFor(kBlockSize, 8, 1)->ready);
+  EXPECT_FALSE(plan_->WorkFor(kBlockSize, 2, 4)->ready);
+  EXPECT_GE(work->num_arrivals, int64_t{4} * work->max_decode);
+  EXPECT_EQ(Read(work->arrivals, 4 * work->max_decode),
+            std::vector<int32_t>(size_t{4} * static_cast<size_t>(work->max_decode), 0));
+  // Neither takes memory again.
+  const size_t bytes = device_->allocated_bytes();
+  const int32_t* const arrivals = work->arrivals;
+  EXPECT_FALSE(plan_->WorkFor(kBlockSize, 8, 1)->ready);
+  EXPECT_FALSE(plan_->WorkFor(kBlockSize, 2, 4)->ready);
+  EXPECT_EQ(work->arrivals, arrivals);
+  EXPECT_EQ(device_->allocated_bytes(), bytes);
+}
+
 TEST(DecodeBucketTest, CoversEveryNumberWithLittleWaste) {
   int32_t last = 0;
   for (int32_t rows = 1; rows <= 1024; ++rows) {
