@@ -15,9 +15,9 @@ TEST(SignalWatcher, DeliversWatchedSignalsInOrder) {
   BoundedQueue<int> seen(16);
   SignalWatcher watcher({SIGUSR1, SIGUSR2}, [&](int signal) { seen.TryPush(std::move(signal)); });
   ASSERT_EQ(kill(getpid(), SIGUSR2), 0);
-  EXPECT_EQ(seen.PopFor(std::chrono::seconds(10)), SIGUSR2);
+  EXPECT_EQ(seen.PopFor(std::chrono::seconds(60)), SIGUSR2);
   ASSERT_EQ(kill(getpid(), SIGUSR1), 0);
-  EXPECT_EQ(seen.PopFor(std::chrono::seconds(10)), SIGUSR1);
+  EXPECT_EQ(seen.PopFor(std::chrono::seconds(60)), SIGUSR1);
 }
 
 TEST(SignalWatcher, StopsWithoutASignal) {

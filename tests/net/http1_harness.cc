@@ -8,7 +8,7 @@
 namespace inferd::net {
 namespace {
 
-constexpr auto kPatience = std::chrono::seconds(5);
+constexpr auto kPatience = std::chrono::seconds(30);
 
 }  // namespace
 

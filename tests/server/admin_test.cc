@@ -48,7 +48,7 @@ class AdminTest : public testing::Test {
 
   std::unique_ptr<grpc::ClientContext> With(const std::string& key) {
     auto context = std::make_unique<grpc::ClientContext>();
-    context->set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
+    context->set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
     if (!key.empty()) context->AddMetadata("authorization", "Bearer " + key);
     return context;
   }

@@ -39,7 +39,7 @@ ServerOptions WithKeys() {
 grpc::Status Call(Harness& h, const std::string& method, const std::string& key = "") {
   grpc::GenericStub stub(h.channel);
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
   if (!key.empty()) context.AddMetadata("authorization", "Bearer " + key);
   grpc::CompletionQueue queue;
   void* tag = nullptr;

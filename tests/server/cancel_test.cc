@@ -196,7 +196,7 @@ TEST(CancelTest, SlowConsumerIsCutOff) {
   std::thread producer([&] {
     while (!stop) {
       std::vector<TokenEvent> events;
-      for (int i = 0; i < 2000; ++i) events.push_back(Token(call.spec.id, ByteTokenizer::kHello));
+      for (int i = 0; i < 100; ++i) events.push_back(Token(call.spec.id, ByteTokenizer::kLong));
       h.engine->Post(std::move(events));
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
@@ -211,8 +211,9 @@ TEST(CancelTest, SlowConsumerIsCutOff) {
   // What did arrive is a prefix of the answer.
   ASSERT_EQ(s.text.count(0), 1U);
   const std::string& text = s.text.at(0);
-  EXPECT_EQ(text.size() % 5, 0U);
-  EXPECT_EQ(text.substr(0, 10), "hellohello");
+  EXPECT_GT(text.size(), 0U);
+  EXPECT_EQ(text.size() % 1000, 0U);
+  EXPECT_EQ(text.find_first_not_of('y'), std::string::npos);
 }
 
 TEST(CancelTest, OneLargeDeliveryIsNotASlowConsumer) {

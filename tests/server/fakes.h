@@ -83,7 +83,7 @@ class FakeEngine final : public Engine {
  private:
   template <typename Predicate>
   bool Wait(std::unique_lock<std::mutex>& lock, Predicate predicate) {
-    return changed_.wait_for(lock, std::chrono::seconds(10), predicate);
+    return changed_.wait_for(lock, std::chrono::seconds(60), predicate);
   }
   OutputSink& sink_;
   mutable std::mutex mutex_;

@@ -106,7 +106,7 @@ double Harness::Metric(const std::string& series) {
 }
 
 bool Harness::WaitForMetric(const std::string& series, double value) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
   while (std::chrono::steady_clock::now() < end) {
     if (Metric(series) == value) return true;
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
