@@ -31,6 +31,13 @@ ParallelShape ShapeOf(const ServerConfig& config) {
   return {grid->rows, grid->columns, config.parallel.pp, config.model.weights == "sharded"};
 }
 
+ParallelShape ShapeOnHosts(const ServerConfig& config, int num_hosts) {
+  ParallelShape shape = ShapeOf(config);
+  const std::string& sums = config.parallel.all_reduce;
+  if (sums == "hierarchical" || sums == "always-hierarchical") shape.sum_hosts = num_hosts;
+  return shape;
+}
+
 bool RanksAreProcesses(const ServerConfig& config) {
   if (config.parallel.executor != "auto") return config.parallel.executor == "process";
   return ShapeOf(config).ranks() > 1;
@@ -158,11 +165,7 @@ StatusOr<RankPayload> DecodeRankPayload(const std::string& text) {
 ProcessExecutorOptions MakeProcessOptions(const ServerConfig& config, int replica,
                                           int32_t num_blocks, const RemoteRanks& remote) {
   ProcessExecutorOptions options;
-  options.shape = ShapeOf(config);
-  const std::string& sums = config.parallel.all_reduce;
-  if (sums == "hierarchical" || sums == "always-hierarchical") {
-    options.shape.sum_hosts = remote.num_hosts;
-  }
+  options.shape = ShapeOnHosts(config, remote.num_hosts);
   options.max_in_flight = DepthOf(config);
   options.command = {"/proc/self/exe", "rank"};
   options.version = ProgramVersion();

@@ -16,6 +16,8 @@
 namespace inferd::app {
 
 ParallelShape ShapeOf(const ServerConfig& config);
+// With whether sums may go within so many hosts first.
+ParallelShape ShapeOnHosts(const ServerConfig& config, int num_hosts);
 // Whether the ranks are processes of their own.
 bool RanksAreProcesses(const ServerConfig& config);
 // Of this machine, over all replicas.

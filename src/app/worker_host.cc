@@ -27,7 +27,7 @@ int RunWorkerHost(const ServerConfig& config, const HostPlace& place) {
   RemoteWorkerOptions options;
   options.command = {"/proc/self/exe", "rank"};
   options.remote = place.remote;
-  options.ranks_per_host = ShapeOf(config).ranks() / place.remote.num_hosts;
+  options.shape = ShapeOnHosts(config, place.remote.num_hosts);
   options.host = place.index;
   options.own_host = place.own_host;
   options.last_backoff_us = config.parallel.max_backoff_ms * 1000;

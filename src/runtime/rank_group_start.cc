@@ -5,6 +5,7 @@
 #include "inferd/comm/tcp_channel.h"
 #include "runtime/fd_message.h"
 #include "runtime/group_timeout.h"
+#include "runtime/host_segments.h"
 #include "runtime/oom_counter.h"
 #include "runtime/rank_group.h"
 #include "runtime/remote_listener.h"
@@ -59,10 +60,8 @@ StatusOr<std::shared_ptr<RankGroup>> RankGroup::Start(
 
 Status RankGroup::StartLocal(const ProcessExecutorOptions& options, int num_local,
                              const Clock& clock) {
-  CommOptions comm;
-  comm.timeout_us = kGroupTimeoutUs;
-  // One segment for each group that is on this host, made when its first rank comes up.
-  std::array<std::vector<std::pair<int, UniqueFd>>, kNumLinks> segments;  // by first rank
+  INFERD_ASSIGN_OR_RETURN(const HostSegments segments,
+                          HostSegments::Create(options.shape, 0, num_local));
   for (int rank = 0; rank < num_local; ++rank) {
     RankGreeting greeting;
     greeting.parent_pid = getpid();
@@ -74,19 +73,7 @@ Status RankGroup::StartLocal(const ProcessExecutorOptions& options, int num_loca
     const SharedMemoryChannelOptions channel{ChannelOptions(epoch_), kRingBytes};
     INFERD_ASSIGN_OR_RETURN(const UniqueFd segment, CreateChannelSegment(channel));
     std::vector<int> fds = {segment.get()};
-    for (size_t link = 0; link < kNumLinks; ++link) {
-      const std::vector<int> ranks = LinkRanks(options.shape, rank, link);
-      if (ranks.size() < 2 || ranks.back() >= num_local) continue;
-      if (ranks.front() == rank) {
-        INFERD_ASSIGN_OR_RETURN(UniqueFd shared,
-                                CreateSharedMemorySegment(static_cast<int>(ranks.size()), comm));
-        segments[link].emplace_back(rank, std::move(shared));
-      }
-      for (const auto& [first, shared] : segments[link]) {
-        if (first == ranks.front()) fds.push_back(shared.get());
-      }
-      greeting.shared_links |= static_cast<uint8_t>(1U << link);
-    }
+    segments.AddTo(greeting, rank, fds);
     INFERD_ASSIGN_OR_RETURN(
         std::unique_ptr<HostChannel> opened,
         OpenSharedMemoryChannel(segment.get(), HostSide::kEngine, channel, clock));

@@ -131,6 +131,32 @@ Status CheckSameFacts(const RankFacts& expected, const RankFacts& found) {
   return differ("the size of the weights", expected.weight_bytes, found.weight_bytes);
 }
 
+namespace {
+
+void PutShape(const ParallelShape& shape, ByteWriter& out) {
+  out.Put<int32_t>(shape.tp_rows);
+  out.Put<int32_t>(shape.tp_columns);
+  out.Put<int32_t>(shape.pp);
+  out.Put<uint8_t>(shape.shard_weights ? 1 : 0);
+  out.Put<int32_t>(shape.sum_hosts);
+}
+
+// One that CheckShape passes, or `in` is not ok.
+ParallelShape TakeShape(ByteReader& in) {
+  ParallelShape shape;
+  shape.tp_rows = in.Take<int32_t>();
+  shape.tp_columns = in.Take<int32_t>();
+  shape.pp = in.Take<int32_t>();
+  const auto shard_weights = in.Take<uint8_t>();
+  in.Require(shard_weights <= 1);
+  shape.shard_weights = shard_weights == 1;
+  shape.sum_hosts = in.Take<int32_t>();
+  in.Require(CheckShape(shape).ok());
+  return shape;
+}
+
+}  // namespace
+
 std::vector<std::byte> Encode(const RankGreeting& g) {
   std::vector<std::byte> bytes;
   ByteWriter out(bytes);
@@ -142,6 +168,7 @@ std::vector<std::byte> Encode(const RankGreeting& g) {
   out.Put(g.max_message_bytes);
   out.Put(g.ring_bytes);
   out.Put(g.shared_links);
+  PutShape(g.shared_shape, out);
   out.PutText(g.address);
   out.PutText(g.key);
   out.Put(g.remote_rank);
@@ -162,6 +189,7 @@ StatusOr<RankGreeting> DecodeGreeting(std::span<const std::byte> bytes) {
   g.max_message_bytes = in.Take<int64_t>();
   g.ring_bytes = in.Take<int64_t>();
   g.shared_links = in.Take<uint8_t>();
+  g.shared_shape = TakeShape(in);
   g.address = in.TakeText();
   g.key = in.TakeText();
   g.remote_rank = in.Take<int32_t>();
@@ -180,11 +208,7 @@ std::vector<std::byte> Encode(const RankSetup& s) {
   ByteWriter out(bytes);
   out.Put(kVersion);
   out.PutText(s.version);
-  out.Put<int32_t>(s.place.shape.tp_rows);
-  out.Put<int32_t>(s.place.shape.tp_columns);
-  out.Put<int32_t>(s.place.shape.pp);
-  out.Put<uint8_t>(s.place.shape.shard_weights ? 1 : 0);
-  out.Put<int32_t>(s.place.shape.sum_hosts);
+  PutShape(s.place.shape, out);
   out.Put<int32_t>(s.place.world_rank());
   out.Put(s.epoch);
   out.Put(s.comm.timeout_us);
@@ -205,16 +229,9 @@ StatusOr<RankSetup> DecodeSetup(std::span<const std::byte> bytes) {
   }
   RankSetup s;
   s.version = in.TakeText();
-  ParallelShape shape;
-  shape.tp_rows = in.Take<int32_t>();
-  shape.tp_columns = in.Take<int32_t>();
-  shape.pp = in.Take<int32_t>();
-  const auto shard_weights = in.Take<uint8_t>();
-  in.Require(shard_weights <= 1);
-  shape.shard_weights = shard_weights == 1;
-  shape.sum_hosts = in.Take<int32_t>();
+  const ParallelShape shape = TakeShape(in);
   const auto world_rank = in.Take<int32_t>();
-  if (!in.ok() || !CheckShape(shape).ok() || world_rank < 0 || world_rank >= shape.ranks()) {
+  if (!in.ok() || world_rank < 0 || world_rank >= shape.ranks()) {
     return Garbled("setup");
   }
   s.place = PlaceOf(shape, world_rank);

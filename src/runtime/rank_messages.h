@@ -53,6 +53,9 @@ struct RankGreeting {
   int64_t max_message_bytes = 0;
   int64_t ring_bytes = 0;  // 0: over TCP
   uint8_t shared_links = 0;
+  // Of which the groups of shared_links are. Ranks of another host whose setup has another shape
+  // leave these alone.
+  ParallelShape shared_shape;
   std::string key;  // the deployment's, where there are other hosts
   // Over TCP: where the engine is, this rank's number among those that connect, and how
   // many they are.

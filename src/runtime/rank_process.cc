@@ -3,6 +3,7 @@
 #include <sys/prctl.h>
 
 #include <array>
+#include <cstdio>
 #include <exception>
 #include <optional>
 #include <utility>
@@ -196,6 +197,11 @@ StatusOr<std::unique_ptr<RankProcess>> JoinEngine(int control_fd, const std::str
     return status;
   };
   if (!setup.ok()) return fail(setup.status());
+  if (greeting.shared_links != 0 && !(setup->place.shape == greeting.shared_shape)) {
+    std::fputs("W|this host splits the model otherwise than the leader: its ranks talk over TCP\n",
+               stderr);
+    for (UniqueFd& unused : segments) unused.Reset();
+  }
   StatusOr<ProcessLinks> links = ProcessLinks::Join(*setup, greeting.key, segments, entropy, clock);
   if (!links.ok()) return fail(links.status().WithPrefix("joining the other ranks"));
   return std::unique_ptr<RankProcess>(

@@ -9,11 +9,14 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <list>
+#include <span>
 #include <utility>
 
 #include "inferd/comm/tcp_channel.h"
 #include "runtime/child_process.h"
 #include "runtime/fd_message.h"
+#include "runtime/host_segments.h"
 #include "runtime/rank_log.h"
 #include "runtime/rank_messages.h"
 #include "runtime/remote_listener.h"
@@ -26,128 +29,156 @@ namespace runtime {
 namespace {
 
 constexpr int64_t kHealthyUs = 60'000'000;
+constexpr int64_t kMinWaitMs = 5;
 constexpr int64_t kMaxWaitMs = 1'000;
+// How long the ranks may live on when one has ended: a rank ends by itself within a second of
+// the leader's letting go of it.
+constexpr int64_t kLeaveUs = 3'000'000;
 
-// One rank of this host. One thread.
-class RemoteRank {
+// The ranks of this host. They live together, as what they share in memory is of one attempt.
+// One thread.
+class HostRanks {
  public:
-  RemoteRank(const RemoteWorkerOptions& options, int index, const Clock& clock,
-             std::shared_ptr<spdlog::logger> logger)
+  HostRanks(const RemoteWorkerOptions& options, const Clock& clock,
+            std::shared_ptr<spdlog::logger> logger)
       : options_(options),
-        index_(index),
+        count_(options.shape.ranks() / options.remote.num_hosts),
         clock_(clock),
-        logger_(std::move(logger)),
-        backoff_(options.first_backoff_us, options.last_backoff_us, kHealthyUs),
-        log_(WorldRank(), logger_) {}
+        logger_(logger != nullptr ? std::move(logger) : std::make_shared<spdlog::logger>("ranks")),
+        backoff_(options.first_backoff_us, options.last_backoff_us, kHealthyUs) {}
 
-  int64_t start_at_us() const { return process_ == nullptr ? start_at_us_ : -1; }
-  int pid_fd() const { return process_ == nullptr ? -1 : process_->pid_fd(); }
-  int log_fd() const { return process_ == nullptr || !log_open_ ? -1 : process_->log_fd(); }
-  void ReadLog() { log_open_ = log_.Read(process_->log_fd()); }
+  // Starts the ranks when it is time to, and ends those that must not live on. How long nothing
+  // of that is to be done.
+  int64_t Look() {
+    const int64_t now_us = clock_.NowUs();
+    for (Child& child : children_) EndIfStopped(child, now_us);
+    if (children_.empty() && now_us >= next_us_) Start();
+    const bool leaving = !children_.empty() && next_us_ > 0;
+    if (leaving && now_us >= next_us_) {
+      for (Child& child : children_) child.process->Kill();
+    }
+    if (!leaving && !children_.empty()) return kMaxWaitMs;
+    return std::clamp<int64_t>((next_us_ - now_us) / 1000 + 1, kMinWaitMs, kMaxWaitMs);
+  }
 
-  // What fails now may go well later: it is tried again, as after an end.
-  void Start() {
-    const Status started = TryStart();
-    if (started.ok()) return;
-    process_.reset();
-    start_at_us_ = clock_.NowUs() + backoff_.Next(0);
-    if (logger_ != nullptr) {
-      logger_->warn("rank {} does not start: {}; trying again", WorldRank(), started.ToString());
+  void AddTo(std::vector<pollfd>& fds) const {
+    for (const Child& child : children_) {
+      fds.push_back({child.process->pid_fd(), POLLIN, 0});
+      fds.push_back({child.log_open ? child.process->log_fd() : -1, POLLIN, 0});
     }
   }
-  // One that is stopped for longer than the leader waits to hear from it is lost there; it
-  // would keep its successor from coming.
-  void EndIfStopped() {
-    if (process_ == nullptr || !IsStopped(process_->pid())) {
-      stopped_since_us_ = -1;
-      return;
+
+  // `happened`: what AddTo added, polled.
+  void Take(std::span<const pollfd> happened) {
+    size_t at = 0;
+    for (auto child = children_.begin(); child != children_.end(); at += 2) {
+      if (happened[at + 1].revents != 0)
+        child->log_open = child->log.Read(child->process->log_fd());
+      const bool ended = happened[at].revents != 0;
+      if (ended) Collect(*child);
+      child = ended ? children_.erase(child) : std::next(child);
     }
-    const int64_t now_us = clock_.NowUs();
-    if (stopped_since_us_ < 0) stopped_since_us_ = now_us;
-    if (now_us - stopped_since_us_ <= options_.remote.silence_us) return;
-    if (logger_ != nullptr) {
-      logger_->warn("rank {} has been stopped for too long", WorldRank());
-      LogThreads(*logger_, WorldRank(), process_->pid());
-    }
-    process_->Kill();  // what it leaves is collected as always
-    stopped_since_us_ = -1;
-  }
-  void Collect() {
-    const ChildExit end = process_->Wait();
-    if (log_open_) ReadLog();
-    log_.Finish();
-    const int64_t now_us = clock_.NowUs();
-    start_at_us_ = now_us + backoff_.Next(now_us - started_us_);
-    if (logger_ != nullptr) {
-      logger_->warn("rank {} (process {}) {}; starting it again", WorldRank(), process_->pid(),
-                    end.Text());
-    }
-    process_.reset();
   }
 
  private:
-  int WorldRank() const { return options_.host * options_.ranks_per_host + index_; }
+  struct Child {
+    int rank = 0;
+    std::unique_ptr<ChildProcess> process;
+    RankLog log;
+    bool log_open = true;
+    int64_t stopped_since_us = -1;  // -1: it is not, as far as is known
+  };
+
+  // What fails now may go well later: it is tried again, as after an end.
+  void Start() {
+    started_us_ = clock_.NowUs();
+    next_us_ = 0;
+    const Status started = TryStart();
+    if (started.ok()) return;
+    logger_->warn("the ranks do not start: {}; trying again", started.ToString());
+    children_.clear();  // which ends them
+    next_us_ = clock_.NowUs() + backoff_.Next(0);
+  }
 
   Status TryStart() {
-    RankGreeting greeting;
-    greeting.parent_pid = getpid();
-    greeting.world_rank = WorldRank();
-    greeting.epoch = kEpochOfEngine;
-    greeting.max_message_bytes = kMaxRankMessageBytes;
-    greeting.key = options_.remote.key;
-    greeting.address = JoinAddress(options_.remote.leader, options_.remote.port);
-    greeting.remote_rank = WorldRank() - options_.ranks_per_host;
-    greeting.num_remote = (options_.remote.num_hosts - 1) * options_.ranks_per_host;
-    greeting.own_host = options_.own_host;
-    greeting.silence_us = options_.remote.silence_us;
-    INFERD_ASSIGN_OR_RETURN(process_, ChildProcess::Start(options_.command));
-    log_open_ = true;
-    started_us_ = clock_.NowUs();
-    return SendWithFds(process_->control_fd(), Encode(greeting), {});
+    const int first = options_.host * count_;
+    INFERD_ASSIGN_OR_RETURN(const HostSegments segments,
+                            HostSegments::Create(options_.shape, first, count_));
+    for (int rank = first; rank < first + count_; ++rank) {
+      RankGreeting greeting;
+      greeting.parent_pid = getpid();
+      greeting.world_rank = rank;
+      greeting.epoch = kEpochOfEngine;
+      greeting.max_message_bytes = kMaxRankMessageBytes;
+      greeting.key = options_.remote.key;
+      greeting.address = JoinAddress(options_.remote.leader, options_.remote.port);
+      greeting.remote_rank = rank - count_;
+      greeting.num_remote = (options_.remote.num_hosts - 1) * count_;
+      greeting.own_host = options_.own_host;
+      greeting.silence_us = options_.remote.silence_us;
+      std::vector<int> fds;
+      segments.AddTo(greeting, rank, fds);
+      INFERD_ASSIGN_OR_RETURN(std::unique_ptr<ChildProcess> process,
+                              ChildProcess::Start(options_.command));
+      INFERD_RETURN_IF_ERROR(SendWithFds(process->control_fd(), Encode(greeting), fds)
+                                 .WithPrefix("rank " + std::to_string(rank)));
+      children_.push_back(Child{rank, std::move(process), RankLog(rank, logger_)});
+    }
+    return OkStatus();
+  }
+
+  // One that is stopped for longer than the leader waits to hear from it is lost there; it
+  // would keep its successor from coming.
+  void EndIfStopped(Child& child, int64_t now_us) const {
+    if (!IsStopped(child.process->pid())) {
+      child.stopped_since_us = -1;
+      return;
+    }
+    if (child.stopped_since_us < 0) child.stopped_since_us = now_us;
+    if (now_us - child.stopped_since_us <= options_.remote.silence_us) return;
+    logger_->warn("rank {} has been stopped for too long", child.rank);
+    LogThreads(*logger_, child.rank, child.process->pid());
+    child.process->Kill();  // what it leaves is collected as always
+    child.stopped_since_us = -1;
+  }
+
+  void Collect(Child& child) {
+    const ChildExit end = child.process->Wait();
+    if (child.log_open) (void)child.log.Read(child.process->log_fd());
+    child.log.Finish();
+    logger_->warn("rank {} (process {}) {}; starting the ranks of this host again", child.rank,
+                  child.process->pid(), end.Text());
+    const int64_t now_us = clock_.NowUs();
+    if (children_.size() == 1) {
+      next_us_ = now_us + backoff_.Next(now_us - started_us_);
+    } else if (next_us_ == 0) {
+      next_us_ = now_us + kLeaveUs;
+    }
   }
 
   const RemoteWorkerOptions& options_;
-  const int index_;
+  const int count_;
   const Clock& clock_;
   const std::shared_ptr<spdlog::logger> logger_;
   RestartBackoff backoff_;
-  RankLog log_;
-  std::unique_ptr<ChildProcess> process_;
-  bool log_open_ = false;
+  std::list<Child> children_;
   int64_t started_us_ = 0;
-  int64_t start_at_us_ = 0;
-  int64_t stopped_since_us_ = -1;  // -1: it is not, as far as is known
+  // Without children: when they are started. With some: when they are ended, 0 as long as all are
+  // there.
+  int64_t next_us_ = 0;
 };
 
 Status RunRanks(const RemoteWorkerOptions& options, int stop_fd, const Clock& clock,
                 const std::shared_ptr<spdlog::logger>& logger) {
-  std::vector<std::unique_ptr<RemoteRank>> ranks;
-  ranks.reserve(static_cast<size_t>(options.ranks_per_host));
-  for (int i = 0; i < options.ranks_per_host; ++i) {
-    ranks.push_back(std::make_unique<RemoteRank>(options, i, clock, logger));
-  }
+  HostRanks ranks(options, clock, logger);
   for (;;) {
+    const int64_t wait_ms = ranks.Look();
     std::vector<pollfd> fds;
     fds.push_back({stop_fd, POLLIN, 0});
-    int64_t wait_ms = kMaxWaitMs;
-    for (const std::unique_ptr<RemoteRank>& rank : ranks) {
-      const int64_t now_us = clock.NowUs();
-      if (rank->start_at_us() >= 0 && rank->start_at_us() <= now_us) {
-        rank->Start();
-      }
-      if (rank->start_at_us() >= 0) {
-        wait_ms = std::clamp<int64_t>((rank->start_at_us() - now_us) / 1000 + 1, 0, wait_ms);
-      }
-      fds.push_back({rank->pid_fd(), POLLIN, 0});
-      fds.push_back({rank->log_fd(), POLLIN, 0});
-    }
+    ranks.AddTo(fds);
     (void)poll(fds.data(), fds.size(), static_cast<int>(wait_ms));
     if (fds[0].revents != 0) return OkStatus();
-    for (const std::unique_ptr<RemoteRank>& rank : ranks) rank->EndIfStopped();
-    for (size_t i = 0; i < ranks.size(); ++i) {
-      if (fds[2 * i + 2].revents != 0) ranks[i]->ReadLog();
-      if (fds[2 * i + 1].revents != 0) ranks[i]->Collect();
-    }
+    ranks.Take(std::span(fds).subspan(1));
   }
 }
 

@@ -289,6 +289,7 @@ class RankOfAnotherHost : public ProcessExecutorTest {
         "worker", std::make_shared<spdlog::sinks::ostream_sink_mt>(worker_log_));
   }
   Status Start() {
+    if (worker_options_.shape.ranks() == 1) worker_options_.shape = options_.shape;
     worker_ = std::thread([this] {
       EXPECT_TRUE(RunRemoteRanks(worker_options_, stop_fd_, clock_, worker_logger_).ok());
     });
@@ -313,15 +314,24 @@ class RankOfAnotherHost : public ProcessExecutorTest {
     }
     return worker_log_.str();
   }
-  // The process that is called inferd-rank1.
-  static pid_t RemoteRank() {
+  // The process that is called inferd-rank and the number.
+  static pid_t RemoteRank(int rank = 1) {
     for (const pid_t child : Children()) {
       std::ifstream comm("/proc/" + std::to_string(child) + "/comm");
       std::string name;
       std::getline(comm, name);
-      if (name == "inferd-rank1") return child;
+      if (name == "inferd-rank" + std::to_string(rank)) return child;
     }
     return -1;
+  }
+  // How many groups that rank belongs to in shared memory.
+  static int SegmentsOf(int rank) {
+    std::ifstream maps("/proc/" + std::to_string(RemoteRank(rank)) + "/maps");
+    int segments = 0;
+    for (std::string line; std::getline(maps, line);) {
+      if (line.find("inferd-comm") != std::string::npos) ++segments;
+    }
+    return segments;
   }
 
   const int stop_fd_ = eventfd(0, EFD_CLOEXEC);
@@ -392,10 +402,40 @@ TEST_F(RankOfAnotherHost, ThatDiesWhileIdleIsNoticedWithoutARequest) {
 // The toy ranks talk over the groups within the hosts and between them as well.
 TEST_F(RankOfAnotherHost, MeetsThoseOfItsHostAndOneOfEachHost) {
   options_.shape = {4, 1, 1, false, 2};
-  worker_options_.ranks_per_host = 2;
   ASSERT_TRUE(Start().ok()) << log_.str();
   for (RequestId id = 1; id <= 3; ++id) ASSERT_TRUE(Submit(id, 20).ok());
   for (RequestId id = 1; id <= 3; ++id) ExpectWholeAnswer(id, 20);
+}
+
+// Each stage is on a host of its own, and its ranks share memory there; when one dies the other
+// is started again with it.
+TEST_F(RankOfAnotherHost, SharesMemoryWithThoseOfItsHost) {
+  options_.shape = {2, 1, 2};
+  ASSERT_TRUE(Start().ok()) << log_.str();
+  for (RequestId id = 1; id <= 8; ++id) {
+    ASSERT_TRUE(Submit(id, 20).ok());
+    ExpectWholeAnswer(id, 20);
+    EXPECT_EQ(SegmentsOf(3), 1);
+    if (id % 4 != 0) continue;
+    const uint64_t losses = engine_->Stats().rank_losses;
+    ASSERT_EQ(kill(RemoteRank(id == 4 ? 2 : 3), SIGKILL), 0);
+    while (engine_->Stats().rank_losses == losses) std::this_thread::yield();
+    WaitFor(EngineState::kRunning);
+    ASSERT_TRUE(Submit(20 + id, 20).ok());
+    ExpectWholeAnswer(20 + id, 20);
+    EXPECT_EQ(SegmentsOf(2), 1);
+  }
+}
+
+// What its host thinks of the model's split is not what counts.
+TEST_F(RankOfAnotherHost, GoesByTheLeadersShape) {
+  options_.shape = {2, 1, 2};
+  worker_options_.shape = {1, 2, 2};
+  ASSERT_TRUE(Start().ok()) << log_.str();
+  ASSERT_TRUE(Submit(1, 20).ok());
+  ExpectWholeAnswer(1, 20);
+  EXPECT_EQ(SegmentsOf(2), 0);
+  EXPECT_NE(StopWorker().find("splits the model otherwise than the leader"), std::string::npos);
 }
 
 TEST_F(RankOfAnotherHost, ThatLoadsGivesUpWhenTheLeaderIsGone) {

@@ -8,6 +8,7 @@
 
 #include "inferd/base/clock.h"
 #include "inferd/base/status.h"
+#include "inferd/model/parallel.h"
 #include "inferd/runtime/process_executor.h"
 #include "spdlog/logger.h"
 
@@ -16,7 +17,9 @@ namespace inferd {
 struct RemoteWorkerOptions {
   std::vector<std::string> command;  // as ProcessExecutorOptions::command
   RemoteRanks remote;
-  int ranks_per_host = 1;
+  // As this host's configuration has it. What the leader says counts; only where both are the same
+  // do the ranks of this host share memory.
+  ParallelShape shape;
   int host = 1;          // which one this is; 0 is the leader
   std::string own_host;  // the address on which its ranks listen for others
   int64_t first_backoff_us = 100'000;
@@ -24,7 +27,8 @@ struct RemoteWorkerOptions {
 };
 
 // Runs this host's ranks, each a process that connects to the leader and is told there
-// what it is; one that ends is started again. Returns once `stop_fd` is readable, with
+// what it is. They live together: when one ends the others have a moment to end too, and all are
+// started again, with new memory to share. Returns once `stop_fd` is readable, with
 // every rank ended. `logger` may be null.
 Status RunRemoteRanks(const RemoteWorkerOptions& options, int stop_fd, const Clock& clock,
                       const std::shared_ptr<spdlog::logger>& logger);
