@@ -15,6 +15,13 @@
 
 namespace inferd::runtime {
 
+// How long the other ranks may take to say why, once one has failed.
+inline constexpr int64_t kLastWordsUs = 500'000;
+// Whether a rank says no more than that another one is gone.
+inline bool IsEcho(const Status& status) {
+  return status.code() == StatusCode::kUnavailable || status.code() == StatusCode::kAborted;
+}
+
 // The engine thread calls it; a thread of its own, the supervisor, starts the ranks'
 // processes, looks after them, and starts them again.
 class ProcessExecutor final : public LocalExecutor {
@@ -42,7 +49,7 @@ class ProcessExecutor final : public LocalExecutor {
   StatusOr<StepResult> ReceiveResult(size_t rank, int64_t patience_us);
   void GiveUp(const Status& why);
 
-  // Supervisor.
+  // Supervisor (process_supervisor.cc).
   void Supervise();
   StatusOr<std::shared_ptr<RankGroup>> BringUp();
   Status AwaitAll(RankGroup& group, RankMessage kind, int64_t end_us);
