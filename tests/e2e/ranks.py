@@ -110,6 +110,21 @@ class Streams:
                             self.lost.append((i, reason, streamed_text(got)[0]))
                     time.sleep(0.02)
 
+    def expect_none_lost(self, client):
+        """After the last stream: every request ended once and with the right text, ranks were lost,
+        and nothing is left behind. What it came to, in words."""
+        metric = self.daemon.metric
+        assert self.wrong == []
+        losses = metric("inferd_rank_losses_total")
+        assert losses >= 1
+        assert len(self.lost) <= 0.01 * self.accepted, self.lost
+        wait_idle(self.daemon, client)
+        assert metric("inferd_requests_accepted_total") == metric("inferd_requests_ended_total")
+        count = metric("inferd_recovery_seconds_count")
+        return (f"{losses:.0f} losses, {self.accepted} streams, {self.whole} whole, "
+                f"{self.refused} refused, {metric('inferd_sequences_resumed_total'):.0f} resumed, "
+                f"recovery {metric('inferd_recovery_seconds_sum') / count:.3f} s of {count:.0f}")
+
 
 def wait_running(daemon):
     """Until requests are taken again."""

@@ -13,7 +13,7 @@ import grpc
 import pytest
 from client import Client, error_details, streamed_text
 from daemon import Daemon
-from ranks import Streams, hurt, make_jobs, rank_processes, wait_idle, wait_running
+from ranks import Streams, hurt, make_jobs, rank_processes, wait_running
 
 SEED = int(os.environ.get("INFERD_CHAOS_SEED", "1"))
 HITS = int(os.environ.get("INFERD_CHAOS_HITS", "5"))
@@ -47,17 +47,7 @@ def test_streams_outlive_their_ranks(shape, undisturbed):
                     time.sleep(0.02)
                     wait_running(daemon)
             wait_running(daemon)
-        assert streams.wrong == []
-        losses = daemon.metric("inferd_rank_losses_total")
-        assert losses >= 1
-        assert len(streams.lost) <= 0.01 * streams.accepted, streams.lost
-        wait_idle(daemon, client)
-        assert daemon.metric("inferd_requests_accepted_total") == daemon.metric(
-            "inferd_requests_ended_total")
-        count = daemon.metric("inferd_recovery_seconds_count")
-        print(f"{shape}: {losses:.0f} losses, {streams.accepted} streams, {streams.whole} whole, "
-              f"{streams.refused} refused, {daemon.metric('inferd_sequences_resumed_total'):.0f} resumed, "
-              f"recovery {daemon.metric('inferd_recovery_seconds_sum') / count:.3f} s of {count:.0f}")
+        print(f"{shape}: {streams.expect_none_lost(client)}")
         assert daemon.stop() == 0
     assert not rank_processes(daemon)
 
