@@ -62,6 +62,7 @@ Harness::Harness(const ServerOptions& options, bool attach) : log_(std::make_sha
   engine = std::make_unique<FakeEngine>(server->sink());
   if (attach) Attach();
   grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(-1);      // however much a busy machine merges
   arguments.SetInt("grpc.enable_retries", 0);  // a retry would hide what is tested
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   channel = grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(server->grpc_port()),
