@@ -12,6 +12,9 @@ if(NOT INFERD_CUDA STREQUAL "OFF")
   find_package(CUDAToolkit 13 QUIET)
   if(CUDAToolkit_FOUND)
     set(INFERD_HAVE_CUDA_HEADERS TRUE)
+    # For profilers; not in every installation.
+    find_file(INFERD_NVTX_HEADER nvtx3/nvToolsExt.h PATHS ${CUDAToolkit_INCLUDE_DIRS}
+      NO_DEFAULT_PATH)
     add_library(inferd_cuda_headers INTERFACE)
     # System headers: their warnings are not ours.
     target_include_directories(inferd_cuda_headers SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS})

@@ -287,11 +287,25 @@ HOST = ("inferd-host", "inferd: process, connections, GPU", [
         named("Spans for the trace collector", total("inferd_trace_spans_total", "outcome", SERVER), "{{outcome}}",
               unit="cps"),
     ]),
-    ("GPU (NVIDIA's DCGM exporter; inferd has no GPU backend yet)", [
-        named("Utilisation", f"DCGM_FI_DEV_GPU_UTIL{GPU}", "GPU {{gpu}}", unit="percent", most=100),
-        named("Memory in use", f"DCGM_FI_DEV_FB_USED{GPU}", "GPU {{gpu}}", unit="decmbytes"),
-        named("Power", f"DCGM_FI_DEV_POWER_USAGE{GPU}", "GPU {{gpu}}", unit="watt"),
-        named("Temperature", f"DCGM_FI_DEV_GPU_TEMP{GPU}", "GPU {{gpu}}", unit="celsius"),
+    ("GPUs of the ranks", [
+        named("GPU memory by what it is for", f"sum by (kind) (inferd_gpu_memory_bytes{SERVER})", "{{kind}}",
+              unit="bytes", stack=True, text="When the ranks had loaded. Unplanned: the driver, code, communicators "
+                                             "and other processes."),
+        panel("Steps on the GPU, p95 by kind", [
+            (f"histogram_quantile(0.95, sum by (kind, le) (rate(inferd_engine_step_kernel_seconds_bucket{MODEL}[{RATE}])))",
+             "{{kind}}")], unit="s", text="From a step's first work on the GPU to its last."),
+        panel("Share of the time with a step on the GPU", [
+            (total("inferd_engine_step_kernel_seconds_sum", "instance"), "{{instance}}")], unit="percentunit", most=1),
+        named("Utilisation", f"inferd_gpu_utilization_ratio{SERVER}", "{{instance}} rank {{rank}}", unit="percentunit",
+              most=1, text="As the driver counts it: whether any kernel ran."),
+        panel("Memory in use", [
+            (f"inferd_gpu_memory_used_bytes{SERVER}", "{{instance}} rank {{rank}}"),
+            (f"inferd_gpu_memory_total_bytes{SERVER}", "{{instance}} rank {{rank}}, all")], unit="bytes"),
+        named("Power", f"inferd_gpu_power_watts{SERVER}", "{{instance}} rank {{rank}}", unit="watt"),
+        named("Temperature", f"inferd_gpu_temperature_celsius{SERVER}", "{{instance}} rank {{rank}}", unit="celsius"),
+        named("GPUs", f"inferd_gpu_info{SERVER}", "", kind="table", width=12, height=5),
+    ]),
+    ("GPUs (NVIDIA's DCGM exporter)", [
         named("Tensor cores active", f"DCGM_FI_PROF_PIPE_TENSOR_ACTIVE{GPU}", "GPU {{gpu}}", unit="percentunit", most=1),
         named("Memory interface active", f"DCGM_FI_PROF_DRAM_ACTIVE{GPU}", "GPU {{gpu}}", unit="percentunit", most=1),
         named("SM clock", f"DCGM_FI_DEV_SM_CLOCK{GPU}", "GPU {{gpu}}", unit="megahertz"),

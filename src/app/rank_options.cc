@@ -61,6 +61,7 @@ BackendOptions BackendOptionsOf(const ServerConfig& config, int rank, int ranks_
                         : config.model.activations == "bf16" ? Activations::kBF16
                                                              : Activations::kF32;
   options.amx = config.cpu.amx;
+  options.layer_ranges = config.engine.layer_ranges;
   // Ranks of a group compare their tokens: all take the first choices, which are the same.
   if (ShapeOf(config).ranks() == 1) options.tuning_directory = config.model.packed_cache;
   return options;

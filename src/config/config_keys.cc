@@ -243,6 +243,9 @@ constexpr std::array kKeys{
               "a row is ended with UNAVAILABLE, POISON. Before the last time it is computed "
               "alone."},
     // ---- kv_cache ----
+    ConfigKey{"engine.layer_ranges", "", kBoolean, FIELD(engine.layer_ranges), 0, 0, "",
+              "On a GPU: name layers to a profiler as well as steps, as NVTX ranges. Steps that "
+              "are launched as one graph have no layers."},
     ConfigKey{"kv_cache.size", "kv-cache-size", kSize, FIELD(kv_cache.size_bytes), 0, 64 * kTiB, "",
               "Memory for the KV cache. 0: decided by `kv_cache.fraction`."},
     ConfigKey{"kv_cache.fraction", "", kNumber, FIELD(kv_cache.fraction), 0.01, 0.95, "",

@@ -67,6 +67,9 @@ EngineCore::EngineCore(const EngineOptions& options, Executor& executor, OutputS
   stats_.step_seconds_prefill = Histogram(kStepSecondsBounds);
   stats_.step_seconds_decode = Histogram(kStepSecondsBounds);
   stats_.step_seconds_mixed = Histogram(kStepSecondsBounds);
+  stats_.device_seconds_prefill = Histogram(kStepSecondsBounds);
+  stats_.device_seconds_decode = Histogram(kStepSecondsBounds);
+  stats_.device_seconds_mixed = Histogram(kStepSecondsBounds);
   stats_.iteration_tokens = Histogram(kIterationTokensBounds);
   stats_.recovery_seconds = Histogram(kRecoverySecondsBounds);
   stats_cell_.Write(stats_);
@@ -119,7 +122,7 @@ void EngineCore::TakeResult() {
     return;
   }
   ++steps_since_start_;
-  Measure(*plan, kind, result.stage_us);
+  Measure(*plan, kind, result);
   Announce(result.top);
 }
 
@@ -131,7 +134,8 @@ int64_t EngineCore::StepLimitUs(int32_t num_tokens) const {
   return std::max(limit_us, static_cast<int64_t>(std::min(kHungFactor * expected_us, 1e15)));
 }
 
-void EngineCore::Measure(const BatchPlan& plan, StepKind kind, std::span<const int64_t> stage_us) {
+void EngineCore::Measure(const BatchPlan& plan, StepKind kind, const StepResult& result) {
+  const std::span<const int64_t> stage_us = result.stage_us;
   // With several plans in flight a step begins when the one before it ended.
   const int64_t now_us = clock_.NowUs();
   const int64_t began_us = std::max(submit_times_us_.front(), last_result_us_);
@@ -150,18 +154,20 @@ void EngineCore::Measure(const BatchPlan& plan, StepKind kind, std::span<const i
   constexpr double kWeight = 0.1;
   tokens_per_second_ += kWeight * (num_tokens / seconds - tokens_per_second_);
   stats_.iteration_tokens.Observe(num_tokens);
+  const auto observe = [&](uint64_t* steps, Histogram* took, Histogram* device_took) {
+    ++*steps;
+    took->Observe(seconds);
+    if (result.device_us >= 0) device_took->Observe(static_cast<double>(result.device_us) * 1e-6);
+  };
   switch (kind) {
     case StepKind::kPrefill:
-      ++stats_.steps_prefill;
-      stats_.step_seconds_prefill.Observe(seconds);
+      observe(&stats_.steps_prefill, &stats_.step_seconds_prefill, &stats_.device_seconds_prefill);
       break;
     case StepKind::kDecode:
-      ++stats_.steps_decode;
-      stats_.step_seconds_decode.Observe(seconds);
+      observe(&stats_.steps_decode, &stats_.step_seconds_decode, &stats_.device_seconds_decode);
       break;
     case StepKind::kMixed:
-      ++stats_.steps_mixed;
-      stats_.step_seconds_mixed.Observe(seconds);
+      observe(&stats_.steps_mixed, &stats_.step_seconds_mixed, &stats_.device_seconds_mixed);
       break;
   }
 }

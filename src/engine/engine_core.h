@@ -55,7 +55,7 @@ class EngineCore {
   void LoseRanks(const Status& why);
   // What step_limit_us says of a step of that many tokens.
   int64_t StepLimitUs(int32_t num_tokens) const;
-  void Measure(const BatchPlan& plan, StepKind kind, std::span<const int64_t> stage_us);
+  void Measure(const BatchPlan& plan, StepKind kind, const StepResult& result);
   void Die(const Status& why);
   void MaybeCheckIntegrity();
   // Tells everyone: the inbox's counts, the statistics, then the events.

@@ -52,6 +52,9 @@ void AddStats(const EngineStats& other, EngineStats& sum) {
   sum.step_seconds_prefill.Add(other.step_seconds_prefill);
   sum.step_seconds_decode.Add(other.step_seconds_decode);
   sum.step_seconds_mixed.Add(other.step_seconds_mixed);
+  sum.device_seconds_prefill.Add(other.device_seconds_prefill);
+  sum.device_seconds_decode.Add(other.device_seconds_decode);
+  sum.device_seconds_mixed.Add(other.device_seconds_mixed);
   sum.iteration_tokens.Add(other.iteration_tokens);
   sum.recovery_seconds.Add(other.recovery_seconds);
 }

@@ -103,6 +103,7 @@ StatusOr<TensorView> Llama::Forward(Ops& ops, const StepPlan& plan, std::span<co
     const LayerWeights& layer = weights_.layers[i];
     const bool ends_stage = i + 1 == weights_.layers.size();
     const bool last = last_stage && ends_stage;
+    ops.BeginLayer(static_cast<int32_t>(i));
     const LayerInUse in_use(source_.get(), i);
     INFERD_RETURN_IF_ERROR(in_use.status());
 

@@ -110,6 +110,15 @@ std::string MiB(int64_t bytes) { return std::to_string((bytes + (1 << 20) - 1) >
 
 }  // namespace
 
+MemoryUse UseOf(const MemoryPlan& plan) {
+  MemoryUse use;
+  use.weights = plan.weight_bytes + plan.copied_bytes;
+  use.kv_cache = plan.kv_bytes;
+  use.activations = plan.workspace_bytes + plan.scratch_bytes;
+  use.other = plan.rope_bytes + plan.overhead_bytes - plan.copied_bytes;
+  return use;
+}
+
 StatusOr<MemoryPlan> PlanMemory(const ModelConfig& config, const Checkpoint& checkpoint,
                                 const Ops& ops, const MemoryRequest& request,
                                 std::vector<std::string>* notes) {
@@ -152,6 +161,7 @@ StatusOr<MemoryPlan> PlanMemory(const ModelShard& shard, const Checkpoint& check
   const int64_t counted =
       plan.weight_bytes + plan.rope_bytes + plan.workspace_bytes + plan.scratch_bytes;
   plan.overhead_bytes = ops.OverheadBytes(counted, plan.mapped_bytes);
+  if (ops.SplitsEmbedding()) plan.copied_bytes = std::min(plan.mapped_bytes, plan.overhead_bytes);
   const int64_t fixed = counted + plan.overhead_bytes;
   if (request.available_bytes > 0 && fixed > request.available_bytes) {
     return ResourceExhaustedError("the model needs " + MiB(fixed) + " beside its KV cache, " +

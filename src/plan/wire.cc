@@ -204,6 +204,7 @@ void EncodeResult(const StepResult& result, std::vector<std::byte>& out) {
     writer.PutBool(output.corrupted);
   }
   writer.PutAll(result.stage_us);
+  writer.Put(result.device_us);
   PutStatus(writer, result.error);
 }
 
@@ -230,6 +231,8 @@ StatusOr<StepResult> DecodeResult(std::span<const std::byte> bytes, TokenId voca
     in.Require(InRange(output.first_top, output.num_top, result.top.size()));
   }
   result.stage_us = in.TakeAll<int64_t>();
+  result.device_us = in.Take<int64_t>();
+  in.Require(result.device_us >= -1);
   result.error = TakeStatus(in);
   if (!in.AtEnd()) return Malformed("result");
   return result;

@@ -50,6 +50,7 @@ StatusOr<std::unique_ptr<ModelRunner>> ModelRunner::Create(
                           KvStore::Create(spec, config.num_layers, limits.num_blocks, ops));
   runner->step_plan_ = ops.MakeStepPlan(limits.max_batched_tokens, limits.max_running,
                                         limits.MaxBlocksPerSequence());
+  runner->info_.device = ops.DescribeDevice();
   return runner;
 }
 
@@ -130,6 +131,7 @@ Status ModelRunner::EndStep(Step& step, StepResult* result) {
   INFERD_RETURN_IF_ERROR(step.error);
   if (!step.computes) return OkStatus();
   INFERD_RETURN_IF_ERROR(ops_.FinishStep());
+  result->device_us = ops_.StepDeviceUs();
   if (!info_.place.last_stage()) return OkStatus();
   if (options_.compare_tokens && links_.tp != nullptr) INFERD_RETURN_IF_ERROR(CompareTokens(step));
   INFERD_RETURN_IF_ERROR(TakeSamples(step, result));

@@ -65,7 +65,7 @@ class ModelRunner final : public Rank {
   Status CompareTokens(const Step& step);
   int64_t OwnUs() const { return clock_.NowUs() - (pipeline_ ? pipeline_->waited_us() : 0); }
 
-  const RankInfo info_;
+  RankInfo info_;  // not written any more once it is made
   const RankLinks links_;
   const RankLimits limits_;
   const RunnerOptions options_;

@@ -63,7 +63,7 @@ class ProcessExecutor final : public LocalExecutor {
   void SetStateLocked();
 
   const ProcessExecutorOptions options_;
-  const std::vector<RankInfo> infos_;
+  std::vector<RankInfo> infos_;  // the supervisor's until the first start is over, then read only
   size_t answering_ = 0;
   std::vector<RankFacts> facts_;
   const UniqueFd listener_;  // for ranks of other hosts

@@ -100,7 +100,14 @@ StatusOr<std::shared_ptr<RankGroup>> ProcessExecutor::BringUp() {
   INFERD_RETURN_IF_ERROR(group->WarmUp());
   INFERD_RETURN_IF_ERROR(AwaitAll(*group, RankMessage::kReady, end_us));
   group->HandOver();
-  if (first_start_us_ == 0) first_start_us_ = clock_.NowUs() - begin_us;
+  if (first_start_us_ == 0) {
+    first_start_us_ = clock_.NowUs() - begin_us;
+    for (size_t i = 0; i < infos_.size(); ++i) {
+      infos_[i].use = group->facts()[i].memory;
+      infos_[i].device = group->facts()[i].device;
+      infos_[i].load_us = group->facts()[i].load_us;
+    }
+  }
   logger_->info("{} ready after {:.3f} s", ShapeText(options_.shape),
                 Seconds(clock_.NowUs() - begin_us));
   return group;

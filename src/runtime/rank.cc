@@ -47,6 +47,7 @@ StatusOr<RankInfo> PlanRank(const Inspected& inspected, const RankPlace& place, 
   info.num_layers = shard.local.num_layers;
   INFERD_ASSIGN_OR_RETURN(info.memory,
                           PlanMemory(shard, inspected.checkpoint, ops, request, notes));
+  info.use = UseOf(info.memory);
   return info;
 }
 

@@ -109,8 +109,8 @@ StatusOr<bool> RankGroup::AllSaid(RankMessage kind, const std::vector<RankFacts>
       return Status(StatusCode::kDataLoss, name + " says something unexpected");
     }
     if (kind != RankMessage::kLoaded) continue;
-    INFERD_ASSIGN_OR_RETURN(const RankFacts facts, DecodeFacts(message->payload));
-    INFERD_RETURN_IF_ERROR(CheckSameFacts(expected[rank], facts).WithPrefix(name));
+    INFERD_ASSIGN_OR_RETURN(facts_[rank], DecodeFacts(message->payload));
+    INFERD_RETURN_IF_ERROR(CheckSameFacts(expected[rank], facts_[rank]).WithPrefix(name));
   }
   return all;
 }

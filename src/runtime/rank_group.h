@@ -53,6 +53,8 @@ class RankGroup {
   // What the ranks said while they come up: kLoaded and kReady. OK, and true once all
   // said `kind`.
   StatusOr<bool> AllSaid(RankMessage kind, const std::vector<RankFacts>& expected);
+  // Of each rank, once all said kLoaded.
+  const std::vector<RankFacts>& facts() const { return facts_; }
   Status WarmUp();
   // From now on the channels are the engine thread's.
   void HandOver() { handed_over_ = true; }
@@ -95,6 +97,7 @@ class RankGroup {
   std::vector<std::unique_ptr<HostChannel>> channels_;  // by world rank
   std::vector<std::string> hosts_;                      // addresses, by world rank
   std::vector<RankMessage> said_;                       // last, by world rank
+  std::vector<RankFacts> facts_;                        // likewise
   int64_t oom_kills_ = 0;                               // before the start
   bool handed_over_ = false;
   int looks_at_loss_ = 0;  // since a channel was first seen broken

@@ -54,6 +54,7 @@ StatusOr<std::shared_ptr<RankGroup>> RankGroup::Start(
     INFERD_RETURN_IF_ERROR(group->AcceptRemote(options, listen_fd, stopping, entropy, clock));
   }
   group->said_.resize(group->channels_.size(), RankMessage::kSetup);
+  group->facts_.resize(group->channels_.size());
   INFERD_RETURN_IF_ERROR(group->SendSetups(options));
   return group;
 }

@@ -9,7 +9,7 @@ namespace inferd::runtime {
 namespace {
 
 constexpr uint32_t kGreetingMagic = 0x696e6672;
-constexpr uint32_t kVersion = 5;  // of these layouts
+constexpr uint32_t kVersion = 6;  // of these layouts
 
 Status Garbled(const char* what) {
   return Status(StatusCode::kDataLoss, std::string("garbled message between processes: ") + what);
@@ -114,6 +114,8 @@ RankFacts FactsOf(const RankInfo& info) {
   facts.num_blocks = info.memory.num_blocks;
   facts.weight_bytes = info.memory.weight_bytes;
   facts.load_us = info.load_us;
+  facts.memory = info.use;
+  facts.device = info.device;
   return facts;
 }
 
@@ -256,6 +258,15 @@ std::vector<std::byte> Encode(const RankFacts& f) {
   out.Put(f.num_blocks);
   out.Put(f.weight_bytes);
   out.Put(f.load_us);
+  for (const int64_t part :
+       {f.memory.weights, f.memory.kv_cache, f.memory.activations, f.memory.other}) {
+    out.Put(part);
+  }
+  out.Put(f.device.index);
+  out.PutText(f.device.name);
+  out.PutText(f.device.bus_id);
+  out.Put(f.device.total_bytes);
+  out.Put(f.device.free_bytes);
   return bytes;
 }
 
@@ -268,6 +279,18 @@ StatusOr<RankFacts> DecodeFacts(std::span<const std::byte> bytes) {
   f.num_blocks = in.Take<int32_t>();
   f.weight_bytes = in.Take<int64_t>();
   f.load_us = in.Take<int64_t>();
+  for (int64_t* part :
+       {&f.memory.weights, &f.memory.kv_cache, &f.memory.activations, &f.memory.other}) {
+    *part = in.Take<int64_t>();
+    in.Require(*part >= 0);
+  }
+  f.device.index = in.Take<int32_t>();
+  f.device.name = in.TakeText();
+  f.device.bus_id = in.TakeText();
+  f.device.total_bytes = in.Take<int64_t>();
+  f.device.free_bytes = in.Take<int64_t>();
+  in.Require(f.device.index >= -1 && f.device.free_bytes >= 0 &&
+             f.device.free_bytes <= f.device.total_bytes);
   if (!in.AtEnd()) return Garbled("facts");
   return f;
 }

@@ -86,9 +86,11 @@ struct RankFacts {
   int32_t num_blocks = 0;
   int64_t weight_bytes = 0;
   int64_t load_us = 0;
+  MemoryUse memory;
+  DeviceInfo device;  // differs from rank to rank
 };
 RankFacts FactsOf(const RankInfo& info);
-// FAILED_PRECONDITION naming the first difference; load_us is none.
+// FAILED_PRECONDITION naming the first difference; what load_us and `device` say is none.
 Status CheckSameFacts(const RankFacts& expected, const RankFacts& found);
 
 std::vector<std::byte> Encode(const RankGreeting& greeting);

@@ -36,6 +36,11 @@ class FamilyBuilder {
 
 // Scheduler, cache and token rows of one engine.
 void AddEngineFamilies(const EngineStats& stats, const MetricLabels& labels, FamilyBuilder* out);
+// Devices of the ranks, and what steps took on them. Nothing without any.
+void AddDeviceFamilies(const std::vector<ServedDevice>& devices,
+                       const std::vector<DeviceReading>& readings, FamilyBuilder* out);
+void AddDeviceStepFamilies(const EngineStats& stats, const MetricLabels& labels,
+                           FamilyBuilder* out);
 // Connections of the main port.
 void AddListenerFamilies(const ListenerStats& stats, FamilyBuilder* out);
 // The standard process_* rows, from /proc/self.

@@ -82,6 +82,15 @@ class Metrics::Impl {
   }
   void AddServerFamilies(FamilyBuilder* out) const;
   void AddModelFamilies(FamilyBuilder* out) const;  // mutex_ held
+  // Without the mutex: a driver may take its time.
+  std::vector<DeviceReading> ReadDevices() const {
+    std::function<std::vector<DeviceReading>()> read;
+    {
+      std::lock_guard lock(mutex_);
+      read = read_devices_;
+    }
+    return read ? read() : std::vector<DeviceReading>();
+  }
   // Null before there is a model.
   const GenerationMetrics* generation() const {
     return generation_.load(std::memory_order_acquire);
@@ -105,13 +114,15 @@ class Metrics::Impl {
   std::atomic<const GenerationMetrics*> generation_{nullptr};
 
   mutable std::mutex mutex_;
-  const Engine* engine_ = nullptr;                 // guarded by mutex_
-  std::function<ListenerStats()> listener_stats_;  // guarded by mutex_
-  MetricLabels model_labels_;                      // guarded by mutex_
-  MetricLabels model_info_;                        // guarded by mutex_
-  MetricLabels cache_info_;                        // guarded by mutex_
-  double load_seconds_ = 0;                        // guarded by mutex_
-  int32_t max_running_ = 0;                        // guarded by mutex_
+  const Engine* engine_ = nullptr;                            // guarded by mutex_
+  std::function<ListenerStats()> listener_stats_;             // guarded by mutex_
+  MetricLabels model_labels_;                                 // guarded by mutex_
+  MetricLabels model_info_;                                   // guarded by mutex_
+  MetricLabels cache_info_;                                   // guarded by mutex_
+  double load_seconds_ = 0;                                   // guarded by mutex_
+  int32_t max_running_ = 0;                                   // guarded by mutex_
+  std::vector<ServedDevice> devices_;                         // guarded by mutex_
+  std::function<std::vector<DeviceReading>()> read_devices_;  // guarded by mutex_
 };
 
 Metrics::Impl::Impl(const ServerOptions& options, const Accounting& accounting, const Clock& clock)
@@ -222,6 +233,8 @@ void Metrics::AttachModel(const ServedModel& model, const Engine& engine) {
                         {"enable_prefix_caching", model.prefix_caching ? "true" : "false"}};
   impl_->load_seconds_ = model.load_seconds;
   impl_->max_running_ = model.max_running;
+  impl_->devices_ = model.devices;
+  impl_->read_devices_ = model.read_devices;
 }
 
 void Metrics::DetachEngine() {
@@ -283,13 +296,19 @@ std::string Metrics::Render(const std::vector<std::string>& names) const {
   FamilyBuilder builder;
   impl_->AddServerFamilies(&builder);
   AddProcessFamilies(impl_->start_unix_us_, &builder);
+  const std::vector<DeviceReading> readings = impl_->ReadDevices();
   {
     std::lock_guard lock(impl_->mutex_);
+    AddDeviceFamilies(impl_->devices_, readings, &builder);
     AddListenerFamilies(impl_->listener_stats_ ? impl_->listener_stats_() : ListenerStats{},
                         &builder);
     impl_->AddModelFamilies(&builder);
     if (impl_->engine_ != nullptr) {
-      AddEngineFamilies(impl_->engine_->Stats(), impl_->model_labels_, &builder);
+      const EngineStats stats = impl_->engine_->Stats();
+      AddEngineFamilies(stats, impl_->model_labels_, &builder);
+      if (!impl_->devices_.empty()) {
+        AddDeviceStepFamilies(stats, impl_->model_labels_, &builder);
+      }
     }
   }
   std::vector<prometheus::MetricFamily> families = impl_->registry_.Collect();

@@ -45,12 +45,12 @@ def run(*arguments, stdin=None, env=None, timeout=60):
 class Daemon:
     """`inferd serve` on free ports. Use as a context manager. `prefix`: a command that runs it."""
 
-    def __init__(self, *flags, model=MODEL, env=None, wait=True, prefix=()):
+    def __init__(self, *flags, model=MODEL, env=None, wait=True, prefix=(), binary=BINARY):
         self.log_path = GENERATED / f"daemon-{time.monotonic_ns()}.log"
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         environment = {k: v for k, v in os.environ.items() if not k.startswith("INFERD_")}
         environment.update(env or {})
-        command = [*prefix, BINARY, "serve", "--model", str(model), "--port=0", "--http-port=0",
+        command = [*prefix, str(binary), "serve", "--model", str(model), "--port=0", "--http-port=0",
                    "--log-format=text", "--drain-delay=0s", *flags]
         self.started = time.monotonic()
         with open(self.log_path, "wb") as log:

@@ -107,6 +107,7 @@ StepResult AnyResult(Draw& draw) {
   }
   result.stage_us.resize(draw.Below(4));
   for (int64_t& us : result.stage_us) us = draw.Number<int64_t>();
+  result.device_us = static_cast<int64_t>(draw.Below(1'000'000)) - 1;
   const auto code = static_cast<StatusCode>(draw.Below(17));
   if (code == StatusCode::kOk) return result;
   result.error = Status(code, draw.Text());
@@ -176,6 +177,7 @@ void ExpectSame(const StepResult& a, const StepResult& b) {
     EXPECT_TRUE(SameBits(x.logprob, y.logprob));
   }
   EXPECT_EQ(a.stage_us, b.stage_us);
+  EXPECT_EQ(a.device_us, b.device_us);
   EXPECT_EQ(a.error.ToString(), b.error.ToString());
   ASSERT_EQ(a.error.detail() == nullptr, b.error.detail() == nullptr);
   if (a.error.detail() == nullptr) return;

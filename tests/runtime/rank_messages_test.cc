@@ -102,6 +102,33 @@ TEST(RankMessages, OfAnotherLengthAreRefused) {
   EXPECT_FALSE(DecodeFacts({}).ok());
 }
 
+TEST(RankMessages, FactsTellOfTheDeviceAndItsMemory) {
+  RankFacts facts;
+  facts.vocab_size = 7;
+  facts.weight_bytes = 1000;
+  facts.memory = {1100, 2000, 300, 40};
+  facts.device = {3, "some device", "0000:3f:00.0", 9000, 5000};
+  const std::vector<std::byte> whole = Encode(facts);
+  const StatusOr<RankFacts> found = DecodeFacts(whole);
+  ASSERT_TRUE(found.ok());
+  EXPECT_EQ(found->memory, facts.memory);
+  EXPECT_EQ(found->device.index, 3);
+  EXPECT_EQ(found->device.name, "some device");
+  EXPECT_EQ(found->device.bus_id, "0000:3f:00.0");
+  EXPECT_EQ(found->device.total_bytes, 9000);
+  EXPECT_EQ(found->device.free_bytes, 5000);
+  for (size_t size = 0; size <= whole.size() + 1; ++size) {
+    std::vector<std::byte> bytes = whole;
+    bytes.resize(size);
+    EXPECT_EQ(DecodeFacts(bytes).ok(), size == whole.size()) << size;
+  }
+  facts.device.free_bytes = 9001;  // more than there is
+  EXPECT_FALSE(DecodeFacts(Encode(facts)).ok());
+  facts.device.free_bytes = 0;
+  facts.memory.other = -1;
+  EXPECT_FALSE(DecodeFacts(Encode(facts)).ok());
+}
+
 TEST(RankMessages, DifferentFactsAreNamed) {
   RankFacts mine;
   mine.num_blocks = 10;

@@ -67,6 +67,46 @@ TEST(MetricsTest, SeriesExistBeforeAnyRequest) {
             0);
 }
 
+TEST(MetricsTest, DevicesSayWhatTheyKnow) {
+  Harness h(TestOptions(), /*attach=*/false);
+  static const double kBounds[] = {1, 10};
+  EngineStats stats = SomeStats();
+  stats.device_seconds_prefill = stats.device_seconds_mixed = stats.device_seconds_decode =
+      Histogram(kBounds);
+  stats.device_seconds_decode.Observe(2);
+  h.engine->SetStats(stats);
+  ServedModel model = TestModel();
+  model.devices = {{0, 0, "big", "0000:40:00.0", {{"weights", 70}, {"free", 30}}},
+                   {1, 1, "big", "0000:3f:00.0", {{"weights", 71}, {"free", 29}}}};
+  model.read_devices = [] {
+    std::vector<DeviceReading> readings(2);
+    readings[1].power_watts = 250.5;
+    return readings;
+  };
+  h.server->Attach(model, *h.engine);
+  const std::string first = "{rank=\"0\",gpu=\"0\"";
+  const std::string second = "{rank=\"1\",gpu=\"1\"";
+  EXPECT_EQ(h.Metric("inferd_gpu_info" + second + ",name=\"big\",pci_bus_id=\"0000:3f:00.0\"}"), 1);
+  EXPECT_EQ(h.Metric("inferd_gpu_memory_bytes" + first + ",kind=\"weights\"}"), 70);
+  EXPECT_EQ(h.Metric("inferd_gpu_memory_bytes" + second + ",kind=\"free\"}"), 29);
+  EXPECT_EQ(h.Metric("inferd_gpu_power_watts" + second + "}"), 250.5);
+  const std::string kernels = "inferd_engine_step_kernel_seconds_count{model_name=\"test-model\",";
+  EXPECT_EQ(h.Metric(kernels + "engine=\"0\",kind=\"decode\"}"), 1);
+  EXPECT_EQ(h.Metric(kernels + "engine=\"0\",kind=\"prefill\"}"), 0);
+  // What nobody says is not there.
+  const std::string page = h.HttpGet("/metrics");
+  EXPECT_EQ(page.find("inferd_gpu_power_watts" + first), std::string::npos);
+  EXPECT_EQ(page.find("inferd_gpu_temperature_celsius"), std::string::npos);
+}
+
+TEST(MetricsTest, ProcessorsHaveNoDeviceSeries) {
+  Harness h;
+  h.engine->SetStats(SomeStats());
+  const std::string page = h.HttpGet("/metrics");
+  EXPECT_EQ(page.find("inferd_gpu"), std::string::npos);
+  EXPECT_EQ(page.find("inferd_engine_step_kernel"), std::string::npos);
+}
+
 TEST(MetricsTest, PromtoolFindsNothingToComplainOf) {
   if (std::system("command -v promtool > /dev/null") != 0) GTEST_SKIP() << "promtool is missing";
   ServerOptions options = TestOptions();

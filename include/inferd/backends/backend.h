@@ -36,6 +36,7 @@ struct BackendOptions {
   // Where a device's backend keeps what it measured, for later starts. Empty: it measures
   // nothing.
   std::filesystem::path tuning_directory = {};
+  bool layer_ranges = false;  // layers are named to a profiler, where a device's backend has one
   bool graphs = true;  // decode steps may be recorded and launched as one, where that is faster
 };
 

@@ -100,6 +100,7 @@ struct ServerConfig {
     bool prefix_caching = true;
     bool resume = true;
     int32_t max_rank_losses = 3;
+    bool layer_ranges = false;
   };
   struct KvCache {
     int64_t size_bytes = 0;  // 0: by `fraction`

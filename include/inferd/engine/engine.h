@@ -131,6 +131,10 @@ struct EngineStats {
   Histogram step_seconds_prefill;
   Histogram step_seconds_decode;
   Histogram step_seconds_mixed;
+  // Of these what the device of the rank that answers took, where there is one that tells.
+  Histogram device_seconds_prefill;
+  Histogram device_seconds_decode;
+  Histogram device_seconds_mixed;
   Histogram iteration_tokens;
   // Of ranks in a pipeline: how long steps were in flight, and what of it each stage
   // computed. 0 stages without one.

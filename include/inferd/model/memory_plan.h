@@ -43,10 +43,24 @@ struct MemoryPlan {
   int32_t num_blocks = 0;          // padding block included
   int64_t kv_bytes = 0;
   int64_t overhead_bytes = 0;  // Ops::OverheadBytes
+  int64_t copied_bytes = 0;    // of these, the embedding where the ops copy it
   int64_t total_bytes = 0;     // all of it but what stays in files
 
   int64_t KvTokens(int32_t block_size) const { return int64_t{num_blocks - 1} * block_size; }
 };
+
+// What a rank's memory is for, in bytes.
+struct MemoryUse {
+  int64_t weights = 0;  // with the embedding, where it is copied
+  int64_t kv_cache = 0;
+  int64_t activations = 0;  // of the largest step, with the ops' scratch memory
+  int64_t other = 0;        // tables of positions, padding, libraries, the words of a step
+
+  int64_t total() const { return weights + kv_cache + activations + other; }
+  bool operator==(const MemoryUse&) const = default;
+};
+// All of total_bytes.
+MemoryUse UseOf(const MemoryPlan& plan);
 
 // FAILED_PRECONDITION when the checkpoint does not fit the configuration or a
 // request is out of range; RESOURCE_EXHAUSTED, with the numbers, when it is too

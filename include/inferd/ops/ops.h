@@ -12,6 +12,8 @@
 #include "inferd/base/status.h"
 #include "inferd/comm/communicator.h"
 #include "inferd/comm/device_group.h"
+#include "inferd/ops/device_info.h"
+#include "inferd/ops/file_bytes.h"
 #include "inferd/ops/sampling.h"
 #include "inferd/ops/step.h"
 #include "inferd/ops/weights.h"
@@ -33,6 +35,8 @@ class Ops {
   virtual std::string_view name() const = 0;
   // Memory of the device. The host reaches it through the three calls below only.
   virtual Allocator& allocator() = 0;
+  // What it computes on, as of now.
+  virtual DeviceInfo DescribeDevice() const { return {}; }
 
   // ---- the allocator's memory; in order with the ops ----
   // Sets `bytes` bytes to `value`.
@@ -44,6 +48,12 @@ class Ops {
   virtual Status CopyOut(void* host, const void* data, size_t bytes);
 
   // ---- at load ----
+  // Views given to Pack, PackVector and PackEmbedding may be of a mapped file whose pages
+  // are better not touched: ops that copy them anyway read them with `files`. Null: none
+  // are from now on, which is how it begins. It outlives its use.
+  virtual void SetFiles(const FileBytes* /*files*/) {}
+  // Whether they do so.
+  virtual bool ReadsFiles() const { return false; }
   virtual bool Supports(WeightFormat format) const = 0;
   // Joins `parts` (equal in_features and format) along out_features, so that
   // e.g. q, k and v become one matrix, and puts them in the backend's form.
@@ -93,6 +103,8 @@ class Ops {
 
   // ---- per step ----
   virtual void PlanStep(const StepInputs& inputs, StepPlan* plan) = 0;
+  // The ops named from here on are those of this layer of the rank: for profilers.
+  virtual void BeginLayer(int32_t /*layer*/) {}
   // out[t] = table[token_ids[t]]                              out [T, hidden]
   // With a part of a table: zeros for a token whose row is in another part.
   virtual void Embed(const StepPlan& plan, const EmbeddingTable& table, TensorView out) = 0;
@@ -159,6 +171,9 @@ class Ops {
   // Waits for the oldest step under way: what it drew is in the `out` of its Sample. The
   // first error since the last call.
   virtual Status FinishStep() { return Finish(); }
+  // What a device took for the step that was finished last, from its first work to its last,
+  // in microseconds; -1: not known.
+  virtual int64_t StepDeviceUs() const { return -1; }
 
   // ---- steps prepared before they are asked for, optional ----
   // Plans a step that is only prepared: its ops, up to the logits, are named as ever, and

@@ -31,7 +31,8 @@ struct StepResult {
   // With several pipeline stages: how long each computed, in microseconds; of a stage
   // that the sender is not, 0.
   std::vector<int64_t> stage_us;
-  Status error;  // not OK: the ranks' state is unknown, nothing else is valid
+  int64_t device_us = -1;  // what the sender's device took; -1: not known
+  Status error;            // not OK: the ranks' state is unknown, nothing else is valid
 };
 
 }  // namespace inferd

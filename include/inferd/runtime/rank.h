@@ -52,6 +52,8 @@ struct RankInfo {
   GenerationDefaults generation;
   std::vector<TokenId> end_tokens;  // of config.json and generation_config.json
   MemoryPlan memory;                // max_model_len, num_blocks, bytes
+  MemoryUse use;                    // of `memory`; as the rank itself says once it is loaded
+  DeviceInfo device;                // once it is loaded
   int64_t load_us = 0;              // from start to loaded; 0 when not loaded
 };
 

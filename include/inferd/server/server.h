@@ -6,10 +6,12 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "inferd/auth/key_ring.h"
 #include "inferd/base/clock.h"
+#include "inferd/base/device_reading.h"
 #include "inferd/base/ids.h"
 #include "inferd/base/random.h"
 #include "inferd/base/request_limits.h"
@@ -97,6 +99,15 @@ struct SamplingDefaults {
   float repetition_penalty = 1.0F;
 };
 
+// A device that a rank has to itself, and what its memory is for.
+struct ServedDevice {
+  int32_t rank = 0;   // of all replicas
+  int32_t index = 0;  // among the devices of its host that the rank may use
+  std::string name;
+  std::string bus_id;
+  std::vector<std::pair<std::string, int64_t>> memory;  // bytes by kind
+};
+
 // The model behind the server, as clients see it.
 struct ServedModel {
   std::string id;  // the name clients use
@@ -121,6 +132,9 @@ struct ServedModel {
   int32_t max_queued_requests = 0;
   int32_t max_batched_tokens = 0;
   double load_seconds = 0;
+  std::vector<ServedDevice> devices;  // empty: the host's processors
+  // One for each of `devices`, of late, at each scrape; any thread. Null: nobody can say.
+  std::function<std::vector<DeviceReading>()> read_devices;
   std::vector<TokenId> eos_tokens;
   SamplingDefaults defaults;
   std::shared_ptr<const Tokenizer> tokenizer;

@@ -1,6 +1,7 @@
 #include "backends/cuda/cuda_ops.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <utility>
 
@@ -17,18 +18,23 @@ constexpr int kExactTerms = 3;
 StatusOr<std::unique_ptr<CudaOps>> CudaOps::Create(const BackendOptions& options) {
   INFERD_ASSIGN_OR_RETURN(std::unique_ptr<Device> device, Device::Open(options.device));
   const int terms = options.activations == Activations::kF32 ? kExactTerms : 1;
-  std::unique_ptr<CudaOps> ops(new CudaOps(std::move(device), terms, options.graphs));
+  std::unique_ptr<CudaOps> ops(new CudaOps(std::move(device), terms, options));
   INFERD_ASSIGN_OR_RETURN(ops->library_,
                           LibraryGemm::Create(*ops->device_, options.tuning_directory));
   for (Sealed& step : ops->sealed_) {
-    INFERD_ASSIGN_OR_RETURN(step.done, StreamMark::Create());
+    INFERD_ASSIGN_OR_RETURN(step.begin, StreamMark::Create(/*timed=*/true));
+    INFERD_ASSIGN_OR_RETURN(step.done, StreamMark::Create(/*timed=*/true));
     INFERD_ASSIGN_OR_RETURN(step.bad_token, PinnedBuffer::Create(sizeof(int32_t)));
   }
   return ops;
 }
 
-CudaOps::CudaOps(std::unique_ptr<Device> device, int terms, bool use_graphs)
-    : device_(std::move(device)), terms_(terms), sampler_(*device_), use_graphs_(use_graphs) {}
+CudaOps::CudaOps(std::unique_ptr<Device> device, int terms, const BackendOptions& options)
+    : device_(std::move(device)),
+      terms_(terms),
+      sampler_(*device_),
+      ranges_(options.layer_ranges),
+      use_graphs_(options.graphs) {}
 
 CudaOps::~CudaOps() {
   device_->Use();
@@ -74,6 +80,12 @@ void CudaOps::PlanStep(const StepInputs& inputs, StepPlan* plan) {
   device_->Use();
   auto& step = *static_cast<CudaStepPlan*>(plan);
   if (!Running()) return step.Set(inputs);  // for the shapes of what will not be done
+  ranges_.BeginStep(inputs.num_tokens);
+  if (num_sealed_ < sealed_.size()) {
+    Sealed& next = sealed_[(oldest_sealed_ + num_sealed_) % sealed_.size()];
+    device_->Mark(next.begin);
+    next.begun = true;
+  }
   if (!use_graphs_ || !CudaStepPlan::IsDecode(inputs)) return step.Plan(inputs, inputs.num_tokens);
   const int32_t limit = std::min(step.max_tokens(), step.max_sequences());
   const int32_t rows = DecodeBucket(inputs.num_tokens, limit);
@@ -112,6 +124,7 @@ void CudaOps::SealStep() {
     device_->Fill(bad_token_.data(), 0, sizeof(int32_t));
   }
   device_->Mark(step.done);
+  ranges_.EndStep();
 }
 
 bool CudaOps::PlanPreparing(StepPlan* plan) {
@@ -123,6 +136,7 @@ bool CudaOps::PlanPreparing(StepPlan* plan) {
       step.graphs().NextToRecord(std::min(step.max_tokens(), step.max_sequences()));
   if (rows == 0) return false;
   step.PlanPadding(rows);
+  ranges_.BeginPreparing(rows);
   graphs_ = &step.graphs();
   graphs_->BeginRecording(rows);
   return true;
@@ -130,6 +144,7 @@ bool CudaOps::PlanPreparing(StepPlan* plan) {
 
 void CudaOps::EndPreparing() {
   EndOps();
+  ranges_.EndStep();
   embedded_ = false;
 }
 
@@ -144,6 +159,10 @@ Status CudaOps::FinishStep() {
   oldest_sealed_ = (oldest_sealed_ + 1) % sealed_.size();
   --num_sealed_;
   device_->WaitFor(step.done);
+  const bool begun = std::exchange(step.begun, false);
+  step_device_us_ = begun && Running()
+                        ? std::llround(1000.0 * device_->MillisecondsBetween(step.begin, step.done))
+                        : -1;
   if (step.sampled) sampler_.Finish(Running());
   if (!Running()) return device_->error();
   int32_t bad = 0;

@@ -11,6 +11,7 @@
 #include "backends/cuda/group_watch.h"
 #include "backends/cuda/library_gemm.h"
 #include "backends/cuda/nccl_api.h"
+#include "backends/cuda/profile_ranges.h"
 #include "cuda/kv_cache.h"
 #include "cuda/rows.h"
 #include "inferd/backends/backend.h"
@@ -31,10 +32,13 @@ class CudaOps final : public Ops {
 
   std::string_view name() const override { return "cuda"; }
   Allocator& allocator() override { return *device_; }
+  DeviceInfo DescribeDevice() const override { return device_->Info(); }
   void Fill(void* data, uint8_t value, size_t bytes) override;
   void CopyIn(void* data, const void* host, size_t bytes) override;
   Status CopyOut(void* host, const void* data, size_t bytes) override;
 
+  void SetFiles(const FileBytes* files) override { files_ = files; }
+  bool ReadsFiles() const override { return true; }
   bool Supports(WeightFormat format) const override;
   StatusOr<LinearWeight> Pack(std::span<const RawLinear> parts,
                               std::span<const TensorView> bias) override;
@@ -53,6 +57,7 @@ class CudaOps final : public Ops {
   bool SplitsEmbedding() const override { return true; }
 
   void PlanStep(const StepInputs& inputs, StepPlan* plan) override;
+  void BeginLayer(int32_t layer) override { ranges_.BeginLayer(layer); }
   void Embed(const StepPlan& plan, const EmbeddingTable& table, TensorView out) override;
   void RmsNorm(TensorView x, const VectorWeight& weight, float eps, TensorView out) override;
   void HeadRmsNorm(TensorView x, int32_t first_head, int32_t num_heads, int32_t head_dim,
@@ -76,6 +81,7 @@ class CudaOps final : public Ops {
   void SealStep() override;
   bool StepIsDone() override;
   Status FinishStep() override;
+  int64_t StepDeviceUs() const override { return step_device_us_; }
   bool PlanPreparing(StepPlan* plan) override;
   void EndPreparing() override;
   StatusOr<std::unique_ptr<DeviceGroup>> MakeGroup(Communicator& host,
@@ -93,7 +99,7 @@ class CudaOps final : public Ops {
   // Rows of x in the form that a product takes, in the scratch memory.
   struct PreparedRows;
 
-  CudaOps(std::unique_ptr<Device> device, int terms, bool use_graphs);
+  CudaOps(std::unique_ptr<Device> device, int terms, const BackendOptions& options);
 
   // Names an op and what it is given: whether its kernels are to be launched, each
   // answer of which goes to Launched. Not when all is lost, nor when a graph has them.
@@ -145,14 +151,19 @@ class CudaOps final : public Ops {
   bool sampled_ = false;
   // A step whose ops are all enqueued.
   struct Sealed {
+    StreamMark begin;  // both note the time
     StreamMark done;
     PinnedBuffer bad_token;
+    bool begun = false;
     bool embedded = false;
     bool sampled = false;
   };
   std::array<Sealed, kMaxSteps> sealed_;  // a ring
   size_t oldest_sealed_ = 0;
   size_t num_sealed_ = 0;
+  int64_t step_device_us_ = -1;
+  ProfileRanges ranges_;
+  const FileBytes* files_ = nullptr;
   int32_t max_sequences_ = 1;                         // of the largest plan
   std::vector<LibraryGemm::Product> library_shapes_;  // of the weights packed, each once
   int64_t widest_row_ = 1;                            // bytes of one prepared for them

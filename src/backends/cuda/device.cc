@@ -90,6 +90,13 @@ Status Device::Start(int ordinal) {
     return StartError(code, "the GPU's properties");
   }
   name_ = properties.name;
+  std::array<char, 32> bus_id{};
+  if (const cudaError_t code =
+          cudaDeviceGetPCIBusId(bus_id.data(), static_cast<int>(bus_id.size()), ordinal);
+      code != cudaSuccess) {
+    return StartError(code, "the GPU's place on the bus");
+  }
+  bus_id_ = bus_id.data();
   multiprocessors_ = properties.multiProcessorCount;
   max_shared_bytes_ = static_cast<int32_t>(properties.sharedMemPerBlockOptin);
   compute_capability_ = properties.major * 10 + properties.minor;
@@ -190,6 +197,11 @@ Device::MemoryInfo Device::ReadMemory() const {
   size_t total_bytes = 0;
   if (cudaMemGetInfo(&free_bytes, &total_bytes) != cudaSuccess) return {};
   return {static_cast<int64_t>(free_bytes), static_cast<int64_t>(total_bytes)};
+}
+
+DeviceInfo Device::Info() const {
+  const MemoryInfo memory = ReadMemory();
+  return {ordinal_, name_, bus_id_, memory.total_bytes, memory.free_bytes};
 }
 
 // ---- work ----

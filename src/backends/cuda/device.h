@@ -13,6 +13,7 @@
 #include "backends/cuda/arena_map.h"
 #include "backends/cuda/device_waiter.h"
 #include "inferd/base/status.h"
+#include "inferd/ops/device_info.h"
 #include "inferd/tensor/tensor.h"
 
 namespace inferd {
@@ -71,6 +72,7 @@ class Device final : public Allocator {
   ~Device() override;
 
   const std::string& name() const { return name_; }
+  DeviceInfo Info() const;
   int ordinal() const { return ordinal_; }
   int multiprocessors() const { return multiprocessors_; }
   int compute_capability() const { return compute_capability_; }  // 90 for 9.0
@@ -153,6 +155,7 @@ class Device final : public Allocator {
   int compute_capability_ = 0;
   int32_t max_shared_bytes_ = 0;
   std::string name_;
+  std::string bus_id_;
   cudaStream_t stream_ = nullptr;
   bool reserved_ = false;
   std::vector<Piece> pieces_;

@@ -59,6 +59,7 @@ struct State {
   std::map<char*, int> owner;      // of device memory
   std::map<char*, size_t> pinned;
   int depth = 0;  // of work being run
+  std::function<int(FakeCudaEvent)> fault;
 };
 
 State& Fake() {
@@ -81,6 +82,11 @@ using Guard = std::lock_guard<std::recursive_mutex>;
 
 constexpr size_t kPage = 4096;
 size_t Pages(size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
+
+cudaError_t FaultAt(FakeCudaEvent event) {
+  State& s = Fake();
+  return s.fault ? static_cast<cudaError_t>(s.fault(event)) : cudaSuccess;
+}
 
 // Counts a call; what it has to answer if not success.
 cudaError_t Enter() {
@@ -178,7 +184,11 @@ int LaunchOnStream(cuda::Stream stream, const cuda::LaunchShape& shape,
   ++Fake().counts.launches;
   std::vector<char> copy(static_cast<const char*>(call), static_cast<const char*>(call) + bytes);
   return Put(stream, [=, copy = std::move(copy)] {
+    if (const cudaError_t fault = FaultAt(FakeCudaEvent::kKernel); fault != cudaSuccess) {
+      return fault;
+    }
     ++Fake().counts.kernels;
+    StreamOf(stream)->milliseconds += kFakeKernelMs;
     const int code = cuda::emulator::RunGrid(shape, invoke, copy.data());
     if (code != 0) {
       std::fprintf(stderr, "fake cuda: %s\n", cuda::emulator::LastError().c_str());
@@ -206,6 +216,11 @@ void FailFakeCuda(int64_t calls, int error) {
   Fake().calls_to_failure = calls;
   Fake().failure = static_cast<cudaError_t>(error);
   if (calls == 0) Fake().sticky = cudaSuccess;
+}
+
+void SetFakeCudaFault(std::function<int(FakeCudaEvent)> fault) {
+  const Guard guard(Mutex());
+  Fake().fault = std::move(fault);
 }
 
 void SetFakeDevices(int count, bool old_driver) {
@@ -271,6 +286,13 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int /*device*/) 
   properties->totalGlobalMem = static_cast<size_t>(Fake().total_bytes);
   return cudaSuccess;
 }
+cudaError_t cudaDeviceGetPCIBusId(char* bus_id, int length, int device) {
+  ENTER();
+  if (device >= Fake().devices) return cudaErrorInvalidDevice;
+  // Not in the order of their numbers.
+  std::snprintf(bus_id, static_cast<size_t>(length), "0000:%02X:00.0", 0x40 - device);
+  return cudaSuccess;
+}
 cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes) {
   ENTER();
   *total_bytes = static_cast<size_t>(Fake().total_bytes);
@@ -290,6 +312,10 @@ cudaError_t cudaMalloc(void** data, size_t bytes) {
   ENTER();
   State& s = Fake();
   *data = nullptr;
+  if (const cudaError_t fault = FaultAt(FakeCudaEvent::kMemory); fault != cudaSuccess) {
+    s.sticky = fault;
+    return fault;
+  }
   if (s.counts.device_bytes + static_cast<int64_t>(bytes) > s.total_bytes) {
     return cudaErrorMemoryAllocation;
   }
@@ -487,6 +513,9 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
   ENTER();
   if (const cudaError_t error = CheckStream(stream); error != cudaSuccess) return error;
   ++Fake().counts.graph_launches;
+  if (const cudaError_t fault = FaultAt(FakeCudaEvent::kGraph); fault != cudaSuccess) {
+    return Put(stream, [fault] { return fault; });
+  }
   FakeStream* s = StreamOf(stream);
   if (s->done < s->graph_end) ++Fake().counts.graphs_overlapped;
   for (const Work& work : reinterpret_cast<FakeGraph*>(exec)->work) {

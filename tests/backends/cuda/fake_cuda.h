@@ -16,8 +16,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 namespace inferd::testing {
+
+// What every kernel takes, as timed events have it.
+inline constexpr double kFakeKernelMs = 0.002;
 
 struct FakeCudaCounts {
   int64_t calls = 0;  // of all functions
@@ -40,6 +44,11 @@ void ResetFakeCuda(int64_t total_bytes = int64_t{1} << 30);
 // From the `calls`-th call of any function from now on every call fails with
 // `error`. 0: never.
 void FailFakeCuda(int64_t calls, int error);
+// What is asked each time device memory is taken, a kernel runs or a graph is launched: the
+// error that comes of it, for ever, or 0. Of a kernel and a graph it comes when the device
+// gets there. Any thread.
+enum class FakeCudaEvent : uint8_t { kMemory, kKernel, kGraph };
+void SetFakeCudaFault(std::function<int(FakeCudaEvent)> fault);
 // How many devices there are, and whether the driver is new enough.
 void SetFakeDevices(int count, bool old_driver = false);
 // Products of `rows` rows are refused by algorithms of the matrix library that were found for

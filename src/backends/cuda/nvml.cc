@@ -1,0 +1,152 @@
+// NVIDIA's management library, opened at run time. Its functions are declared here as its
+// manual has them; the library keeps the names of old versions of those that changed.
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <mutex>
+#include <utility>
+
+#include "inferd/backends/device_monitor.h"
+
+namespace inferd {
+namespace {
+
+constexpr char kLibrary[] = "libnvidia-ml.so.1";
+constexpr int64_t kIntervalUs = 1'000'000;
+constexpr int kSuccess = 0;
+constexpr int kTemperatureOfChip = 0;
+
+using DeviceHandle = void*;
+struct UtilizationRates {
+  unsigned gpu = 0;  // percent
+  unsigned memory = 0;
+};
+struct MemoryInfo {
+  unsigned long long total = 0;  // NOLINT: the library's type
+  unsigned long long free = 0;   // NOLINT
+  unsigned long long used = 0;   // NOLINT
+};
+
+struct Functions {
+  int (*init)() = nullptr;
+  int (*shutdown)() = nullptr;
+  int (*by_bus_id)(const char* bus_id, DeviceHandle* device) = nullptr;
+  // Null where the library has none.
+  int (*utilization)(DeviceHandle device, UtilizationRates* rates) = nullptr;
+  int (*memory)(DeviceHandle device, MemoryInfo* memory) = nullptr;
+  int (*temperature)(DeviceHandle device, int sensor, unsigned* celsius) = nullptr;
+  int (*power)(DeviceHandle device, unsigned* milliwatts) = nullptr;
+};
+
+class NvmlMonitor final : public DeviceMonitor {
+ public:
+  NvmlMonitor(Functions functions, std::vector<std::string> bus_ids, const Clock& clock)
+      : functions_(functions),
+        bus_ids_(std::move(bus_ids)),
+        clock_(clock),
+        handles_(bus_ids_.size()),
+        latest_(bus_ids_.size()) {}
+  ~NvmlMonitor() override {
+    if (functions_.shutdown != nullptr) (void)functions_.shutdown();
+  }
+
+  std::vector<DeviceReading> Read() override {
+    const std::unique_lock asking(asking_, std::try_to_lock);
+    if (asking.owns_lock()) {
+      const int64_t now_us = clock_.NowUs();
+      if (!asked_ || now_us - asked_us_ >= kIntervalUs) {
+        asked_ = true;
+        asked_us_ = now_us;
+        std::vector<DeviceReading> readings = Ask();
+        const std::lock_guard lock(mutex_);
+        latest_ = std::move(readings);
+      }
+    }
+    const std::lock_guard lock(mutex_);
+    return latest_;
+  }
+
+ private:
+  std::vector<DeviceReading> Ask() {
+    std::vector<DeviceReading> readings(bus_ids_.size());
+    for (size_t i = 0; i < bus_ids_.size(); ++i) {
+      if (bus_ids_[i].empty()) continue;
+      if (handles_[i] == nullptr &&
+          functions_.by_bus_id(bus_ids_[i].c_str(), &handles_[i]) != kSuccess) {
+        handles_[i] = nullptr;
+        continue;
+      }
+      readings[i] = AskOne(handles_[i]);
+      // One that was reset has another handle.
+      if (readings[i] == DeviceReading()) handles_[i] = nullptr;
+    }
+    return readings;
+  }
+
+  DeviceReading AskOne(DeviceHandle device) const {
+    DeviceReading reading;
+    UtilizationRates rates;
+    if (functions_.utilization != nullptr && functions_.utilization(device, &rates) == kSuccess) {
+      reading.utilization = std::min(rates.gpu, 100U) / 100.0;
+    }
+    MemoryInfo memory;
+    if (functions_.memory != nullptr && functions_.memory(device, &memory) == kSuccess) {
+      reading.memory_used_bytes = static_cast<int64_t>(memory.used);
+      reading.memory_total_bytes = static_cast<int64_t>(memory.total);
+    }
+    unsigned value = 0;
+    if (functions_.temperature != nullptr &&
+        functions_.temperature(device, kTemperatureOfChip, &value) == kSuccess) {
+      reading.temperature_celsius = value;
+    }
+    if (functions_.power != nullptr && functions_.power(device, &value) == kSuccess) {
+      reading.power_watts = value / 1000.0;
+    }
+    return reading;
+  }
+
+  const Functions functions_;
+  const std::vector<std::string> bus_ids_;
+  const Clock& clock_;
+  std::mutex asking_;
+  bool asked_ = false;  // guarded by asking_, as the next two
+  int64_t asked_us_ = 0;
+  std::vector<DeviceHandle> handles_;  // null: to be looked for
+  std::mutex mutex_;
+  std::vector<DeviceReading> latest_;  // guarded by mutex_
+};
+
+template <typename Function>
+void Find(void* library, const char* name, Function* function) {
+  *function = reinterpret_cast<Function>(dlsym(library, name));
+}
+
+}  // namespace
+
+StatusOr<std::unique_ptr<DeviceMonitor>> OpenDeviceMonitor(std::vector<std::string> bus_ids,
+                                                           const Clock& clock) {
+  void* library = dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) {
+    return UnavailableError(std::string("GPU metrics: ") + kLibrary + " cannot be opened");
+  }
+  Functions functions;
+  Find(library, "nvmlInit_v2", &functions.init);
+  Find(library, "nvmlShutdown", &functions.shutdown);
+  Find(library, "nvmlDeviceGetHandleByPciBusId_v2", &functions.by_bus_id);
+  Find(library, "nvmlDeviceGetUtilizationRates", &functions.utilization);
+  Find(library, "nvmlDeviceGetMemoryInfo", &functions.memory);
+  Find(library, "nvmlDeviceGetTemperature", &functions.temperature);
+  Find(library, "nvmlDeviceGetPowerUsage", &functions.power);
+  if (functions.init == nullptr || functions.by_bus_id == nullptr) {
+    return UnavailableError(std::string("GPU metrics: ") + kLibrary + " is not what it should be");
+  }
+  if (const int code = functions.init(); code != kSuccess) {
+    return UnavailableError(std::string("GPU metrics: ") + kLibrary + " does not start (error " +
+                            std::to_string(code) + ")");
+  }
+  return std::unique_ptr<DeviceMonitor>(
+      std::make_unique<NvmlMonitor>(functions, std::move(bus_ids), clock));
+}
+
+}  // namespace inferd
