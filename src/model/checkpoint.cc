@@ -1,6 +1,7 @@
 #include "inferd/model/checkpoint.h"
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 #include <optional>
 #include <span>
@@ -34,6 +35,8 @@ namespace {
 
 constexpr size_t kMaxIndexBytes = size_t{16} << 20;
 constexpr size_t kMaxShards = 4096;
+// Of more files none stays open: descriptors are few.
+constexpr size_t kMaxOpen = 256;
 constexpr std::string_view kSingle = "model.safetensors";
 constexpr std::string_view kIndex = "model.safetensors.index.json";
 
@@ -160,6 +163,7 @@ StatusOr<Checkpoint> Checkpoint::Open(const fs::path& dir) {
       place.facts.shape = std::move(t.shape);
       files->tensors.emplace(std::move(t.name), std::move(place));
     }
+    if (names.size() > kMaxOpen) mapped.Close();
     files->total_bytes += static_cast<int64_t>(mapped.bytes().size());
     files->mapped.push_back(std::move(mapped));
   }
@@ -261,12 +265,21 @@ Hash128 Checkpoint::Identity() const {
   return SipHash128({}, std::as_bytes(std::span(facts)));
 }
 
+Status Checkpoint::Read(void* to, const void* from, size_t bytes) const {
+  for (const model::MappedFile& file : files_->mapped) {
+    if (file.Contains(from)) return file.Read(to, from, bytes);
+  }
+  std::memcpy(to, from, bytes);
+  return OkStatus();
+}
+
 void Checkpoint::ReleasePages() const {
   for (const model::MappedFile& file : files_->mapped) file.ReleasePages();
 }
 
 void Checkpoint::UnmapExcept(const void* borrowed) {
   for (model::MappedFile& file : files_->mapped) {
+    file.Close();
     if (borrowed == nullptr || !file.Contains(borrowed)) file = model::MappedFile();
   }
 }

@@ -5,7 +5,6 @@
 
 #include "model/quantization_decode.h"
 #include "model/quantization_tensors.h"
-#include "model/tensor_slice.h"
 
 namespace inferd::model {
 namespace {
@@ -79,12 +78,27 @@ StatusOr<SourcedLinear> LinearSource::Load(const std::string& name) {
   return Load(name, all);
 }
 
+StatusOr<TensorSlice> LinearSource::Slice(const TensorView& matrix, int64_t row, int64_t rows,
+                                          int64_t column, int64_t columns, Use use) {
+  return SliceMatrix(matrix, row, rows, column, columns, allocator_, files_, use == Use::kToLookAt);
+}
+
+StatusOr<TensorSlice> LinearSource::Hold(const TensorView& tensor) {
+  TensorSlice held;
+  held.view = tensor;
+  if (files_ == nullptr) return held;
+  INFERD_ASSIGN_OR_RETURN(held.owned,
+                          Buffer::Create(allocator_, static_cast<size_t>(tensor.NumBytes())));
+  INFERD_RETURN_IF_ERROR(files_->Read(held.owned.data(), tensor.data, held.owned.size()));
+  held.view.data = held.owned.data();
+  return held;
+}
+
 StatusOr<SourcedLinear> LinearSource::LoadFloat(const std::string& name, const LinearBlock& block) {
   SourcedLinear linear;
   INFERD_ASSIGN_OR_RETURN(const TensorView whole, checkpoint_.View(name + ".weight"));
-  INFERD_ASSIGN_OR_RETURN(TensorSlice slice,
-                          SliceMatrix(whole, block.out_begin, block.out_count, block.in_begin,
-                                      block.in_count, allocator_));
+  INFERD_ASSIGN_OR_RETURN(TensorSlice slice, Slice(whole, block.out_begin, block.out_count,
+                                                   block.in_begin, block.in_count, Use::kForOps));
   linear.raw.data = slice.view;
   linear.data = std::move(slice.owned);
   linear.raw.format = FormatOf(whole.dtype);
@@ -95,15 +109,16 @@ StatusOr<SourcedLinear> LinearSource::LoadInt8(const std::string& name, const Li
   SourcedLinear linear;
   linear.raw.format = WeightFormat::kInt8;
   INFERD_ASSIGN_OR_RETURN(const TensorView whole, checkpoint_.IntegerView(name + ".weight"));
-  INFERD_ASSIGN_OR_RETURN(TensorSlice slice,
-                          SliceMatrix(whole, block.out_begin, block.out_count, block.in_begin,
-                                      block.in_count, allocator_));
+  INFERD_ASSIGN_OR_RETURN(TensorSlice slice, Slice(whole, block.out_begin, block.out_count,
+                                                   block.in_begin, block.in_count, Use::kForOps));
   linear.raw.data = slice.view;
   linear.data = std::move(slice.owned);
   const std::string scale_name = name + ".weight_scale";
   INFERD_ASSIGN_OR_RETURN(const TensorView scales, checkpoint_.View(scale_name));
+  INFERD_ASSIGN_OR_RETURN(const TensorSlice held,
+                          Hold(scales.Rows(block.out_begin, block.out_count)));
   // [out, 1] is in order already, as if one group of all outputs.
-  TensorView stored = scales.Rows(block.out_begin, block.out_count);
+  TensorView stored = held.view;
   stored.shape = {1, block.out_count};
   INFERD_RETURN_IF_ERROR(TakeScales(scale_name, stored, &linear));
   linear.raw.scales = TensorView(linear.scales.data(), DType::kF32, {block.out_count});
@@ -114,12 +129,13 @@ StatusOr<SourcedLinear> LinearSource::LoadInt8(const std::string& name, const Li
 StatusOr<SourcedLinear> LinearSource::LoadFp8(const std::string& name, const LinearBlock& block) {
   INFERD_ASSIGN_OR_RETURN(const TensorView whole, checkpoint_.IntegerView(name + ".weight"));
   const std::string scale_name = Fp8ScaleName(checkpoint_, name);
-  INFERD_ASSIGN_OR_RETURN(const TensorView stored, checkpoint_.View(scale_name));
+  INFERD_ASSIGN_OR_RETURN(const TensorView scales, checkpoint_.View(scale_name));
+  INFERD_ASSIGN_OR_RETURN(const TensorSlice held, Hold(scales));
+  const TensorView& stored = held.view;
   SourcedLinear linear;
   linear.raw.format = config_.rounds_inputs ? WeightFormat::kFp8 : WeightFormat::kFp8Weights;
-  INFERD_ASSIGN_OR_RETURN(TensorSlice slice,
-                          SliceMatrix(whole, block.out_begin, block.out_count, block.in_begin,
-                                      block.in_count, allocator_));
+  INFERD_ASSIGN_OR_RETURN(TensorSlice slice, Slice(whole, block.out_begin, block.out_count,
+                                                   block.in_begin, block.in_count, Use::kToLookAt));
   if (HoldsE4M3Nan(slice.view)) {
     return FailedPreconditionError("tensor \"" + name + ".weight\": holds a NaN");
   }
@@ -168,17 +184,17 @@ StatusOr<SourcedLinear> LinearSource::LoadInt4(const std::string& name, const Li
   auto* codes = linear.raw.data.As<uint8_t>();
   if (awq) {
     INFERD_ASSIGN_OR_RETURN(const TensorSlice words,
-                            SliceMatrix(qweight, block.in_begin, in, block.out_begin / kPacked,
-                                        out / kPacked, allocator_));
+                            Slice(qweight, block.in_begin, in, block.out_begin / kPacked,
+                                  out / kPacked, Use::kToLookAt));
     UnpackAwqCodes(words.view, codes);
   } else {
     INFERD_ASSIGN_OR_RETURN(const TensorSlice words,
-                            SliceMatrix(qweight, block.in_begin / kPacked, in / kPacked,
-                                        block.out_begin, out, allocator_));
+                            Slice(qweight, block.in_begin / kPacked, in / kPacked, block.out_begin,
+                                  out, Use::kToLookAt));
     UnpackGptqCodes(words.view, codes);
   }
-  INFERD_ASSIGN_OR_RETURN(const TensorSlice stored, SliceMatrix(scales, first_group, groups,
-                                                                block.out_begin, out, allocator_));
+  INFERD_ASSIGN_OR_RETURN(const TensorSlice stored,
+                          Slice(scales, first_group, groups, block.out_begin, out, Use::kToLookAt));
   INFERD_RETURN_IF_ERROR(TakeScales(name + ".scales", stored.view, &linear));
   linear.raw.scales = TensorView(linear.scales.data(), DType::kF32, {out, groups});
 
@@ -186,9 +202,9 @@ StatusOr<SourcedLinear> LinearSource::LoadInt4(const std::string& name, const Li
                           Buffer::Create(allocator_, static_cast<size_t>(out * groups)));
   linear.raw.zeros = TensorView(linear.zeros.data(), DType::kU8, {out, groups});
   auto* zeros = linear.raw.zeros.As<uint8_t>();
-  INFERD_ASSIGN_OR_RETURN(const TensorSlice points,
-                          SliceMatrix(qzeros, first_group, groups, block.out_begin / kPacked,
-                                      out / kPacked, allocator_));
+  INFERD_ASSIGN_OR_RETURN(
+      const TensorSlice points,
+      Slice(qzeros, first_group, groups, block.out_begin / kPacked, out / kPacked, Use::kToLookAt));
   UnpackZeros(points.view, awq ? NibbleOrder::kAwq : NibbleOrder::kPlain, zeros);
   if (!awq && config_.zeros_minus_one) {
     // Readers of this format disagree on what 15 stored means: 16, or 0.

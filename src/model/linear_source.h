@@ -9,6 +9,7 @@
 #include "inferd/ops/weights.h"
 #include "inferd/tensor/tensor.h"
 #include "model/shard_rules.h"
+#include "model/tensor_slice.h"
 
 namespace inferd::model {
 
@@ -26,8 +27,9 @@ struct SourcedLinear {
 // One thread.
 class LinearSource {
  public:
-  LinearSource(const QuantizationConfig& config, const Checkpoint& checkpoint)
-      : config_(config), checkpoint_(checkpoint) {}
+  // `reads`: what has to be looked at is read from the files, and their mapping not touched.
+  LinearSource(const QuantizationConfig& config, const Checkpoint& checkpoint, bool reads = false)
+      : config_(config), checkpoint_(checkpoint), files_(reads ? &checkpoint : nullptr) {}
 
   // A block of the layer `name`, without the ".weight": only that is read. The block is
   // one that CheckBlock passed. FAILED_PRECONDITION when it holds values its scheme does
@@ -41,10 +43,18 @@ class LinearSource {
   StatusOr<SourcedLinear> LoadInt8(const std::string& name, const LinearBlock& block);
   StatusOr<SourcedLinear> LoadFp8(const std::string& name, const LinearBlock& block);
   StatusOr<SourcedLinear> LoadInt4(const std::string& name, const LinearBlock& block, bool awq);
+  // A block of a matrix. To look at: in memory that may be touched; else for ops, which read
+  // files themselves.
+  enum class Use : uint8_t { kForOps, kToLookAt };
+  StatusOr<TensorSlice> Slice(const TensorView& matrix, int64_t row, int64_t rows, int64_t column,
+                              int64_t columns, Use use);
+  // All of a tensor, to look at.
+  StatusOr<TensorSlice> Hold(const TensorView& tensor);
   Status TakeScales(const std::string& name, const TensorView& stored, SourcedLinear* linear);
 
   const QuantizationConfig config_;
   const Checkpoint& checkpoint_;
+  const FileBytes* const files_;  // null: the mapping is read
   HostAllocator allocator_;
 };
 

@@ -159,8 +159,12 @@ StatusOr<TensorView> Llama::Forward(Ops& ops, const StepPlan& plan, std::span<co
 StatusOr<std::unique_ptr<Model>> LoadLlama(const ModelShard& shard, const RankLinks& links,
                                            Checkpoint checkpoint, const StepLimits& limits,
                                            const PackedCacheOptions& cache, Ops& ops) {
-  INFERD_ASSIGN_OR_RETURN(LoadedWeights loaded,
-                          LoadLlamaWeights(shard, links, checkpoint, cache, ops));
+  // What was looked at to plan is not needed in memory.
+  if (ops.ReadsFiles()) checkpoint.ReleasePages();
+  ops.SetFiles(&checkpoint);
+  StatusOr<LoadedWeights> weights_or = LoadLlamaWeights(shard, links, checkpoint, cache, ops);
+  ops.SetFiles(nullptr);
+  INFERD_ASSIGN_OR_RETURN(LoadedWeights loaded, std::move(weights_or));
   Weights& weights = loaded.weights;
   INFERD_ASSIGN_OR_RETURN(weights.rope, MakeRopeTable(shard.whole, limits.max_positions, ops));
   const bool borrowed = weights.embedding.owned.size() == 0;

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "inferd/base/status.h"
+#include "inferd/ops/file_bytes.h"
 #include "inferd/tensor/tensor.h"
 
 namespace inferd::model {
@@ -14,8 +15,10 @@ struct TensorSlice {
 };
 
 // Rows [row, row + rows) and columns [column, column + columns), read from the mapped
-// file once and nothing beside them.
+// file once and nothing beside them. With `files` they are read with that; whole rows too,
+// if `held`, so that looking at them touches no mapping.
 StatusOr<TensorSlice> SliceMatrix(const TensorView& matrix, int64_t row, int64_t rows,
-                                  int64_t column, int64_t columns, Allocator& allocator);
+                                  int64_t column, int64_t columns, Allocator& allocator,
+                                  const FileBytes* files = nullptr, bool held = false);
 
 }  // namespace inferd::model

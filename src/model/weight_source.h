@@ -34,7 +34,7 @@ class WeightSource {
 class PackingSource final : public WeightSource {
  public:
   PackingSource(const QuantizationConfig& config, const Checkpoint& checkpoint, Ops& ops)
-      : checkpoint_(checkpoint), linears_(config, checkpoint), ops_(ops) {}
+      : checkpoint_(checkpoint), linears_(config, checkpoint, ops.ReadsFiles()), ops_(ops) {}
 
   StatusOr<LinearWeight> Linear(const std::string& prefix, std::span<const LinearPart> parts,
                                 bool bias) override;

@@ -10,7 +10,7 @@ namespace inferd::testing {
 
 // Passes every op on and keeps the logits each Sample saw, by (seed, position) of
 // the row. Read them when the executor is gone or idle.
-class TapOps final : public Ops {
+class TapOps : public Ops {
  public:
   explicit TapOps(Ops& inner) : inner_(inner) {}
 
@@ -26,6 +26,9 @@ class TapOps final : public Ops {
   Status CopyOut(void* host, const void* data, size_t bytes) override {
     return inner_.CopyOut(host, data, bytes);
   }
+  DeviceInfo DescribeDevice() const override { return inner_.DescribeDevice(); }
+  void SetFiles(const FileBytes* files) override { inner_.SetFiles(files); }
+  bool ReadsFiles() const override { return inner_.ReadsFiles(); }
   bool Supports(WeightFormat format) const override { return inner_.Supports(format); }
   StatusOr<LinearWeight> Pack(std::span<const RawLinear> parts,
                               std::span<const TensorView> bias) override {

@@ -10,6 +10,7 @@
 
 #include "inferd/base/hash.h"
 #include "inferd/base/status.h"
+#include "inferd/ops/file_bytes.h"
 #include "inferd/tensor/tensor.h"
 
 namespace inferd {
@@ -23,12 +24,12 @@ struct TensorFacts {
 // The tensors of a directory of safetensors files (model.safetensors, or the
 // shards that model.safetensors.index.json names), mapped for reading. One
 // thread at a time. Opening checks every header fully and reads no weights.
-class Checkpoint {
+class Checkpoint final : public FileBytes {
  public:
   static StatusOr<Checkpoint> Open(const std::filesystem::path& dir);
   Checkpoint(Checkpoint&&) noexcept;
   Checkpoint& operator=(Checkpoint&&) noexcept;
-  ~Checkpoint();
+  ~Checkpoint() override;
 
   // Names in the order of the alphabet.
   std::vector<std::string_view> Names() const;
@@ -46,6 +47,10 @@ class Checkpoint {
   // Tells checkpoints apart without reading them: names, sizes, times of change and
   // headers of the files, and a sample of every tensor.
   Hash128 Identity() const;
+
+  // The bytes of views, or any other memory. Does not touch the mapping, unless there are more
+  // than 256 files. Until Unmap.
+  Status Read(void* to, const void* from, size_t bytes) const override;
 
   // Gives the pages read so far back to the system; views stay valid.
   void ReleasePages() const;

@@ -1,5 +1,6 @@
 // What happens once, at load: weights to the device, memory and its plan.
 #include <algorithm>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -25,8 +26,8 @@ StatusOr<LinearWeight> CudaOps::Pack(std::span<const RawLinear> parts,
                     static_cast<size_t>(form.row_bytes),
                     [&](std::byte* to, size_t first, size_t count) {
                       const auto unit = static_cast<size_t>(form.row_bytes);
-                      WritePackedRows(parts, weight, static_cast<int64_t>(first / unit),
-                                      static_cast<int64_t>(count / unit), to);
+                      return WritePackedRows(parts, weight, static_cast<int64_t>(first / unit),
+                                             static_cast<int64_t>(count / unit), files_, to);
                     });
   if (form.bytes > form.scales_at) {
     std::vector<std::byte> tail(static_cast<size_t>(form.bytes - form.scales_at));
@@ -35,7 +36,12 @@ StatusOr<LinearWeight> CudaOps::Pack(std::span<const RawLinear> parts,
   }
   if (!bias.empty()) {
     HostAllocator host;
-    INFERD_ASSIGN_OR_RETURN(const Buffer joined, JoinBias(bias, host));
+    std::vector<TensorView> held(bias.begin(), bias.end());
+    std::vector<Buffer> memory(held.size());
+    for (size_t i = 0; i < held.size(); ++i) {
+      INFERD_ASSIGN_OR_RETURN(memory[i], Hold(&held[i], host));
+    }
+    INFERD_ASSIGN_OR_RETURN(const Buffer joined, JoinBias(held, host));
     INFERD_ASSIGN_OR_RETURN(weight.bias, Buffer::Create(*device_, joined.size()));
     device_->CopyIn(weight.bias.data(), joined.data(), joined.size());
   }
@@ -44,9 +50,20 @@ StatusOr<LinearWeight> CudaOps::Pack(std::span<const RawLinear> parts,
   return weight;
 }
 
+StatusOr<Buffer> CudaOps::Hold(TensorView* tensor, Allocator& host) const {
+  if (files_ == nullptr) return Buffer();
+  INFERD_ASSIGN_OR_RETURN(Buffer memory,
+                          Buffer::Create(host, static_cast<size_t>(tensor->NumBytes())));
+  INFERD_RETURN_IF_ERROR(files_->Read(memory.data(), tensor->data, memory.size()));
+  tensor->data = memory.data();
+  return memory;
+}
+
 StatusOr<VectorWeight> CudaOps::PackVector(const TensorView& host) {
   HostAllocator allocator;
-  INFERD_ASSIGN_OR_RETURN(const VectorWeight values, VectorToF32(host, allocator));
+  TensorView held = host;
+  INFERD_ASSIGN_OR_RETURN(const Buffer memory, Hold(&held, allocator));
+  INFERD_ASSIGN_OR_RETURN(const VectorWeight values, VectorToF32(held, allocator));
   VectorWeight weight;
   weight.size = values.size;
   INFERD_ASSIGN_OR_RETURN(weight.data, Buffer::Create(*device_, values.data.size()));
@@ -58,7 +75,12 @@ StatusOr<EmbeddingTable> CudaOps::PackEmbedding(const TensorView& host) {
   INFERD_ASSIGN_OR_RETURN(EmbeddingTable table, BorrowEmbedding(host));
   const auto bytes = static_cast<size_t>(host.NumBytes());
   INFERD_ASSIGN_OR_RETURN(table.owned, Buffer::Create(*device_, bytes));
-  device_->CopyIn(table.owned.data(), host.data, bytes);
+  device_->CopyMade(table.owned.data(), bytes, 1, [&](std::byte* to, size_t first, size_t count) {
+    const std::byte* from = host.As<std::byte>() + first;
+    if (files_ != nullptr) return files_->Read(to, from, count);
+    std::memcpy(to, from, count);
+    return OkStatus();
+  });
   table.view.data = table.owned.data();
   return table;
 }

@@ -1,5 +1,6 @@
 #include "backends/cuda/cuda_weights.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -90,20 +91,31 @@ PackedForm FormOf(const LinearWeight& weight) {
   return form;
 }
 
-void WritePackedRows(std::span<const RawLinear> parts, const LinearWeight& weight,
-                     int64_t first_row, int64_t count, std::byte* to) {
+Status WritePackedRows(std::span<const RawLinear> parts, const LinearWeight& weight,
+                       int64_t first_row, int64_t count, const FileBytes* files, std::byte* to) {
   const PackedForm form = FormOf(weight);
-  for (int64_t i = 0; i < count; ++i, to += form.row_bytes) {
-    if (weight.format == WeightFormat::kInt4) {
+  if (weight.format == WeightFormat::kInt4) {
+    for (int64_t i = 0; i < count; ++i, to += form.row_bytes) {
       WriteInt4Tile(parts, weight, first_row + i, form.row_bytes, reinterpret_cast<uint8_t*>(to));
-      continue;
     }
-    const auto [part, row] = FindRow(parts, first_row + i);
-    const auto bytes =
-        static_cast<size_t>(weight.in_features * DTypeSize(FormatDType(weight.format)));
-    std::memcpy(to, part->data.As<std::byte>() + row * static_cast<int64_t>(bytes), bytes);
-    std::memset(to + bytes, 0, static_cast<size_t>(form.row_bytes) - bytes);
+    return OkStatus();
   }
+  const int64_t bytes = weight.in_features * DTypeSize(FormatDType(weight.format));
+  for (int64_t i = 0; i < count;) {
+    const auto [part, row] = FindRow(parts, first_row + i);
+    // Rows without padding lie in the matrix as they do in the checkpoint.
+    const int64_t rows = bytes == form.row_bytes ? std::min(count - i, part->data.dim(0) - row) : 1;
+    const std::byte* from = part->data.As<std::byte>() + row * bytes;
+    if (files != nullptr) {
+      INFERD_RETURN_IF_ERROR(files->Read(to, from, static_cast<size_t>(rows * bytes)));
+    } else {
+      std::memcpy(to, from, static_cast<size_t>(rows * bytes));
+    }
+    std::memset(to + rows * bytes, 0, static_cast<size_t>(rows * (form.row_bytes - bytes)));
+    to += rows * form.row_bytes;
+    i += rows;
+  }
+  return OkStatus();
 }
 
 void WritePackedTail(std::span<const RawLinear> parts, const LinearWeight& weight, std::byte* to) {

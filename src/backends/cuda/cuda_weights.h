@@ -7,6 +7,8 @@
 #include <functional>
 #include <span>
 
+#include "inferd/base/status.h"
+#include "inferd/ops/file_bytes.h"
 #include "inferd/ops/weights.h"
 
 namespace inferd {
@@ -27,9 +29,10 @@ struct PackedForm {
 // Of a weight with format, sizes and group size set.
 PackedForm FormOf(const LinearWeight& weight);
 
-// Writes `count` rows of the values from `first_row` on, as FormOf counts them.
-void WritePackedRows(std::span<const RawLinear> parts, const LinearWeight& weight,
-                     int64_t first_row, int64_t count, std::byte* to);
+// Writes `count` rows of the values from `first_row` on, as FormOf counts them. What is as
+// the checkpoint has it is read with `files`, unless that is null.
+Status WritePackedRows(std::span<const RawLinear> parts, const LinearWeight& weight,
+                       int64_t first_row, int64_t count, const FileBytes* files, std::byte* to);
 // Writes everything behind the values: bytes [scales_at, bytes).
 void WritePackedTail(std::span<const RawLinear> parts, const LinearWeight& weight, std::byte* to);
 

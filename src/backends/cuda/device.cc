@@ -230,13 +230,15 @@ Device::Slot& Device::NextSlot() {
 }
 
 void Device::CopyMade(void* data, size_t bytes, size_t unit,
-                      const std::function<void(std::byte*, size_t, size_t)>& write) {
+                      const std::function<Status(std::byte*, size_t, size_t)>& write) {
   INFERD_CHECK(unit > 0 && unit <= kSlotBytes);
   const size_t piece = kSlotBytes / unit * unit;
   for (size_t first = 0; first < bytes && ok(); first += piece) {
     const size_t count = std::min(piece, bytes - first);
     Slot& slot = NextSlot();
-    write(slot.memory.data(), first, count);
+    if (const Status status = write(slot.memory.data(), first, count); !status.ok()) {
+      return Fail(status);
+    }
     Copy(static_cast<std::byte*>(data) + first, slot.memory.data(), count, cudaMemcpyHostToDevice);
     Mark(slot.done);
   }
@@ -245,6 +247,7 @@ void Device::CopyMade(void* data, size_t bytes, size_t unit,
 void Device::CopyIn(void* data, const void* host, size_t bytes) {
   CopyMade(data, bytes, 1, [&](std::byte* to, size_t first, size_t count) {
     std::memcpy(to, static_cast<const std::byte*>(host) + first, count);
+    return OkStatus();
   });
 }
 

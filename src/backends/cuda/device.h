@@ -112,9 +112,10 @@ class Device final : public Allocator {
   // again on return.
   void CopyIn(void* data, const void* host, size_t bytes);
   // The same, of bytes that `write` makes: write(to, first, count) gives bytes [first,
-  // first + count) of all. Pieces are multiples of `unit`, of which a slot holds one.
+  // first + count) of all; what it fails with is the device's error. Pieces are multiples of
+  // `unit`, of which a slot holds one.
   void CopyMade(void* data, size_t bytes, size_t unit,
-                const std::function<void(std::byte* to, size_t first, size_t count)>& write);
+                const std::function<Status(std::byte* to, size_t first, size_t count)>& write);
   Status CopyOut(void* host, const void* data, size_t bytes);
   void Fill(void* data, uint8_t value, size_t bytes);
   // Pinned memory either way, enqueued.

@@ -124,10 +124,26 @@ class OnDevice {
   }
 };
 
+class Finally {
+ public:
+  explicit Finally(std::function<void()> then) : then_(std::move(then)) {}
+  ~Finally() { then_(); }
+  Finally(const Finally&) = delete;
+  Finally& operator=(const Finally&) = delete;
+
+ private:
+  const std::function<void()> then_;
+};
+
 // Runs the stream's work up to its `position`-th entry, or up to one that is not ready.
 // Whether it got there.
 bool RunTo(FakeStream* stream, int64_t position) {
   if (stream->done >= position) return true;
+  const auto begin = std::chrono::steady_clock::now();
+  const Finally count([begin] {
+    const auto took = std::chrono::steady_clock::now() - begin;
+    Fake().counts.device_us += std::chrono::duration_cast<std::chrono::microseconds>(took).count();
+  });
   const OnDevice device;
   while (stream->done < position) {
     const cudaError_t error = Fake().sticky == cudaSuccess ? stream->queue.front()() : cudaSuccess;

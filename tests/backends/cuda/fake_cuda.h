@@ -34,6 +34,7 @@ struct FakeCudaCounts {
   int64_t graphs_overlapped = 0;  // launched while an earlier one was not done
   int64_t graphs = 0;             // instantiated now
   int64_t library_products = 0;   // run by the stand-in of the matrix library
+  int64_t device_us = 0;          // of the host's time, what the device's work took
 };
 FakeCudaCounts FakeCuda();
 

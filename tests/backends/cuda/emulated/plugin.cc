@@ -18,6 +18,7 @@
 #include "backends/cuda/cuda_backend.h"
 #include "backends/cuda/fake_cuda.h"
 #include "backends/cuda/plugin.h"
+#include "inferd/base/unique_fd.h"
 
 namespace inferd::testing {
 namespace {
@@ -27,7 +28,8 @@ constexpr std::array<std::string_view, 3> kWords = {"memory", "kernel", "graph"}
 
 // Takes the first word of the file away if it is `word`. Of several processes one does.
 bool TakeWord(const char* path, std::string_view word) {
-  const int file = open(path, O_RDWR | O_CLOEXEC);
+  const UniqueFd owner(open(path, O_RDWR | O_CLOEXEC));
+  const int file = owner.get();
   if (file < 0) return false;
   (void)flock(file, LOCK_EX);
   std::array<char, 256> bytes{};
@@ -44,7 +46,6 @@ bool TakeWord(const char* path, std::string_view word) {
       std::abort();
     }
   }
-  close(file);
   return taken;
 }
 
