@@ -34,6 +34,7 @@ extern "C" {
 void inferd_range_counts(RangeCounts* to) {
   const std::lock_guard lock(mutex);
   *to = counts;
+  counts.deepest = counts.open;
 }
 
 int InitializeInjectionNvtx2(NvtxGetExportTableFunc_t get_table) {

@@ -10,6 +10,6 @@ struct RangeCounts {
   int64_t token_sum = 0;  // payloads of steps and records
   int64_t layer_sum = 0;  // of layers
   int open = 0;
-  int deepest = 0;
+  int deepest = 0;  // since it was last asked
 };
 using RangeCountsFunction = void (*)(RangeCounts*);
