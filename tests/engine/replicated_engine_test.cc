@@ -146,6 +146,14 @@ TEST_F(RoutingTest, TheDeadAreLeftOutAndTheLivingSayWhyTheyRefuse) {
   EXPECT_TRUE(engine_->Stats().dead());
 }
 
+// However little it has to do.
+TEST_F(RoutingTest, AReplicaThatRestartsIsAskedLast) {
+  fakes_[0]->stats.live_requests = 50;
+  fakes_[1]->stats.state = EngineState::kRecovering;
+  fakes_[2]->stats.live_requests = 50;
+  for (int i = 0; i < 6; ++i) EXPECT_NE(Route(1000 * i, 20), 1);
+}
+
 TEST_F(RoutingTest, AReplicaThatLostItsRanksHasLostItsCache) {
   const int cached = Route(0, 401);
   FakeEngine& lost = *fakes_[static_cast<size_t>(cached)];
