@@ -16,6 +16,8 @@ using testing::DrivenResult;
 using testing::ExpectedPrompt;
 using testing::GoldenDir;
 using testing::GoldenFamilies;
+using testing::GoldenShapes;
+using testing::IsRefused;
 using testing::RankGroup;
 using testing::ReadExpected;
 using testing::ShapeName;
@@ -25,19 +27,6 @@ namespace fs = std::filesystem;
 // As of a rank that is alone (golden_test.cc): sums over ranks are sums in another
 // order, no more.
 constexpr float kLogitTolerance = 5e-4F;
-
-const std::vector<ParallelShape>& Shapes() {
-  static const std::vector<ParallelShape> shapes = {{1, 1, 1}, {2, 1, 1}, {4, 1, 1}, {1, 1, 2},
-                                                    {1, 1, 3}, {2, 1, 2}, {2, 2, 1}, {1, 2, 1}};
-  return shapes;
-}
-
-// What these models cannot be split into: six query heads over four ranks, two layers
-// over three stages.
-bool IsRefused(const std::string& family, const ParallelShape& shape) {
-  const bool has_three_layers = family == "mistral" || family == "qwen3";
-  return (family == "llama3" && shape.tp_rows == 4) || (shape.pp == 3 && !has_three_layers);
-}
 
 DrivenPrompt Greedy(uint64_t name, std::vector<TokenId> prompt, int32_t max_new) {
   DrivenPrompt p;
@@ -148,7 +137,7 @@ std::string NameOf(const ::testing::TestParamInfo<Param>& p) {
 
 INSTANTIATE_TEST_SUITE_P(Families, ParallelGoldenTest,
                          ::testing::Combine(::testing::ValuesIn(GoldenFamilies()),
-                                            ::testing::ValuesIn(Shapes()),
+                                            ::testing::ValuesIn(GoldenShapes()),
                                             ::testing::Values("cpu")),
                          NameOf);
 // Whose tables are split, and which has no fused op.

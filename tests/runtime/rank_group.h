@@ -22,6 +22,20 @@ inline std::string ShapeName(const ParallelShape& shape) {
   return shape.shard_weights ? name + "_sharded" : name;
 }
 
+// What the golden checkpoints are split into.
+inline const std::vector<ParallelShape>& GoldenShapes() {
+  static const std::vector<ParallelShape> shapes = {{1, 1, 1}, {2, 1, 1}, {4, 1, 1}, {1, 1, 2},
+                                                    {1, 1, 3}, {2, 1, 2}, {2, 2, 1}, {1, 2, 1}};
+  return shapes;
+}
+
+// What these models cannot be split into: six query heads over four ranks, two layers
+// over three stages.
+inline bool IsRefused(const std::string& family, const ParallelShape& shape) {
+  const bool has_three_layers = family == "mistral" || family == "qwen3";
+  return (family == "llama3" && shape.tp_rows == 4) || (shape.pp == 3 && !has_three_layers);
+}
+
 class RankGroup {
  public:
   RankGroup(const std::string& backend, const ParallelShape& shape) : shape_(shape) {
