@@ -110,7 +110,7 @@ def allowed_calls(deploy):
     return calls
 
 
-def test_the_daemon_makes_only_allowed_system_calls(deploy, tmp_path, monkeypatch):
+def test_the_daemon_makes_only_allowed_system_calls(deploy, tmp_path):
     """From its start over a chat and a scrape to its end, seen by strace."""
     need_analyze()
     if shutil.which("strace") is None:
@@ -119,8 +119,7 @@ def test_the_daemon_makes_only_allowed_system_calls(deploy, tmp_path, monkeypatc
     # -D: the daemon stays our child, and strace watches from beside.
     wrapper.write_text(f'#!/bin/sh\nexec strace -D -f -qq -o {trace} {daemon.BINARY} "$@"\n')
     wrapper.chmod(0o755)
-    monkeypatch.setattr(daemon, "BINARY", str(wrapper))
-    with daemon.Daemon() as traced:
+    with daemon.Daemon(binary=wrapper) as traced:
         from client import Client
         with traced.channel() as channel:
             Client(channel).text("What is 2+3?", max_tokens=8)
