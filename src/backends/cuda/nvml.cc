@@ -7,6 +7,7 @@
 #include <mutex>
 #include <utility>
 
+#include "backends/cuda/nvml_types.h"
 #include "inferd/backends/device_monitor.h"
 
 namespace inferd {
@@ -18,23 +19,14 @@ constexpr int kSuccess = 0;
 constexpr int kTemperatureOfChip = 0;
 
 using DeviceHandle = void*;
-struct UtilizationRates {
-  unsigned gpu = 0;  // percent
-  unsigned memory = 0;
-};
-struct MemoryInfo {
-  unsigned long long total = 0;  // NOLINT: the library's type
-  unsigned long long free = 0;   // NOLINT
-  unsigned long long used = 0;   // NOLINT
-};
 
 struct Functions {
   int (*init)() = nullptr;
   int (*shutdown)() = nullptr;
   int (*by_bus_id)(const char* bus_id, DeviceHandle* device) = nullptr;
   // Null where the library has none.
-  int (*utilization)(DeviceHandle device, UtilizationRates* rates) = nullptr;
-  int (*memory)(DeviceHandle device, MemoryInfo* memory) = nullptr;
+  int (*utilization)(DeviceHandle device, NvmlUtilization* rates) = nullptr;
+  int (*memory)(DeviceHandle device, NvmlMemory* memory) = nullptr;
   int (*temperature)(DeviceHandle device, int sensor, unsigned* celsius) = nullptr;
   int (*power)(DeviceHandle device, unsigned* milliwatts) = nullptr;
 };
@@ -86,11 +78,11 @@ class NvmlMonitor final : public DeviceMonitor {
 
   DeviceReading AskOne(DeviceHandle device) const {
     DeviceReading reading;
-    UtilizationRates rates;
+    NvmlUtilization rates;
     if (functions_.utilization != nullptr && functions_.utilization(device, &rates) == kSuccess) {
       reading.utilization = std::min(rates.gpu, 100U) / 100.0;
     }
-    MemoryInfo memory;
+    NvmlMemory memory;
     if (functions_.memory != nullptr && functions_.memory(device, &memory) == kSuccess) {
       reading.memory_used_bytes = static_cast<int64_t>(memory.used);
       reading.memory_total_bytes = static_cast<int64_t>(memory.total);

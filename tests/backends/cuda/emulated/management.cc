@@ -10,6 +10,8 @@
 #include <cstring>
 #include <string_view>
 
+#include "backends/cuda/nvml_types.h"
+
 namespace {
 
 constexpr int kSuccess = 0;
@@ -34,16 +36,6 @@ unsigned NumberOf(void* device) { return static_cast<const Gpu*>(device)->number
 
 extern "C" {
 
-struct EmulatedRates {
-  unsigned gpu;
-  unsigned memory;
-};
-struct EmulatedMemory {
-  unsigned long long total;
-  unsigned long long free;
-  unsigned long long used;
-};
-
 int inferd_emulated_nvml_calls() { return calls.load(); }
 
 int nvmlInit_v2() { return Says("init") ? kNotFound : kSuccess; }
@@ -57,13 +49,13 @@ int nvmlDeviceGetHandleByPciBusId_v2(const char* bus_id, void** device) {
   }
   return kNotFound;
 }
-int nvmlDeviceGetUtilizationRates(void* device, EmulatedRates* rates) {
+int nvmlDeviceGetUtilizationRates(void* device, inferd::NvmlUtilization* rates) {
   ++calls;
   if (Says("all")) return kNotSupported;
   *rates = {10 + NumberOf(device), 5};
   return kSuccess;
 }
-int nvmlDeviceGetMemoryInfo(void* device, EmulatedMemory* memory) {
+int nvmlDeviceGetMemoryInfo(void* device, inferd::NvmlMemory* memory) {
   if (Says("all")) return kNotSupported;
   *memory = {1000, 900 - NumberOf(device), 100 + NumberOf(device)};
   return kSuccess;
