@@ -77,7 +77,7 @@ TEST(Http2PumpTest, StoppingSendsSleepersAwayButCutsNoStream) {
   // No stream was served, and there was no error.
   const std::string goaway = Http2Frame(7, 0, 0, std::string(8, '\0'));
   EXPECT_TRUE(sleeper.ReadUntil(goaway, 2'000).ends_with(goaway));
-  EXPECT_TRUE(sleeper.AwaitClose());
+  EXPECT_TRUE(sleeper.AwaitClose(2'000));
   streaming.join();
   EXPECT_TRUE(harness.listener().Close(2'000));
 }

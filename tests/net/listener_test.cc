@@ -122,7 +122,7 @@ TEST(ListenerTest, ConnectionsPastTheCapsAreClosedAtOnce) {
     EXPECT_TRUE(Served(*clients.back()));
   }
   RawClient refused(harness.port());
-  EXPECT_TRUE(refused.AwaitClose());
+  EXPECT_TRUE(refused.AwaitClose(1'000));
   EXPECT_EQ(harness.listener().Stats().refused_per_address, 1);
   EXPECT_TRUE(Served(*clients.front()));
   clients.pop_back();
@@ -137,7 +137,7 @@ TEST(ListenerTest, ConnectionsPastTheCapsAreClosedAtOnce) {
   EXPECT_TRUE(Served(one));
   EXPECT_TRUE(Served(two));
   RawClient three(small.port());
-  EXPECT_TRUE(three.AwaitClose());
+  EXPECT_TRUE(three.AwaitClose(1'000));
   EXPECT_EQ(small.listener().Stats().refused_total, 1);
 }
 
@@ -148,8 +148,8 @@ TEST(ListenerTest, AClientThatSaysNothingIsClosed) {
   RawClient silent(harness.port());
   RawClient half(harness.port());
   ASSERT_TRUE(half.Send("PRI * HTTP"));
-  EXPECT_TRUE(silent.AwaitClose());
-  EXPECT_TRUE(half.AwaitClose());
+  EXPECT_TRUE(silent.AwaitClose(2'000));
+  EXPECT_TRUE(half.AwaitClose(2'000));
   EXPECT_EQ(harness.listener().Stats().timed_out, 2);
 }
 
@@ -157,7 +157,7 @@ TEST(ListenerTest, WhatIsNotServedIsClosed) {
   Http1Harness harness;  // without HTTP/2
   RawClient client(harness.port());
   ASSERT_TRUE(client.Send(kHttp2Preface));
-  EXPECT_TRUE(client.AwaitClose());
+  EXPECT_TRUE(client.AwaitClose(1'000));
 }
 
 TEST(ListenerTest, GarbageGets400) {
@@ -181,7 +181,7 @@ TEST(ListenerTest, StoppingRefusesNewAndLetsAnswersFinish) {
   ASSERT_TRUE(busy.Send(kHold));
   auto held = harness.TakeHeld();
   harness.listener().StopAccepting();
-  EXPECT_TRUE(idle.AwaitClose());
+  EXPECT_TRUE(idle.AwaitClose(1'000));
   EXPECT_FALSE(RawClient(harness.port()).connected());
   std::thread answer([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
@@ -200,9 +200,9 @@ TEST(ListenerTest, ClosingCutsWhatTakesTooLong) {
   auto held = harness.TakeHeld();
   const auto begin = std::chrono::steady_clock::now();
   EXPECT_FALSE(harness.listener().Close(100));
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(2));
   EXPECT_TRUE(held.events->AwaitDisconnect());
-  EXPECT_TRUE(busy.AwaitClose());
+  EXPECT_TRUE(busy.AwaitClose(1'000));
   EXPECT_EQ(harness.listener().Stats().connections, 0);
 }
 
@@ -265,7 +265,7 @@ TEST(ListenerTest, OutOfDescriptorsNewcomersAreClosedAndServiceComesBack) {
     lowest_free.Reset();
     for (auto& newcomer : newcomers) {
       ASSERT_TRUE(newcomer->Connect(harness.port()));
-      EXPECT_TRUE(newcomer->AwaitClose());
+      EXPECT_TRUE(newcomer->AwaitClose(2'000));
     }
     EXPECT_GE(harness.listener().Stats().accept_errors, 20);
     EXPECT_TRUE(Served(before));
@@ -273,7 +273,7 @@ TEST(ListenerTest, OutOfDescriptorsNewcomersAreClosedAndServiceComesBack) {
   const auto begin = std::chrono::steady_clock::now();
   ASSERT_TRUE(later.Connect(harness.port()));
   EXPECT_TRUE(Served(later));
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(1));
 }
 
 }  // namespace

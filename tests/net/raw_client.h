@@ -30,7 +30,7 @@ class RawClient {
   // Until the connection ended.
   std::string ReadAll(int timeout_ms = 5'000);
   // True when the other side closed (or reset) within the time; drops what it sends.
-  bool AwaitClose(int timeout_ms = 30'000);
+  bool AwaitClose(int timeout_ms = 5'000);
   void HalfClose();
   void Close() { fd_.Reset(); }
   int fd() const { return fd_.get(); }

@@ -220,7 +220,7 @@ TEST_F(TlsTest, ASlowHandshakeEnds) {
   Http1Harness harness(options, *context);
   RawClient client(harness.port());
   ASSERT_TRUE(client.Send(std::string("\x16\x03\x01\x02\x00\x01", 6)));
-  EXPECT_TRUE(client.AwaitClose());
+  EXPECT_TRUE(client.AwaitClose(2'000));
   EXPECT_EQ(harness.listener().Stats().handshakes_failed, 1);
 }
 

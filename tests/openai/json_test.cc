@@ -88,7 +88,7 @@ TEST(CheckJsonTest, DepthAndNodes) {
   const auto start = std::chrono::steady_clock::now();
   EXPECT_FALSE(CheckJson("{\"a\":" + Repeat("[", 1'000'000), kJsonLimits).ok());
   EXPECT_FALSE(CheckJson(Repeat("{\"a\":", 400'000), kJsonLimits).ok());
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::milliseconds(500));
   const std::string wide = "{\"a\":[" + Repeat("1,", 2000) + "1]}";
   JsonLimits few;
   few.max_nodes = 1000;

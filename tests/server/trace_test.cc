@@ -98,11 +98,11 @@ TEST_F(TraceTest, ACollectorThatHangsDelaysNobody) {
   collector_.Hold(true);
   const auto start = std::chrono::steady_clock::now();
   for (int i = 0; i < 50; ++i) ASSERT_TRUE(AskWith(kSampled).ok());
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(60));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
   EXPECT_EQ(harness_->Metric("inferd_trace_spans_total{outcome=\"exported\"}"), 0);
   const auto end = std::chrono::steady_clock::now();
   harness_->server->Shutdown(0);
-  EXPECT_LT(std::chrono::steady_clock::now() - end, std::chrono::seconds(60));
+  EXPECT_LT(std::chrono::steady_clock::now() - end, std::chrono::seconds(8));
 }
 
 }  // namespace

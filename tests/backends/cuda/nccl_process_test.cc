@@ -127,10 +127,8 @@ TEST_P(NcclProcessTest, TheGroupIsMadeAnewAndTextsGoOn) {
     EXPECT_EQ(tokens,
               std::vector<TokenId>(expected[i].greedy.begin(), expected[i].greedy.begin() + kNew));
   }
-  // A machine that lets ranks starve may cost one more.
-  const uint64_t losses = engine->Stats().rank_losses;
-  EXPECT_EQ(losses > 0, !GetParam().says.empty());
-  EXPECT_LE(losses, 2U);
+  const bool trouble = !GetParam().says.empty();
+  EXPECT_EQ(engine->Stats().rank_losses, trouble ? 1U : 0U);
   engine.reset();
   executor.reset();
   logger->flush();
