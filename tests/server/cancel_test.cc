@@ -187,9 +187,7 @@ TEST(CancelTest, SlowConsumerIsCutOff) {
   ServerOptions options = TestOptions();
   options.max_stream_buffer_bytes = 64 << 10;
   Harness h(options, /*attach=*/false);
-  ServedModel model = TestModel();
-  model.max_model_len = 4'000'000;
-  h.server->Attach(model, *h.engine);
+  h.Attach(4'000'000);
   OpenChat call(h, Ask("hi"));
   // Nobody reads; the connection's window fills, then the merged delta.
   std::atomic<bool> stop{false};
@@ -220,9 +218,7 @@ TEST(CancelTest, OneLargeDeliveryIsNotASlowConsumer) {
   ServerOptions options = TestOptions();
   options.max_stream_buffer_bytes = 1 << 10;
   Harness h(options, /*attach=*/false);
-  ServedModel model = TestModel();
-  model.max_model_len = 100'000;
-  h.server->Attach(model, *h.engine);
+  h.Attach(100'000);
   OpenChat call(h, Ask("hi"));
   const std::string long_text(50'000, 'x');
   h.engine->Post(TextEvents(call.spec.id, long_text, FinishReason::kLength));
@@ -237,9 +233,7 @@ TEST(CancelTest, StalledWriteIsCancelled) {
   options.max_stream_buffer_bytes = 512 << 20;
   options.write_stall_timeout_ms = 200;
   Harness h(options, /*attach=*/false);
-  ServedModel model = TestModel();
-  model.max_model_len = 4'000'000;
-  h.server->Attach(model, *h.engine);
+  h.Attach(4'000'000);
   OpenChat call(h, Ask("hi"));
   std::vector<TokenEvent> events;
   for (int i = 0; i < 8'000; ++i) events.push_back(Token(call.spec.id, ByteTokenizer::kLong));

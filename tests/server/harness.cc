@@ -78,7 +78,11 @@ Harness::~Harness() {
   server.reset();
 }
 
-void Harness::Attach() { server->Attach(TestModel(), *engine); }
+void Harness::Attach(int32_t max_model_len) {
+  ServedModel model = TestModel();
+  if (max_model_len > 0) model.max_model_len = max_model_len;
+  server->Attach(std::move(model), *engine);
+}
 
 std::string Harness::HttpGet(const std::string& path, int* status) {
   httplib::Client client("127.0.0.1", server->http_port());

@@ -23,7 +23,8 @@ class Harness {
   explicit Harness(const ServerOptions& options = TestOptions(), bool attach = true);
   ~Harness();
 
-  void Attach();
+  // The model of TestModel, with contexts of so many tokens; 0: its own.
+  void Attach(int32_t max_model_len = 0);
   // GET on the side port: the body, and the HTTP status.
   std::string HttpGet(const std::string& path, int* status = nullptr);
   // The same on the main port; a POST when there is a body.

@@ -240,9 +240,7 @@ TEST(MetricsTest, TokensThatWaitForASlowClientAreCounted) {
   ServerOptions options = TestOptions();
   options.max_stream_buffer_bytes = 64 << 20;
   Harness h(options, /*attach=*/false);
-  ServedModel model = TestModel();
-  model.max_model_len = 4'000'000;
-  h.server->Attach(model, *h.engine);
+  h.Attach(4'000'000);
   grpc::ClientContext context;
   auto reader = h.chat->StreamChatCompletion(&context, Ask("hi"));
   const auto spec = h.engine->WaitForRequest();
