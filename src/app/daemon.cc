@@ -92,13 +92,12 @@ class Daemon {
     logger().info("loading {}", config().model.path);
 
     StatusOr<LoadedModel> model =
-        LoadServedModel(config(), backends_, place_.remote, entropy_, clock_, logging_.logger());
+        LoadServedModel(config(), &backends_, place_.remote, entropy_, clock_, logging_.logger());
     if (!model.ok()) {
       server_->Fail();
       return Fail(model.status());
     }
     executors_ = std::move(model->executors);
-    if (RanksAreProcesses(config())) backends_.clear();  // every rank has its own
     const double load_seconds = static_cast<double>(clock_.NowUs() - start_us) * 1e-6;
     model->served.load_seconds = load_seconds;
     const std::string summary = model->served.id + ": " + model->served.architecture + ", " +

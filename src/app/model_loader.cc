@@ -59,8 +59,8 @@ Status LoadText(const ServerConfig& config, ServedModel* served, spdlog::logger&
 }
 
 // What the weights and the configuration say, into `served`.
-Status Describe(const ServerConfig& config, const RankInfo& info, Backend& backend,
-                const Clock& clock, spdlog::logger& logger, ServedModel* served) {
+Status Describe(const ServerConfig& config, const RankInfo& info, const Clock& clock,
+                spdlog::logger& logger, ServedModel* served) {
   if (served->tokenizer->vocab_size() > info.config.vocab_size) {
     return FailedPreconditionError(
         "tokenizer.json has " + std::to_string(served->tokenizer->vocab_size()) +
@@ -72,8 +72,6 @@ Status Describe(const ServerConfig& config, const RankInfo& info, Backend& backe
   served->architecture = info.config.architecture;
   served->dtype = DTypeName(info.config.dtype);
   served->quantization = QuantMethodName(info.config.quantization.method);
-  served->backend = backend.ops().name();
-  served->device = backend.Description();
   served->tp = info.place.shape.tp();
   served->pp = info.place.shape.pp;
   served->created = clock.UnixUs() / 1'000'000;
@@ -110,22 +108,24 @@ std::string DescribeRank(const RankInfo& rank) {
   return text;
 }
 
+// Where the ranks are processes `backends` is empty after it.
 StatusOr<std::unique_ptr<LocalExecutor>> StartReplica(
-    const ServerConfig& config, int replica, const ReplicaBackends& backends,
-    const RemoteRanks& remote, EntropySource& entropy, const Clock& clock,
-    const std::shared_ptr<spdlog::logger>& logger) {
+    const ServerConfig& config, int replica, ReplicaBackends* backends, const RemoteRanks& remote,
+    EntropySource& entropy, const Clock& clock, const std::shared_ptr<spdlog::logger>& logger) {
   const ParallelShape shape = ShapeOf(config);
   RankOptions options =
-      MakeRankOptions(config, *backends.front(), config.parallel.dp - replica, logger);
+      MakeRankOptions(config, *backends->front(), config.parallel.dp - replica, logger);
   // Hosts are taken to be alike; devices were counted by rank.
-  if (!backends.front()->HasOwnMemory()) options.memory.available_bytes *= remote.num_hosts;
-  if (!RanksAreProcesses(config)) {
+  if (!backends->front()->HasOwnMemory()) options.memory.available_bytes *= remote.num_hosts;
+  if (!RanksAreProcesses(config, *backends->front())) {
     std::vector<Ops*> ops;
-    for (const std::unique_ptr<Backend>& backend : backends) ops.push_back(&backend->ops());
+    for (const std::unique_ptr<Backend>& backend : *backends) ops.push_back(&backend->ops());
     return StartThreadExecutor(options, shape, ops, clock, logger);
   }
   INFERD_ASSIGN_OR_RETURN(std::vector<RankInfo> plan,
-                          PlanGroup(options, shape, backends.front()->ops(), logger));
+                          PlanGroup(options, shape, backends->front()->ops(), logger));
+  for (const std::unique_ptr<Backend>& planner : *backends) planner->ReleaseDevice();
+  backends->clear();
   const int32_t num_blocks = plan.front().memory.num_blocks;
   return StartProcessExecutor(MakeProcessOptions(config, replica, num_blocks, remote),
                               std::move(plan), entropy, clock, logger);
@@ -167,33 +167,37 @@ StatusOr<std::vector<ReplicaBackends>> MakeBackends(const ServerConfig& config, 
                                                     const std::shared_ptr<spdlog::logger>& logger) {
   const int ranks = ShapeOf(config).ranks();
   const int ranks_here = RanksHere(config) / num_hosts;
-  const int count = RanksAreProcesses(config) ? 1 : ranks;
   std::vector<ReplicaBackends> backends(static_cast<size_t>(config.parallel.dp));
   for (int replica = 0; replica < config.parallel.dp; ++replica) {
-    for (int rank = 0; rank < count; ++rank) {
-      INFERD_ASSIGN_OR_RETURN(backends[static_cast<size_t>(replica)].emplace_back(),
-                              MakeBackend(config, replica * ranks + rank, ranks_here, logger));
-    }
+    ReplicaBackends& made = backends[static_cast<size_t>(replica)];
+    do {
+      const int rank = replica * ranks + static_cast<int>(made.size());
+      INFERD_ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend,
+                              MakeBackend(config, rank, ranks_here, logger));
+      made.push_back(std::move(backend));
+    } while (std::ssize(made) < ranks && !RanksAreProcesses(config, *made.front()));
   }
   return backends;
 }
 
 StatusOr<LoadedModel> LoadServedModel(const ServerConfig& config,
-                                      std::span<const ReplicaBackends> backends,
+                                      std::vector<ReplicaBackends>* backends,
                                       const RemoteRanks& remote, EntropySource& entropy,
                                       const Clock& clock,
                                       const std::shared_ptr<spdlog::logger>& logger) {
   LoadedModel loaded;
   const Status text = LoadText(config, &loaded.served, *logger);
   if (!text.ok()) return text.WithPrefix(config.model.path);
-  for (size_t replica = 0; replica < backends.size(); ++replica) {
+  loaded.served.backend = backends->front().front()->ops().name();
+  loaded.served.device = backends->front().front()->Description();
+  for (size_t replica = 0; replica < backends->size(); ++replica) {
     StatusOr<std::unique_ptr<LocalExecutor>> executor = StartReplica(
-        config, static_cast<int>(replica), backends[replica], remote, entropy, clock, logger);
+        config, static_cast<int>(replica), &(*backends)[replica], remote, entropy, clock, logger);
     if (!executor.ok()) return executor.status().WithPrefix(config.model.path);
     loaded.executors.push_back(std::move(*executor));
   }
-  const Status described = Describe(config, loaded.executors.front()->info(),
-                                    *backends.front().front(), clock, *logger, &loaded.served);
+  const Status described =
+      Describe(config, loaded.executors.front()->info(), clock, *logger, &loaded.served);
   if (!described.ok()) return described.WithPrefix(config.model.path);
   DescribeReplicas(loaded.executors, &loaded.served);
   loaded.served.devices = DevicesOf(loaded.executors);

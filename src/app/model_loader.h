@@ -27,8 +27,7 @@ using ReplicaBackends = std::vector<std::unique_ptr<Backend>>;
 StatusOr<std::vector<ReplicaBackends>> MakeBackends(const ServerConfig& config, int num_hosts,
                                                     const std::shared_ptr<spdlog::logger>& logger);
 
-// A model ready to run. The executors use the backends until they are destroyed, unless
-// their ranks are processes.
+// A model ready to run. The executors use the backends that there are until they are destroyed.
 struct LoadedModel {
   ServedModel served;                                     // the replicas together
   std::vector<std::unique_ptr<LocalExecutor>> executors;  // by replica
@@ -36,9 +35,10 @@ struct LoadedModel {
 
 // Reads the checkpoint that `config` names: tokenizer, chat template, weights.
 // One line that says what is wrong otherwise. `remote`: ranks of
-// other hosts. Clock and entropy outlive the model.
+// other hosts. Clock and entropy outlive the model. Backends of ranks that are processes are
+// destroyed when the ranks are planned, and their devices given back: every rank has its own.
 StatusOr<LoadedModel> LoadServedModel(const ServerConfig& config,
-                                      std::span<const ReplicaBackends> backends,
+                                      std::vector<ReplicaBackends>* backends,
                                       const RemoteRanks& remote, EntropySource& entropy,
                                       const Clock& clock,
                                       const std::shared_ptr<spdlog::logger>& logger);

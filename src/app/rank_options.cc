@@ -38,9 +38,9 @@ ParallelShape ShapeOnHosts(const ServerConfig& config, int num_hosts) {
   return shape;
 }
 
-bool RanksAreProcesses(const ServerConfig& config) {
+bool RanksAreProcesses(const ServerConfig& config, const Backend& backend) {
   if (config.parallel.executor != "auto") return config.parallel.executor == "process";
-  return ShapeOf(config).ranks() > 1;
+  return ShapeOf(config).ranks() > 1 || backend.HasOwnMemory();
 }
 
 int RanksHere(const ServerConfig& config) { return config.parallel.dp * ShapeOf(config).ranks(); }
@@ -79,7 +79,7 @@ StatusOr<std::unique_ptr<Backend>> MakeBackend(const ServerConfig& config, int r
 
 Status CheckSplit(const ServerConfig& config, const Backend& backend, int ranks_here) {
   if (!backend.HasOwnMemory() || ShapeOf(config).ranks() == 1) return OkStatus();
-  if (!RanksAreProcesses(config)) {
+  if (!RanksAreProcesses(config, backend)) {
     return FailedPreconditionError(
         "parallel.executor: ranks with a device each are processes; thread is for processors");
   }

@@ -18,8 +18,9 @@ namespace inferd::app {
 ParallelShape ShapeOf(const ServerConfig& config);
 // With whether sums may go within so many hosts first.
 ParallelShape ShapeOnHosts(const ServerConfig& config, int num_hosts);
-// Whether the ranks are processes of their own.
-bool RanksAreProcesses(const ServerConfig& config);
+// Whether ranks on such a backend are processes of their own. Left to choose, a device's are,
+// as its errors end the process: a rank that ends so is started again, and the daemon lives.
+bool RanksAreProcesses(const ServerConfig& config, const Backend& backend);
 // Of this machine, over all replicas.
 int RanksHere(const ServerConfig& config);
 // Plans in flight: as configured, or as many as fill the stages.

@@ -298,7 +298,8 @@ constexpr std::array kKeys{
     ConfigKey{"parallel.executor", "executor", kChoice, FIELD(parallel.executor), 0, 0,
               "auto|thread|process",
               "What a rank is: a thread of this process, or a process that may die and is started "
-              "again while clients wait. auto: a thread if there is one rank, else processes."},
+              "again while clients wait. auto: a thread if there is one rank and it computes on "
+              "processors, else processes."},
     ConfigKey{"parallel.start_timeout", "", kDuration, FIELD(parallel.start_timeout_ms), 100,
               kDayMs, "", "How long ranks that are processes may take to load the model."},
     ConfigKey{"parallel.max_backoff", "", kDuration, FIELD(parallel.max_backoff_ms), 100, kHourMs,

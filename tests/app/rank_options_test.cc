@@ -57,6 +57,22 @@ TEST(RankOptionsTest, DevicesArePutTogetherWhereTheyCanBe) {
   EXPECT_TRUE(CheckSplit(replicas, FakeBackend(true, 0), 2).ok());
 }
 
+// An error of a device ends the process that had it.
+TEST(RankOptionsTest, RanksOfDevicesAreProcesses) {
+  ServerConfig config;
+  EXPECT_FALSE(RanksAreProcesses(config, FakeBackend(false)));
+  EXPECT_TRUE(RanksAreProcesses(config, FakeBackend(true)));
+  config.parallel.dp = 2;
+  EXPECT_FALSE(RanksAreProcesses(config, FakeBackend(false)));
+  config.parallel.tp = "2";
+  EXPECT_TRUE(RanksAreProcesses(config, FakeBackend(false)));
+  config.parallel.executor = "thread";
+  EXPECT_FALSE(RanksAreProcesses(config, FakeBackend(true)));
+  config = ServerConfig();
+  config.parallel.executor = "process";
+  EXPECT_TRUE(RanksAreProcesses(config, FakeBackend(false)));
+}
+
 // What is measured may differ from rank to rank, and with it the last bits of products.
 TEST(RankOptionsTest, OnlyARankOnItsOwnMeasures) {
   ServerConfig config;

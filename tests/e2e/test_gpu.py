@@ -135,6 +135,18 @@ def test_memory_is_what_a_dry_run_prints(executor, start, model):
         assert daemon.metric("inferd_engine_step_kernel_seconds_sum", kind="decode") > 0
 
 
+def holds_a_gpu(pid):
+    return any("emulated-gpu" in os.readlink(fd) for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir())
+
+
+def test_the_daemon_itself_holds_no_gpu(start):
+    with start() as daemon:
+        assert [holds_a_gpu(pid) for pid in rank_processes(daemon).values()] == [True]
+        assert not holds_a_gpu(daemon.process.pid)
+    with start("--executor=thread") as daemon:
+        assert not rank_processes(daemon) and holds_a_gpu(daemon.process.pid)
+
+
 def test_without_the_management_library_there_are_no_readings(tmp_path, start):
     (tmp_path / "libcuda.so.1").symlink_to(EMULATED / "libcuda.so.1")
     with start(env=environment(tmp_path)) as daemon:
@@ -150,7 +162,7 @@ def test_processors_have_no_gpu_series(shared_daemon):
 
 @pytest.mark.parametrize("word", ["kernel", "graph"])
 def test_a_rank_with_a_broken_gpu_ends_and_is_started_again(word, faults, undisturbed, start):
-    with start("--executor=process", "--parallel.max_failed_starts=1000", "--parallel.max_backoff=200ms",
+    with start("--parallel.max_failed_starts=1000", "--parallel.max_backoff=200ms",
                env=faults.environment()) as daemon, daemon.channel() as channel:
         client = Client(channel)
         assert client.text("The sea is", **ANSWER) == undisturbed

@@ -56,6 +56,10 @@ class Backend {
   virtual Status CheckGroup(int /*ranks_here*/) const { return OkStatus(); }
   // Of AvailableMemoryBytes() what a rank's groups take for themselves.
   virtual int64_t GroupBytes() const { return 0; }
+  // The process gives back whatever it holds of the device, and may die of it no more: for one
+  // that only planned with it. Then the backend may only be destroyed; no other backend of
+  // the process is on the same device.
+  virtual void ReleaseDevice() {}
 };
 
 // The names CreateBackend knows, best first.

@@ -33,6 +33,12 @@ class CudaBackend final : public Backend {
     return nccl::Open().status().WithPrefix("cuda");
   }
   int64_t GroupBytes() const override { return kGroupBytes; }
+  // Destroying all that is in a context leaves the context, a few hundred MB of the GPU.
+  void ReleaseDevice() override {
+    const int ordinal = ops_->device().ordinal();
+    ops_.reset();
+    if (cudaSetDevice(ordinal) == cudaSuccess) (void)cudaDeviceReset();
+  }
   int64_t TotalMemoryBytes() const override { return ops_->device().ReadMemory().total_bytes; }
   // What the driver has free, and what the arena has that nobody took.
   int64_t AvailableMemoryBytes() const override {

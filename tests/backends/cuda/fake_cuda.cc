@@ -19,6 +19,7 @@
 #include "backends/cuda/fake_stream.h"
 #include "cuda/emulator/emulator.h"
 #include "inferd/base/check.h"
+#include "inferd/base/unique_fd.h"
 
 namespace inferd::testing {
 namespace {
@@ -60,6 +61,7 @@ struct State {
   std::map<char*, size_t> pinned;
   int depth = 0;  // of work being run
   std::function<int(FakeCudaEvent)> fault;
+  std::map<int, UniqueFd> contexts;  // of devices in use: a file for /proc to show
 };
 
 State& Fake() {
@@ -281,6 +283,17 @@ cudaError_t cudaSetDevice(int device) {
   ENTER();
   if (device >= Fake().devices) return cudaErrorInvalidDevice;
   CurrentDevice() = device;
+  inferd::UniqueFd& context = Fake().contexts[device];
+  if (context.get() < 0) context = inferd::UniqueFd(memfd_create("emulated-gpu", MFD_CLOEXEC));
+  return cudaSuccess;
+}
+// What is left on the device would be lost: nothing may be.
+cudaError_t cudaDeviceReset() {
+  ENTER();
+  for (const auto& [data, device] : Fake().owner) {
+    if (device == CurrentDevice()) return cudaErrorUnknown;
+  }
+  Fake().contexts.erase(CurrentDevice());
   return cudaSuccess;
 }
 cudaError_t cudaDriverGetVersion(int* version) {

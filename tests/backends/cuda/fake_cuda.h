@@ -11,6 +11,7 @@
 //     another are refused;
 //   - a launch cannot be told from a failed one before the host waits;
 //   - what failed once fails for ever.
+// A process that has chosen a device holds a file named emulated-gpu until that is reset.
 // Any thread, one at a time but while work waits for others; device memory can be touched
 // by the host while another thread's work runs.
 #pragma once
