@@ -13,14 +13,14 @@ SIMT_KERNEL(kThreads) DeltaKernel(DeltaParams p) {
   ReleaseSuccessor();
   WaitForPredecessor();
   const auto i = static_cast<int32_t>(BlockX() * kThreads + ThreadX());
-  if (i < *p.count) p.words[p.at[i]] = p.values[i];
+  if (i < p.count) p.words[p.at[i]] = p.values[i];
 }
 
 }  // namespace
 
 int ApplyDeltas(const DeltaParams& p, Stream stream) {
-  if (p.capacity <= 0) return 0;
-  const auto blocks = static_cast<unsigned>((p.capacity + kThreads - 1) / kThreads);
+  if (p.count <= 0) return 0;
+  const auto blocks = static_cast<unsigned>((p.count + kThreads - 1) / kThreads);
   return Launch(DeltaKernel, {.grid = {blocks}, .block = {kThreads}}, stream, p);
 }
 

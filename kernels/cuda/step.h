@@ -8,14 +8,12 @@
 
 namespace inferd::cuda {
 
-// words[at[i]] = values[i] for i < *count, which is at most `capacity`. No word is
-// named twice.
+// words[at[i]] = values[i] for i < count. No word is named twice.
 struct DeltaParams {
   int32_t* words = nullptr;
-  const int32_t* count = nullptr;
   const int32_t* at = nullptr;
   const int32_t* values = nullptr;
-  int32_t capacity = 0;
+  int32_t count = 0;
 };
 int ApplyDeltas(const DeltaParams& params, Stream stream);
 

@@ -160,7 +160,19 @@ StatusOr<MemoryPlan> PlanMemory(const ModelShard& shard, const Checkpoint& check
                                         MaxFeatures(shard), config.vocab_size);
   const int64_t counted =
       plan.weight_bytes + plan.rope_bytes + plan.workspace_bytes + plan.scratch_bytes;
-  plan.overhead_bytes = ops.OverheadBytes(counted, plan.mapped_bytes);
+  const KvLayerSpec spec{shard.local.num_kv_heads, config.head_dim, request.block_size,
+                         request.kv_dtype};
+  const int64_t per_sequence =
+      (int64_t{plan.max_model_len} + request.block_size - 1) / request.block_size;
+  plan.overhead_bytes =
+      ops.OverheadBytes({.bytes = counted,
+                         .embedding_bytes = plan.mapped_bytes,
+                         .vocab_size = shard.place.last_stage() ? config.vocab_size : 0,
+                         .num_heads = shard.local.num_heads,
+                         .kv = spec,
+                         .max_tokens = request.max_batched_tokens,
+                         .max_sequences = request.max_running,
+                         .max_blocks_per_sequence = static_cast<int32_t>(per_sequence)});
   if (ops.SplitsEmbedding()) plan.copied_bytes = std::min(plan.mapped_bytes, plan.overhead_bytes);
   const int64_t fixed = counted + plan.overhead_bytes;
   if (request.available_bytes > 0 && fixed > request.available_bytes) {
@@ -168,11 +180,7 @@ StatusOr<MemoryPlan> PlanMemory(const ModelShard& shard, const Checkpoint& check
                                   MiB(request.available_bytes) + " are available");
   }
 
-  const KvLayerSpec spec{shard.local.num_kv_heads, config.head_dim, request.block_size,
-                         request.kv_dtype};
   plan.kv_bytes_per_block = ops.KvBytesPerBlock(spec) * shard.local.num_layers;
-  const int64_t per_sequence =
-      (int64_t{plan.max_model_len} + request.block_size - 1) / request.block_size;
   const int64_t everyone = 1 + per_sequence * request.max_running;
   int64_t blocks = request.num_blocks;
   if (blocks == 0 && request.kv_bytes > 0) blocks = request.kv_bytes / plan.kv_bytes_per_block;

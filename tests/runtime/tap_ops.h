@@ -54,8 +54,8 @@ class TapOps : public Ops {
                        int64_t vocab_size) const override {
     return inner_.ScratchBytes(max_tokens, max_sequences, max_features, vocab_size);
   }
-  int64_t OverheadBytes(int64_t bytes, int64_t embedding_bytes) const override {
-    return inner_.OverheadBytes(bytes, embedding_bytes);
+  int64_t OverheadBytes(const ModelFootprint& model) const override {
+    return inner_.OverheadBytes(model);
   }
   Status Reserve(int64_t bytes) override { return inner_.Reserve(bytes); }
   bool MemoryIsResident() const override { return inner_.MemoryIsResident(); }

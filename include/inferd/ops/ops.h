@@ -21,6 +21,18 @@
 
 namespace inferd {
 
+// A rank's part of a model and the largest steps of it: what takes memory.
+struct ModelFootprint {
+  int64_t bytes = 0;            // that the allocator is asked for, but for the KV cache
+  int64_t embedding_bytes = 0;  // of the table, in the checkpoint
+  int32_t vocab_size = 0;       // that is drawn from; 0: this rank draws nothing
+  int32_t num_heads = 0;        // query heads
+  KvLayerSpec kv;
+  int32_t max_tokens = 0;  // as MakeStepPlan has them
+  int32_t max_sequences = 0;
+  int32_t max_blocks_per_sequence = 0;
+};
+
 // The op set of a backend. One rank thread at a time. Compute ops are enqueued
 // in order, never allocate, never wait and never fail visibly: an error sticks
 // and Finish reports it. Shapes are the caller's promise (checked).
@@ -83,9 +95,9 @@ class Ops {
   virtual int64_t ScratchBytes(int32_t max_tokens, int32_t max_sequences, int64_t max_features,
                                int64_t vocab_size) const = 0;
   virtual void SetScratch(TensorView scratch) = 0;
-  // Bytes that the allocator takes beside the `bytes` it is asked for by a model that is
-  // loaded, whose embedding table has `embedding_bytes` in the checkpoint.
-  virtual int64_t OverheadBytes(int64_t /*bytes*/, int64_t /*embedding_bytes*/) const { return 0; }
+  // Bytes that the allocator takes beside those it is asked for by a model that is loaded and
+  // serves: at most so many, whatever the steps.
+  virtual int64_t OverheadBytes(const ModelFootprint& /*model*/) const { return 0; }
   // Takes that much memory at once; the allocator then takes no other. Before the first
   // allocation. RESOURCE_EXHAUSTED when there is not so much.
   virtual Status Reserve(int64_t /*bytes*/) { return OkStatus(); }

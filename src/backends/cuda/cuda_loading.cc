@@ -111,13 +111,19 @@ std::unique_ptr<StepPlan> CudaOps::MakeStepPlan(int32_t max_tokens, int32_t max_
 }
 
 // The table is copied. Rows are padded to 64 bytes and parts to ArenaMap::kUnit, which
-// is little beside matrices of a size worth a GPU; the library has its workspace, a step
-// plan its words.
-int64_t CudaOps::OverheadBytes(int64_t bytes, int64_t embedding_bytes) const {
-  constexpr int64_t kFixed = int64_t{32} << 20;
+// is little beside matrices of a size worth a GPU.
+int64_t CudaOps::OverheadBytes(const ModelFootprint& model) const {
+  constexpr int64_t kSmallParts = int64_t{1} << 20;
   constexpr int64_t kPaddingShare = 128;
-  return embedding_bytes + static_cast<int64_t>(LibraryGemm::kWorkspaceBytes) + kFixed +
-         (bytes + embedding_bytes) / kPaddingShare;
+  const int32_t group = model.num_heads / std::max(1, model.kv.num_kv_heads);
+  return model.embedding_bytes + (model.bytes + model.embedding_bytes) / kPaddingShare +
+         static_cast<int64_t>(LibraryGemm::kWorkspaceBytes) +
+         CudaStepPlan::DeviceBytes(model.max_tokens, model.max_sequences,
+                                   model.max_blocks_per_sequence) +
+         CudaStepPlan::WorkBytes(model.max_tokens, model.max_sequences,
+                                 int64_t{model.max_blocks_per_sequence} * model.kv.block_size,
+                                 group, model.kv.num_kv_heads) +
+         DeviceSampler::DeviceBytes(model.max_sequences, model.vocab_size) + kSmallParts;
 }
 
 Status CudaOps::Reserve(int64_t bytes) { return device_->Reserve(static_cast<size_t>(bytes)); }

@@ -51,7 +51,7 @@ class CudaOps final : public Ops {
   int64_t ScratchBytes(int32_t max_tokens, int32_t max_sequences, int64_t max_features,
                        int64_t vocab_size) const override;
   void SetScratch(TensorView scratch) override;
-  int64_t OverheadBytes(int64_t bytes, int64_t embedding_bytes) const override;
+  int64_t OverheadBytes(const ModelFootprint& model) const override;
   Status Reserve(int64_t bytes) override;
   bool MemoryIsResident() const override { return true; }
   bool SplitsEmbedding() const override { return true; }

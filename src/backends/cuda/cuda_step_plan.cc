@@ -1,10 +1,7 @@
 #include "backends/cuda/cuda_step_plan.h"
 
 #include <algorithm>
-#include <cstring>
-#include <iterator>
-
-#include "cuda/step.h"
+#include <span>
 
 namespace inferd {
 
@@ -21,9 +18,7 @@ CudaStepPlan::CudaStepPlan(Device& device, int32_t max_tokens, int32_t max_seque
       starts_(samples_ + max_tokens_),
       contexts_(starts_ + max_sequences_ + 1),
       tables_(contexts_ + max_sequences_),
-      num_words_(tables_ + int64_t{max_sequences_} * max_blocks_),
-      mirror_(static_cast<size_t>(num_words_)),
-      next_(static_cast<size_t>(num_words_)),
+      words_(device, tables_ + int64_t{max_sequences_} * max_blocks_, tables_),
       graphs_(device) {
   const auto rows = static_cast<size_t>(max_sequences);
   pad_ids_.reserve(rows);
@@ -32,7 +27,6 @@ CudaStepPlan::CudaStepPlan(Device& device, int32_t max_tokens, int32_t max_seque
   pad_contexts_.reserve(rows);
   pad_tables_.reserve(rows * static_cast<size_t>(max_blocks_));
   pad_samples_.reserve(rows);
-  if (Status status = Allocate(); !status.ok()) device_.Fail(status);
 }
 
 CudaStepPlan::~CudaStepPlan() {
@@ -40,16 +34,34 @@ CudaStepPlan::~CudaStepPlan() {
   (void)device_.Wait();
 }
 
-Status CudaStepPlan::Allocate() {
-  const size_t bytes = static_cast<size_t>(num_words_) * sizeof(int32_t);
-  const size_t change_bytes = (1 + 2 * size_t{kMaxDeltas}) * sizeof(int32_t);
-  INFERD_ASSIGN_OR_RETURN(words_, Buffer::Create(device_, bytes));
-  INFERD_ASSIGN_OR_RETURN(changes_, Buffer::Create(device_, change_bytes));
-  for (Staged& staged : staged_) {
-    INFERD_ASSIGN_OR_RETURN(staged.words, PinnedBuffer::Create(std::max(bytes, change_bytes)));
-    INFERD_ASSIGN_OR_RETURN(staged.sent, StreamMark::Create());
-  }
-  return OkStatus();
+int64_t CudaStepPlan::DeviceBytes(int32_t max_tokens, int32_t max_sequences, int32_t max_blocks) {
+  // As the constructor lays them out.
+  return StepWords::DeviceBytes(4 * int64_t{max_tokens} + 1 +
+                                int64_t{max_sequences} * (2 + std::max(1, max_blocks)));
+}
+
+int64_t CudaStepPlan::WorkBytes(int32_t max_tokens, int32_t max_sequences, int64_t max_context,
+                                int32_t group, int32_t num_kv_heads) {
+  const int64_t decode = cuda::MaxDecodeItems(max_sequences, max_context);
+  const int64_t prefill = cuda::MaxPrefillItems(max_sequences, max_tokens, group);
+  return static_cast<int64_t>(LayoutOf(decode, prefill, decode * num_kv_heads).bytes);
+}
+
+// Parts of one allocation, each from a multiple of ArenaMap::kUnit on, the counts first.
+CudaStepPlan::WorkLayout CudaStepPlan::LayoutOf(int64_t decode, int64_t prefill,
+                                                int64_t num_arrivals) {
+  size_t bytes = 0;
+  const auto place = [&](int64_t count, size_t size) {
+    const size_t at = bytes;
+    bytes += (static_cast<size_t>(count) * size + ArenaMap::kUnit - 1) / ArenaMap::kUnit *
+             ArenaMap::kUnit;
+    return at;
+  };
+  place(1, sizeof(cuda::AttentionCounts));
+  const size_t decode_at = place(decode, sizeof(cuda::DecodeItem));
+  const size_t prefill_at = place(prefill, sizeof(cuda::PrefillItem));
+  const size_t arrivals_at = place(num_arrivals, sizeof(int32_t));
+  return {decode_at, prefill_at, arrivals_at, bytes};
 }
 
 bool CudaStepPlan::IsDecode(const StepInputs& inputs) {
@@ -127,97 +139,40 @@ CudaStepPlan::AttentionWork* CudaStepPlan::WorkFor(int32_t block_size, int32_t g
     return &work_;
   }
   work_.ready = false;
-  // Parts of one allocation, each from a multiple of ArenaMap::kUnit on.
-  size_t bytes = 0;
-  const auto place = [&](int64_t count, size_t size) {
-    const size_t at = bytes;
-    bytes += (static_cast<size_t>(count) * size + ArenaMap::kUnit - 1) / ArenaMap::kUnit *
-             ArenaMap::kUnit;
-    return at;
-  };
-  const size_t counts_at = place(1, sizeof(cuda::AttentionCounts));
-  const size_t decode_at = place(decode, sizeof(cuda::DecodeItem));
-  const size_t prefill_at = place(prefill, sizeof(cuda::PrefillItem));
-  const size_t arrivals_at = place(num_arrivals, sizeof(int32_t));
-  auto items = Buffer::Create(device_, bytes);
+  const WorkLayout layout = LayoutOf(decode, prefill, num_arrivals);
+  auto items = Buffer::Create(device_, layout.bytes);
   if (!items.ok()) {
     device_.Fail(items.status());
     return nullptr;
   }
   work_.items = std::move(*items);
   std::byte* data = work_.items.data();
-  work_.counts = reinterpret_cast<cuda::AttentionCounts*>(data + counts_at);
-  work_.decode = reinterpret_cast<cuda::DecodeItem*>(data + decode_at);
-  work_.prefill = reinterpret_cast<cuda::PrefillItem*>(data + prefill_at);
-  work_.arrivals = reinterpret_cast<int32_t*>(data + arrivals_at);
+  work_.counts = reinterpret_cast<cuda::AttentionCounts*>(data);
+  work_.decode = reinterpret_cast<cuda::DecodeItem*>(data + layout.decode);
+  work_.prefill = reinterpret_cast<cuda::PrefillItem*>(data + layout.prefill);
+  work_.arrivals = reinterpret_cast<int32_t*>(data + layout.arrivals);
   work_.num_arrivals = num_arrivals;
   work_.max_decode = static_cast<int32_t>(decode);
   work_.max_prefill = static_cast<int32_t>(prefill);
-  device_.Fill(work_.arrivals, 0, bytes - arrivals_at);
+  device_.Fill(work_.arrivals, 0, layout.bytes - layout.arrivals);
   return device_.ok() ? &work_ : nullptr;
 }
 
 // Words of rows and sequences the step does not have stay as they were.
-void CudaStepPlan::Fill(std::vector<int32_t>* words) const {
-  int32_t* w = words->data();
-  for (int32_t t = 0; t < num_tokens(); ++t) {
-    w[t] = token_id(t);
-    w[positions_ + t] = t < real_rows_ ? position(t) : -1;
-    w[sequences_ + t] = sequence_of(t);
-  }
-  for (int32_t i = 0; i < num_sample_rows(); ++i) w[samples_ + i] = sample_row(i);
-  w[starts_] = 0;
-  for (int32_t s = 0; s < num_sequences(); ++s) {
-    w[starts_ + s + 1] = row_end(s);
-    w[contexts_ + s] = row_end(s) <= real_rows_ ? context_len(s) : 0;
-    std::copy_n(block_table(s), input_table_stride(), w + tables_ + int64_t{s} * max_blocks_);
-  }
-}
-
 void CudaStepPlan::Send() {
-  Staged& turn = staged_[next_staged_];
-  next_staged_ = (next_staged_ + 1) % staged_.size();
-  if (turn.sending) device_.WaitFor(turn.sent);
-  Fill(&next_);
-  auto* staged = reinterpret_cast<int32_t*>(turn.words.data());
-  int32_t changed = 0;
-  if (known_) {
-    for (int64_t i = 0; i < num_words_ && changed <= kMaxDeltas; ++i) {
-      if (next_[i] == mirror_[i]) continue;
-      if (changed < kMaxDeltas) {
-        staged[1 + changed] = static_cast<int32_t>(i);
-        staged[1 + kMaxDeltas + changed] = next_[i];
-      }
-      ++changed;
-    }
+  for (int32_t t = 0; t < num_tokens(); ++t) {
+    words_.Put(t, token_id(t));
+    words_.Put(positions_ + t, t < real_rows_ ? position(t) : -1);
+    words_.Put(sequences_ + t, sequence_of(t));
   }
-  if (known_ && changed <= kMaxDeltas) {
-    staged[0] = changed;
-    // Values right behind the places, so that one copy takes both.
-    std::memmove(staged + 1 + changed, staged + 1 + kMaxDeltas,
-                 static_cast<size_t>(changed) * sizeof(int32_t));
-    const auto* on_device = reinterpret_cast<const int32_t*>(changes_.data());
-    device_.Copy(changes_.data(), staged, (1 + 2 * static_cast<size_t>(changed)) * sizeof(int32_t),
-                 cudaMemcpyHostToDevice);
-    if (changed > 0 && device_.ok()) {
-      device_.Check(cuda::ApplyDeltas({.words = reinterpret_cast<int32_t*>(words_.data()),
-                                       .count = on_device,
-                                       .at = on_device + 1,
-                                       .values = on_device + 1 + changed,
-                                       .capacity = changed},
-                                      device_.stream()),
-                    "sending a step");
-    }
-    ++sent_as_deltas_;
-  } else {
-    std::memcpy(staged, next_.data(), next_.size() * sizeof(int32_t));
-    device_.Copy(words_.data(), staged, next_.size() * sizeof(int32_t), cudaMemcpyHostToDevice);
-    ++sent_whole_;
+  for (int32_t i = 0; i < num_sample_rows(); ++i) words_.Put(samples_ + i, sample_row(i));
+  const auto stride = static_cast<size_t>(input_table_stride());
+  for (int32_t s = 0; s < num_sequences(); ++s) {
+    words_.Put(starts_ + s + 1, row_end(s));
+    words_.Put(contexts_ + s, row_end(s) <= real_rows_ ? context_len(s) : 0);
+    words_.Put(tables_ + int64_t{s} * max_blocks_, std::span(block_table(s), stride));
   }
-  device_.Mark(turn.sent);
-  turn.sending = true;
-  known_ = true;
-  mirror_ = next_;
+  words_.Send();
 }
 
 }  // namespace inferd

@@ -1,25 +1,30 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <vector>
 
 #include "backends/cuda/device.h"
 #include "backends/cuda/step_graphs.h"
+#include "backends/cuda/step_words.h"
 #include "backends/host/host_step_plan.h"
 #include "cuda/attention_work.h"
 
 namespace inferd {
 
 // A step in the device's memory: one array of words that stays there, of which the
-// host sends those that changed, or the whole when many did. Its sizes, and so all
-// addresses, are fixed at construction. The rank's thread.
+// host sends those that changed. Its sizes, and so all addresses, are fixed at
+// construction. The rank's thread.
 class CudaStepPlan final : public HostStepPlan {
  public:
   // What it takes of memory and does not get is the device's error.
   CudaStepPlan(Device& device, int32_t max_tokens, int32_t max_sequences,
                int32_t max_blocks_per_sequence);
+  // Of the device's memory: at construction, and what WorkFor takes for such heads and contexts.
+  static int64_t DeviceBytes(int32_t max_tokens, int32_t max_sequences,
+                             int32_t max_blocks_per_sequence);
+  static int64_t WorkBytes(int32_t max_tokens, int32_t max_sequences, int64_t max_context,
+                           int32_t group, int32_t num_kv_heads);
   // Waits for the steps that were begun: they read what is let go of.
   ~CudaStepPlan() override;
 
@@ -70,18 +75,18 @@ class CudaStepPlan final : public HostStepPlan {
   // such heads; null when there is no room, which is then the device's error.
   AttentionWork* WorkFor(int32_t block_size, int32_t group, int32_t num_kv_heads) const;
 
-  // For tests: steps sent as changes and whole.
-  int64_t sent_as_deltas() const { return sent_as_deltas_; }
-  int64_t sent_whole() const { return sent_whole_; }
-
-  static constexpr int32_t kMaxDeltas = 1024;
+  const StepWords& words() const { return words_; }
 
  private:
-  Status Allocate();
-  const int32_t* At(int64_t offset) const {
-    return reinterpret_cast<const int32_t*>(words_.data()) + offset;
-  }
-  void Fill(std::vector<int32_t>* words) const;
+  // Of the parts of AttentionWork::items.
+  struct WorkLayout {
+    size_t decode;
+    size_t prefill;
+    size_t arrivals;
+    size_t bytes;
+  };
+  static WorkLayout LayoutOf(int64_t decode, int64_t prefill, int64_t num_arrivals);
+  const int32_t* At(int64_t offset) const { return words_.on_device() + offset; }
   void Send();
   void SetPadded(const StepInputs& inputs, int32_t rows);
 
@@ -96,23 +101,9 @@ class CudaStepPlan final : public HostStepPlan {
   const int64_t starts_;
   const int64_t contexts_;
   const int64_t tables_;
-  const int64_t num_words_;
-  bool known_ = false;           // whether the device has what mirror_ has
-  std::vector<int32_t> mirror_;  // [num_words_]
-  std::vector<int32_t> next_;    // [num_words_]
-  Buffer words_;                 // on the device, as mirror_
-  Buffer changes_;               // on the device: count, places, values
-  struct Staged {
-    PinnedBuffer words;  // what is being sent
-    StreamMark sent;
-    bool sending = false;
-  };
-  std::array<Staged, kMaxSteps> staged_;  // in turn
-  size_t next_staged_ = 0;
+  StepWords words_;
   bool is_decode_ = false;
   int32_t real_rows_ = 0;  // of a padded step, those that are not padding
-  int64_t sent_as_deltas_ = 0;
-  int64_t sent_whole_ = 0;
   StepGraphs graphs_;
   mutable AttentionWork work_;  // shared by the ops of a step, which see a const plan
   // A padded step's inputs.

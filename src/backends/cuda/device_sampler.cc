@@ -22,7 +22,24 @@ size_t ResultBytes(int32_t rows) {
   return (static_cast<size_t>(rows) * sizeof(cuda::SampleResult) + kAlign - 1) / kAlign * kAlign;
 }
 
+// Raw logits besides the adjusted ones only where they are small.
+bool HasRawRoom(int32_t rows, int32_t vocabulary) {
+  constexpr size_t kRawBytes = size_t{16} << 20;
+  return static_cast<size_t>(rows) * static_cast<size_t>(vocabulary) * sizeof(float) <= kRawBytes;
+}
+
 }  // namespace
+
+int64_t DeviceSampler::DeviceBytes(int32_t max_rows, int32_t vocabulary) {
+  constexpr size_t kParts = 4;
+  size_t bytes = static_cast<size_t>(max_rows) * sizeof(int32_t) + kParts * ArenaMap::kUnit;
+  if (vocabulary > 0) {
+    bytes += static_cast<size_t>(max_rows) * RowBytes() + ResultBytes(max_rows) +
+             2 * TopBytes(max_rows) +
+             cuda::SampleWorkspaceBytes(max_rows, vocabulary, HasRawRoom(max_rows, vocabulary));
+  }
+  return static_cast<int64_t>(bytes);
+}
 
 void DeviceSampler::Prepare(int32_t max_rows, int32_t vocabulary) {
   if (max_rows <= max_rows_ && vocabulary == vocabulary_) return;
@@ -30,10 +47,7 @@ void DeviceSampler::Prepare(int32_t max_rows, int32_t vocabulary) {
   max_rows = std::max(max_rows, max_rows_);
   const size_t sent_bytes = static_cast<size_t>(max_rows) * RowBytes();
   const size_t result_bytes = ResultBytes(max_rows) + 2 * TopBytes(max_rows);
-  // Raw logits besides the adjusted ones only where they are small.
-  constexpr size_t kRawBytes = size_t{16} << 20;
-  has_raw_room_ =
-      static_cast<size_t>(max_rows) * static_cast<size_t>(vocabulary) * sizeof(float) <= kRawBytes;
+  has_raw_room_ = HasRawRoom(max_rows, vocabulary);
   const size_t workspace_bytes = cuda::SampleWorkspaceBytes(max_rows, vocabulary, has_raw_room_);
   const auto allocate = [&]() -> Status {
     for (Turn& turn : turns_) {

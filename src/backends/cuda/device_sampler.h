@@ -22,6 +22,10 @@ class DeviceSampler {
  public:
   explicit DeviceSampler(Device& device) : device_(device) {}
 
+  // What Prepare and PrepareSlots take of the device's memory for so many rows and slots; without
+  // a vocabulary nothing is drawn.
+  static int64_t DeviceBytes(int32_t max_rows, int32_t vocabulary);
+
   // Takes memory for steps of up to `max_rows` rows; again when there are more.
   void Prepare(int32_t max_rows, int32_t vocabulary);
   // Takes memory for the tokens of that many slots; again when there are more.

@@ -190,7 +190,7 @@ TEST_F(CudaModelTest, AllMemoryIsTakenBeforeTheFirstStep) {
 }
 
 TEST_F(CudaModelTest, ADeviceThatIsTooSmallIsRefused) {
-  ResetFakeCuda(int64_t{48} << 20);
+  ResetFakeCuda(int64_t{32} << 20);
   const auto rank = Start("llama3", true);
   EXPECT_EQ(rank.status().code(), StatusCode::kResourceExhausted) << rank.status().ToString();
 }

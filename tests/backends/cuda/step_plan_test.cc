@@ -52,7 +52,7 @@ class StepPlanTest : public ::testing::Test {
 TEST_F(StepPlanTest, OnlyChangesAreSent) {
   Decodes step(4);
   plan_->Plan(step.Inputs(), 4);
-  EXPECT_EQ(plan_->sent_whole(), 1);
+  EXPECT_EQ(plan_->words().sent_whole(), 1);
   for (int32_t i = 0; i < 20; ++i) {
     for (int32_t r = 0; r < 4; ++r) {
       step.ids[r] = 100 * i + r;
@@ -62,8 +62,8 @@ TEST_F(StepPlanTest, OnlyChangesAreSent) {
     step.tables[2 * kBlocks + 7 + i] = 50 + i;
     plan_->Plan(step.Inputs(), 4);
   }
-  EXPECT_EQ(plan_->sent_whole(), 1);
-  EXPECT_EQ(plan_->sent_as_deltas(), 20);
+  EXPECT_EQ(plan_->words().sent_whole(), 1);
+  EXPECT_EQ(plan_->words().sent_as_deltas(), 20);
   EXPECT_EQ(Read(plan_->ids(), 4), step.ids);
   EXPECT_EQ(Read(plan_->positions(), 4), step.positions);
   EXPECT_EQ(Read(plan_->contexts(), 4), step.contexts);
@@ -75,7 +75,7 @@ TEST_F(StepPlanTest, ManyChangesAreSentAsTheWhole) {
   plan_->Plan(step.Inputs(), 8);
   for (BlockId& block : step.tables) ++block;
   plan_->Plan(step.Inputs(), 8);
-  EXPECT_EQ(plan_->sent_whole(), 2);
+  EXPECT_EQ(plan_->words().sent_whole(), 2);
   EXPECT_EQ(Read(plan_->tables(), 8 * kBlocks), step.tables);
 }
 
@@ -87,6 +87,31 @@ TEST_F(StepPlanTest, PaddingHasNoPositionAndNoContext) {
   EXPECT_EQ(Read(plan_->positions(), 4), (std::vector<int32_t>{20, 20, 20, -1}));
   EXPECT_EQ(Read(plan_->contexts(), 4), (std::vector<int32_t>{21, 21, 21, 0}));
   EXPECT_EQ(Read(plan_->starts(), 5), (std::vector<int32_t>{0, 1, 2, 3, 4}));
+}
+
+// Whatever a step may need is planned before there is one.
+TEST_F(StepPlanTest, TakesNoMoreMemoryThanItIsCountedFor) {
+  plan_.reset();
+  constexpr int32_t kBlockSize = 16;
+  for (const int32_t tokens : {1, 512, 2048}) {
+    for (const int32_t sequences : {1, 64, 512}) {
+      for (const int32_t blocks : {1, 512, 8192}) {
+        ASSERT_EQ(device_->allocated_bytes(), 0U);
+        const CudaStepPlan plan(*device_, tokens, sequences, blocks);
+        EXPECT_LE(static_cast<int64_t>(device_->allocated_bytes()),
+                  CudaStepPlan::DeviceBytes(tokens, sequences, blocks));
+        const size_t words = device_->allocated_bytes();
+        for (const auto& [group, heads] : {std::pair(1, 8), std::pair(4, 2), std::pair(16, 1)}) {
+          ASSERT_NE(plan.WorkFor(kBlockSize, group, heads), nullptr);
+          if (group > 1) continue;  // of the others none is larger, and one list is for all
+          EXPECT_LE(static_cast<int64_t>(device_->allocated_bytes() - words),
+                    CudaStepPlan::WorkBytes(tokens, sequences, int64_t{blocks} * kBlockSize, group,
+                                            heads));
+        }
+        ASSERT_TRUE(device_->ok());
+      }
+    }
+  }
 }
 
 // Layers may differ in their heads: the list of one is not that of another, and has room for it.
