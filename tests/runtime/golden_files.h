@@ -13,6 +13,7 @@
 
 #include "inferd/backends/backend.h"
 #include "nlohmann/json.hpp"
+#include "plan_driver.h"
 #include "support/fussy_backend.h"
 #include "support/source_dir.h"
 
@@ -41,6 +42,21 @@ inline std::vector<ExpectedPrompt> ReadExpected(const std::filesystem::path& dir
                             l.at("values").get<std::vector<float>>());
     }
     prompts.push_back(std::move(e));
+  }
+  return prompts;
+}
+
+// The prompts of a family, to be answered greedily; the nth has seed n.
+inline std::vector<DrivenPrompt> GoldenPrompts(const std::vector<ExpectedPrompt>& expected,
+                                               int32_t max_new) {
+  std::vector<DrivenPrompt> prompts;
+  for (const ExpectedPrompt& e : expected) {
+    DrivenPrompt p;
+    p.prompt = e.ids;
+    p.sampling.temperature = 0.0F;
+    p.sampling.seed = prompts.size();
+    p.max_new = std::min(max_new, static_cast<int32_t>(e.greedy.size()));
+    prompts.push_back(std::move(p));
   }
   return prompts;
 }

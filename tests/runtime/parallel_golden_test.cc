@@ -1,5 +1,5 @@
-// Checkpoints of every family, split over ranks in threads: the text is that of
-// transformers, and so are the logits.
+// Checkpoints of every family, split over ranks in threads: texts and logits are those of one rank,
+// and of transformers.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -7,25 +7,31 @@
 
 #include "golden_files.h"
 #include "rank_group.h"
+#include "split_golden.h"
 
 namespace inferd {
 namespace {
 
+using testing::AnswerInThreads;
 using testing::DrivenPrompt;
 using testing::DrivenResult;
 using testing::ExpectedPrompt;
 using testing::GoldenDir;
 using testing::GoldenFamilies;
+using testing::GoldenPrompts;
 using testing::GoldenShapes;
 using testing::IsRefused;
+using testing::kAnswerTokens;
+using testing::kSplitTolerance;
+using testing::LargestDifference;
 using testing::RankGroup;
-using testing::ReadExpected;
 using testing::ShapeName;
+using testing::SplittableDir;
+using testing::SplittableExpected;
 
 namespace fs = std::filesystem;
 
-// As of a rank that is alone (golden_test.cc): sums over ranks are sums in another
-// order, no more.
+// From transformers, as of a rank that is alone (golden_test.cc).
 constexpr float kLogitTolerance = 5e-4F;
 
 DrivenPrompt Greedy(uint64_t name, std::vector<TokenId> prompt, int32_t max_new) {
@@ -43,14 +49,14 @@ class ParallelGoldenTest : public ::testing::TestWithParam<Param> {};
 
 TEST_P(ParallelGoldenTest, TextAndLogitsAreThoseOfOneRank) {
   const auto& [family, shape, backend] = GetParam();
-  const fs::path dir = GoldenDir(family);
-  const std::vector<ExpectedPrompt> expected = ReadExpected(dir);
+  if (IsRefused(family, shape)) {
+    EXPECT_EQ(RankGroup(backend, shape).Start(GoldenDir(family)).code(),
+              StatusCode::kFailedPrecondition);
+  }
+  const fs::path dir = SplittableDir(family, shape);
+  const std::vector<ExpectedPrompt>& expected = SplittableExpected(family, shape);
   RankGroup group(backend, shape);
   const Status started = group.Start(dir);
-  if (IsRefused(family, shape)) {
-    EXPECT_EQ(started.code(), StatusCode::kFailedPrecondition) << started.ToString();
-    return;
-  }
   ASSERT_TRUE(started.ok()) << started.ToString();
 
   float worst = 0;
@@ -68,20 +74,14 @@ TEST_P(ParallelGoldenTest, TextAndLogitsAreThoseOfOneRank) {
       }
     }
   }
-  std::printf("    %s, %s on %s: largest difference %.2e\n", family.c_str(),
-              ShapeName(shape).c_str(), backend.c_str(), static_cast<double>(worst));
   EXPECT_LT(worst, kLogitTolerance);
 
   // All prompts together, their chunks and tokens in several plans at a time.
-  std::vector<DrivenPrompt> prompts;
   // Many ranks on few cores take their time.
   const auto whole = static_cast<int32_t>(expected[0].greedy.size());
   const int32_t max_new = shape.ranks() <= 2 ? whole : std::min(whole, 48);
-  for (size_t i = 0; i < expected.size(); ++i) {
-    prompts.push_back(Greedy(i, expected[i].ids, max_new));
-  }
+  std::vector<DrivenPrompt> prompts = GoldenPrompts(expected, max_new);
   group.driver().ForgetBlocks();
-  group.driver().max_entries = shape.pp > 1 ? 2 : 1024;
   const std::vector<DrivenResult> results =
       group.driver().Run(prompts, 19, group.options.max_in_flight);
   for (size_t i = 0; i < results.size(); ++i) {
@@ -89,14 +89,24 @@ TEST_P(ParallelGoldenTest, TextAndLogitsAreThoseOfOneRank) {
                                       expected[i].greedy.begin() + max_new);
     EXPECT_EQ(results[i].tokens, greedy) << "prompt " << i;
   }
+  const testing::Answer& one = AnswerInThreads(family, dir, backend, {1, 1, 1});
+  for (size_t i = 0; i < results.size(); ++i) {
+    const auto begin = results[i].tokens.begin();
+    EXPECT_EQ(std::vector<TokenId>(begin, begin + kAnswerTokens), one.texts[i]) << "prompt " << i;
+  }
+  const float from_one = LargestDifference(one.logits, group.logits());
+  std::printf("    %s, %s on %s: largest difference from transformers %.2e, from one rank %.2e\n",
+              family.c_str(), ShapeName(shape).c_str(), backend.c_str(), static_cast<double>(worst),
+              static_cast<double>(from_one));
+  EXPECT_LE(from_one, kSplitTolerance);
   // Again, in other chunks and one plan at a time: the same bits.
   const std::map<testing::TapOps::Key, std::vector<float>> first = group.logits();
-  for (DrivenPrompt& prompt : prompts) prompt.max_new = 24;
+  for (DrivenPrompt& prompt : prompts) prompt.max_new = kAnswerTokens;
   group.driver().ForgetBlocks();
   group.driver().Run(prompts, 7, 1);
   EXPECT_EQ(group.logits(), first);
   // Every rank of the last stage saw the same bits.
-  for (int r = 1; r < shape.tp(); ++r) EXPECT_EQ(group.LogitsOf(r), group.logits()) << r;
+  for (int r = 1; r < shape.tp(); ++r) EXPECT_EQ(group.logits(r), group.logits()) << r;
 }
 
 // Whose layers are whole where they are used: the same bits as of one rank, with integer
@@ -125,7 +135,7 @@ TEST_P(ShardedWeightsTest, GiveTheBitsOfOneRank) {
     group.driver().Run(prompts, 19, group.options.max_in_flight);
     if (!sharded) wanted = group.logits();
     // Not EXPECT_EQ, which would print them all.
-    for (int r = 0; sharded && r < shape.tp(); ++r) EXPECT_TRUE(group.LogitsOf(r) == wanted) << r;
+    for (int r = 0; sharded && r < shape.tp(); ++r) EXPECT_TRUE(group.logits(r) == wanted) << r;
   }
   EXPECT_GE(wanted.size(), 12U);
 }

@@ -40,6 +40,11 @@ class PlanDriver {
   // it, and a plan holds at most so many of them.
   bool carry_tokens = false;
   size_t max_entries = 1024;
+  // What suits a pipeline of so many stages.
+  void SetStages(int stages) {
+    carry_tokens = stages > 1;
+    max_entries = stages > 1 ? 2 : 1024;
+  }
   const std::vector<std::shared_ptr<const BatchPlan>>& plans() const { return plans_; }
   // All blocks may be handed out again.
   void ForgetBlocks() { next_block_ = 1; }

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <numeric>
 #include <sstream>
@@ -19,39 +20,24 @@
 #include "engine/recording_sink.h"
 #include "gtest/gtest.h"
 #include "inferd/engine/engine.h"
-#include "inferd/runtime/rank_process.h"
 #include "inferd/runtime/remote_worker.h"
+#include "runtime/rank_program.h"
 #include "runtime/toy_rank.h"
 #include "spdlog/sinks/ostream_sink.h"
 
 namespace inferd::testing {
 namespace {
 
-constexpr const char* kVersion = "test 1";
-
-// What `inferd rank` does, without a model. The payload tells it to misbehave.
-int RunToyRank(int control_fd) {
-  SystemClock clock;
-  SystemEntropy entropy;
-  auto process = RankProcess::Join(control_fd, kVersion, entropy, clock);
-  if (!process.ok()) {
-    std::fprintf(stderr, "E|%s\n", process.status().ToString().c_str());
-    return 1;
-  }
-  std::fprintf(stderr, "I|joined as %d\n", (*process)->place().world_rank());
-  const std::string payload = (*process)->payload();
-  if (payload == "die") return 5;
-  const bool is_remote = (*process)->place().world_rank() > 0;
-  const Status status = (*process)->Run(
-      [&](const RankPlace& place, const RankLinks& links) -> StatusOr<std::unique_ptr<Rank>> {
-        while (payload == "load for ever" && is_remote) pause();
-        if (payload == "refuse") return FailedPreconditionError("no such model");
-        return std::unique_ptr<Rank>(std::make_unique<ToyRank>(place, links, payload == "slow"));
-      });
-  if (status.ok()) return 0;
-  // The end of the process may be seen before what it said last.
-  std::fprintf(stderr, "E|%s\n", status.ToString().c_str());
-  return 70;
+// Without a model. The payload tells the rank to misbehave.
+StatusOr<std::unique_ptr<Rank>> LoadToyRank(const RankProcess& process, const RankLinks& links,
+                                            const Clock& /*clock*/) {
+  std::fprintf(stderr, "I|joined as %d\n", process.place().world_rank());
+  const std::string& payload = process.payload();
+  if (payload == "die") std::_Exit(5);
+  while (payload == "load for ever" && process.place().world_rank() > 0) pause();
+  if (payload == "refuse") return FailedPreconditionError("no such model");
+  return std::unique_ptr<Rank>(
+      std::make_unique<ToyRank>(process.place(), links, payload == "slow"));
 }
 
 std::vector<pid_t> Children() {
@@ -73,8 +59,7 @@ class ProcessExecutorTest : public ::testing::Test {
   ProcessExecutorTest() {
     auto sink = std::make_shared<spdlog::sinks::ostream_sink_mt>(log_);
     logger_ = std::make_shared<spdlog::logger>("test", sink);
-    options_.command = {"/proc/self/exe", "rank"};
-    options_.version = kVersion;
+    options_ = ThisProgramAsRanks({1, 1, 1}, "");
     options_.first_backoff_us = 10'000;
     options_.last_backoff_us = 50'000;
     options_.max_failed_starts = 3;
@@ -266,7 +251,7 @@ TEST_F(ProcessExecutorTest, AFirstStartThatFailsSaysWhy) {
   options_.version = "test 2";
   status = Start();
   EXPECT_EQ(status.message(),
-            "rank 0: the engine is of version test 2, this rank of " + std::string(kVersion));
+            "rank 0: the engine is of version test 2, this rank of " + std::string(kRankVersion));
   EXPECT_TRUE(Children().empty());
 }
 
@@ -458,9 +443,5 @@ extern "C" const char* __tsan_default_options() { return "report_thread_leaks=0"
 #endif
 
 int main(int argc, char** argv) {
-  if (argc == 3 && std::string(argv[1]) == "rank") {
-    return inferd::testing::RunToyRank(std::atoi(argv[2]));
-  }
-  ::testing::InitGoogleTest(&argc, argv);
-  return RUN_ALL_TESTS();
+  return inferd::testing::RunTestsOrRank(argc, argv, inferd::testing::LoadToyRank);
 }

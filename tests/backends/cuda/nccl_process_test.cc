@@ -4,22 +4,19 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <cstdio>
 #include <filesystem>
 #include <sstream>
 
 #include "backends/cuda/emulated_group.h"
 #include "engine/recording_sink.h"
 #include "inferd/engine/engine.h"
-#include "inferd/runtime/process_executor.h"
-#include "inferd/runtime/rank_process.h"
+#include "runtime/rank_program.h"
 #include "spdlog/logger.h"
 #include "spdlog/sinks/ostream_sink.h"
 
 namespace inferd::testing {
 namespace {
 
-constexpr const char* kVersion = "test 1";
 constexpr int32_t kSlots = 4;
 
 RankOptions OptionsOf(const std::string& family) {
@@ -29,31 +26,6 @@ RankOptions OptionsOf(const std::string& family) {
   options.devices.step_timeout_us = 12'000'000;
   options.devices.abort_timeout_us = 500'000;
   return options;
-}
-
-// What `inferd rank` does. The payload is the family.
-int RunRank(int control_fd) {
-  SystemClock clock;
-  SystemEntropy entropy;
-  auto process = RankProcess::Join(control_fd, kVersion, entropy, clock);
-  if (!process.ok()) return 1;
-  ResetFakeCuda();
-  SetFakeDevices((*process)->place().shape.ranks());
-  std::unique_ptr<Backend> backend;
-  const Status status = (*process)->Run(
-      [&](const RankPlace& place, const RankLinks& links) -> StatusOr<std::unique_ptr<Rank>> {
-        BackendOptions options;
-        options.device = place.world_rank();
-        INFERD_ASSIGN_OR_RETURN(backend, MakeCudaBackend(options));
-        return LoadRank(OptionsOf((*process)->payload()), place, links, backend->ops(), clock,
-                        nullptr);
-      });
-  if (!status.ok()) {
-    std::fprintf(stderr, "E|%s\n", status.ToString().c_str());
-    std::_Exit(70);
-  }
-  process->reset();
-  return 0;
 }
 
 struct Trouble {
@@ -85,11 +57,7 @@ TEST_P(NcclProcessTest, TheGroupIsMadeAnewAndTextsGoOn) {
   RecordingSink sink;
   std::unique_ptr<LocalExecutor> executor;
   std::unique_ptr<Engine> engine;
-  ProcessExecutorOptions options;
-  options.shape = {2, 1, 1};
-  options.command = {"/proc/self/exe", "rank"};
-  options.version = kVersion;
-  options.payload = family;
+  ProcessExecutorOptions options = ThisProgramAsRanks({2, 1, 1}, family);
   options.first_backoff_us = 10'000;
   options.last_backoff_us = 50'000;
   {
@@ -148,13 +116,23 @@ INSTANTIATE_TEST_SUITE_P(
                               "has waited for other ranks for"}),
     [](const ::testing::TestParamInfo<Trouble>& p) { return p.param.name; });
 
+// The payload is the family.
+int Main(int argc, char** argv) {
+  std::unique_ptr<Backend> backend;
+  const RankLoader load = [&backend](const RankProcess& process, const RankLinks& links,
+                                     const Clock& clock) -> StatusOr<std::unique_ptr<Rank>> {
+    ResetFakeCuda();
+    SetFakeDevices(process.place().shape.ranks());
+    BackendOptions options;
+    options.device = process.place().world_rank();
+    INFERD_ASSIGN_OR_RETURN(backend, MakeCudaBackend(options));
+    return LoadRank(OptionsOf(process.payload()), process.place(), links, backend->ops(), clock,
+                    nullptr);
+  };
+  return RunTestsOrRank(argc, argv, load);
+}
+
 }  // namespace
 }  // namespace inferd::testing
 
-int main(int argc, char** argv) {
-  if (argc == 3 && std::string(argv[1]) == "rank") {
-    return inferd::testing::RunRank(std::atoi(argv[2]));
-  }
-  ::testing::InitGoogleTest(&argc, argv);
-  return RUN_ALL_TESTS();
-}
+int main(int argc, char** argv) { return inferd::testing::Main(argc, argv); }
