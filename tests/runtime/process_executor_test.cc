@@ -1,7 +1,6 @@
 // Ranks that are processes and die, under a real engine. This program is also the rank.
 #include "inferd/runtime/process_executor.h"
 
-#include <sys/eventfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,8 +19,8 @@
 #include "engine/recording_sink.h"
 #include "gtest/gtest.h"
 #include "inferd/engine/engine.h"
-#include "inferd/runtime/remote_worker.h"
 #include "runtime/rank_program.h"
+#include "runtime/remote_host.h"
 #include "runtime/toy_rank.h"
 #include "spdlog/sinks/ostream_sink.h"
 
@@ -260,14 +259,10 @@ class RankOfAnotherHost : public ProcessExecutorTest {
  protected:
   RankOfAnotherHost() {
     options_.shape = {2, 1, 1};
-    options_.remote.num_hosts = 2;
-    options_.remote.leader = Address(1);
-    options_.remote.port = 20'000;
-    options_.remote.key = "a key of sixteen bytes or more";
+    options_.remote = RanksOfHosts(2, LoopbackAddress(0));
     options_.remote.silence_us = 2'000'000;
-    worker_options_.command = options_.command;
-    worker_options_.remote = options_.remote;
-    worker_options_.own_host = Address(2);
+    worker_options_ = WorkerOf(options_, 1, LoopbackAddress(1));
+    worker_options_.shape = {1, 1, 1};  // Start() takes the leader's
     worker_options_.first_backoff_us = 10'000;
     worker_options_.last_backoff_us = 50'000;
     worker_logger_ = std::make_shared<spdlog::logger>(
@@ -275,28 +270,16 @@ class RankOfAnotherHost : public ProcessExecutorTest {
   }
   Status Start() {
     if (worker_options_.shape.ranks() == 1) worker_options_.shape = options_.shape;
-    worker_ = std::thread([this] {
-      EXPECT_TRUE(RunRemoteRanks(worker_options_, stop_fd_, clock_, worker_logger_).ok());
-    });
+    worker_ = std::make_unique<RemoteHost>(worker_options_, clock_, worker_logger_);
     return ProcessExecutorTest::Start();
   }
   ~RankOfAnotherHost() override {
     engine_.reset();
     executor_.reset();
     StopWorker();
-    close(stop_fd_);
-  }
-  // Loopback has addresses for every process.
-  static std::string Address(int host) {
-    return "127." + std::to_string(1 + getpid() / 250 % 250) + "." +
-           std::to_string(1 + getpid() % 250) + "." + std::to_string(host);
   }
   std::string StopWorker() {
-    const uint64_t one = 1;
-    if (worker_.joinable()) {
-      EXPECT_EQ(write(stop_fd_, &one, sizeof(one)), static_cast<ssize_t>(sizeof(one)));
-      worker_.join();
-    }
+    worker_.reset();
     return worker_log_.str();
   }
   // The process that is called inferd-rank and the number.
@@ -319,11 +302,10 @@ class RankOfAnotherHost : public ProcessExecutorTest {
     return segments;
   }
 
-  const int stop_fd_ = eventfd(0, EFD_CLOEXEC);
   RemoteWorkerOptions worker_options_;
   std::ostringstream worker_log_;
   std::shared_ptr<spdlog::logger> worker_logger_;
-  std::thread worker_;
+  std::unique_ptr<RemoteHost> worker_;
 };
 
 // Nothing runs, so nobody waits for it: only its silence tells.
@@ -339,7 +321,7 @@ TEST_F(RankOfAnotherHost, ThatIsStoppedWhileIdleIsLostAndComesBack) {
   ASSERT_TRUE(Submit(2, 10).ok());
   ExpectWholeAnswer(2, 10);
   const std::string log = TakeLog();
-  EXPECT_NE(log.find("rank 1 (" + Address(2) + "): the other side has said nothing"),
+  EXPECT_NE(log.find("rank 1 (" + LoopbackAddress(1) + "): the other side has said nothing"),
             std::string::npos)
       << log;
   const std::string worker_log = StopWorker();

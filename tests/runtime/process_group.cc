@@ -1,36 +1,25 @@
 #include "process_group.h"
 
-#include <sys/eventfd.h>
-#include <unistd.h>
-
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <fstream>
-#include <thread>
+#include <span>
 #include <utility>
 
-#include "inferd/base/unique_fd.h"
-#include "inferd/runtime/remote_worker.h"
 #include "rank_group.h"
 #include "spdlog/sinks/ostream_sink.h"
 
 namespace inferd::testing {
 namespace {
 
-constexpr int32_t kSlots = 4;
-constexpr int32_t kBlockSize = 16;
 constexpr int32_t kBlocks = 60;
 
 RankOptions OptionsOf(const std::filesystem::path& dir) {
-  RankOptions options;
+  RankOptions options = GoldenRankOptions();
   options.model_dir = dir;
-  options.memory.max_running = kSlots;
-  options.memory.max_batched_tokens = 256;
-  options.memory.block_size = kBlockSize;
   options.memory.num_blocks = kBlocks;
-  options.memory.kv_dtype = DType::kF32;
-  options.max_in_flight = 4;
-  options.compare_tokens = true;
+  options.max_in_flight = 4;  // three stages need as many
   return options;
 }
 
@@ -79,41 +68,6 @@ int ProcessGroup::Main(int argc, char** argv) {
       });
 }
 
-// Its ranks, which belong to the leader.
-class ProcessGroup::OtherHost {
- public:
-  OtherHost(const ProcessGroup& group, int host)
-      : stop_(eventfd(0, EFD_CLOEXEC)), options_(OptionsFor(group, host)) {
-    thread_ = std::thread([this, &group] {
-      std::unique_ptr<OnHost> here;
-      if (group.network_ != nullptr) {
-        here = std::make_unique<OnHost>(*group.network_, options_.host);
-      }
-      EXPECT_TRUE(RunRemoteRanks(options_, stop_.get(), group.clock_, nullptr).ok());
-    });
-  }
-  ~OtherHost() {
-    const uint64_t one = 1;
-    EXPECT_EQ(write(stop_.get(), &one, sizeof(one)), static_cast<ssize_t>(sizeof(one)));
-    thread_.join();
-  }
-
- private:
-  static RemoteWorkerOptions OptionsFor(const ProcessGroup& group, int host) {
-    RemoteWorkerOptions options;
-    options.command = group.options_.command;
-    options.remote = group.options_.remote;
-    options.shape = group.options_.shape;
-    options.host = host;
-    options.own_host = group.Address(host);
-    return options;
-  }
-
-  const UniqueFd stop_;
-  const RemoteWorkerOptions options_;
-  std::thread thread_;
-};
-
 ProcessGroup::ProcessGroup(const std::filesystem::path& dir, const ParallelShape& shape, int hosts,
                            const TestNetwork* network)
     : dir_(dir),
@@ -121,20 +75,11 @@ ProcessGroup::ProcessGroup(const std::filesystem::path& dir, const ParallelShape
       logger_(std::make_shared<spdlog::logger>(
           "test", std::make_shared<spdlog::sinks::ostream_sink_mt>(log_))),
       options_(ThisProgramAsRanks(shape, dir.string() + "\n" + logits_.path().string())) {
-  if (hosts == 1) return;
-  options_.remote.num_hosts = hosts;
-  options_.remote.leader = Address(0);
-  options_.remote.port = 20'000;
-  options_.remote.key = "a key of sixteen bytes or more";
+  if (hosts > 1) options_.remote = RanksOfHosts(hosts, Address(0));
 }
 
-ProcessGroup::~ProcessGroup() = default;
-
 std::string ProcessGroup::Address(int host) const {
-  if (network_ != nullptr) return TestNetwork::Address(host);
-  // Loopback has addresses for every process.
-  return "127." + std::to_string(1 + getpid() / 250 % 250) + "." +
-         std::to_string(1 + getpid() % 250) + "." + std::to_string(1 + host);
+  return network_ != nullptr ? TestNetwork::Address(host) : LoopbackAddress(host);
 }
 
 Status ProcessGroup::Start() {
@@ -143,11 +88,17 @@ Status ProcessGroup::Start() {
                           PlanGroup(OptionsOf(dir_), options_.shape, backend->ops(), nullptr));
   if (network_ != nullptr) leader_ = std::make_unique<OnHost>(*network_, 0);
   for (int host = 1; host < options_.remote.num_hosts; ++host) {
-    others_.push_back(std::make_unique<OtherHost>(*this, host));
+    others_.push_back(
+        std::make_unique<RemoteHost>(WorkerOf(options_, host, Address(host)), clock_, nullptr,
+                                     [network = network_, host]() -> std::shared_ptr<void> {
+                                       if (network == nullptr) return nullptr;
+                                       return std::make_shared<OnHost>(*network, host);
+                                     }));
   }
   INFERD_ASSIGN_OR_RETURN(
       executor_, StartProcessExecutor(options_, std::move(infos), entropy_, clock_, logger_));
-  driver_ = std::make_unique<PlanDriver>(*executor_, kSlots, kBlockSize, kBlocks);
+  driver_ = std::make_unique<PlanDriver>(*executor_, kGoldenSlots,
+                                         GoldenRankOptions().memory.block_size, kBlocks);
   driver_->SetStages(options_.shape.pp);
   return OkStatus();
 }

@@ -12,6 +12,7 @@
 #include "inferd/runtime/process_executor.h"
 #include "plan_driver.h"
 #include "rank_program.h"
+#include "remote_host.h"
 #include "split_golden.h"
 #include "tiny_checkpoint.h"
 
@@ -22,7 +23,6 @@ class ProcessGroup {
  public:
   ProcessGroup(const std::filesystem::path& dir, const ParallelShape& shape, int hosts,
                const TestNetwork* network = nullptr);
-  ~ProcessGroup();
 
   Status Start();
   // Null unless all have started.
@@ -32,11 +32,10 @@ class ProcessGroup {
   Logits ReadLogits(int tp_rank) const;
   std::string log() const { return log_.str(); }
 
-  // Loads a rank of such a group with a tap. `load` is the whole of what its process does.
+  // The main of a program that has such groups.
   static int Main(int argc, char** argv);
 
  private:
-  class OtherHost;
   std::string Address(int host) const;
 
   const std::filesystem::path dir_;
@@ -48,14 +47,14 @@ class ProcessGroup {
   SystemEntropy entropy_;
   ProcessExecutorOptions options_;
   std::unique_ptr<OnHost> leader_;
-  std::vector<std::unique_ptr<OtherHost>> others_;
+  std::vector<std::unique_ptr<RemoteHost>> others_;
   std::unique_ptr<LocalExecutor> executor_;
   std::unique_ptr<PlanDriver> driver_;
 };
 
-// Splits the family and compares all logits of all ranks and the texts with those of one rank, and
-// bit for bit with those of as many ranks in threads. Seconds from the first plan
-// to the last result go to `seconds`, which may be null.
+// Splits the family, and compares the texts and the logits of all ranks with those of one rank, and
+// the logits bit for bit with those of as many ranks in threads. `seconds`, which may be null:
+// from the first plan to the last result.
 void ExpectAnswersOfOneRank(const std::string& family, const ParallelShape& shape, int hosts,
                             const TestNetwork* network, double* seconds);
 

@@ -25,13 +25,25 @@ inline const std::vector<ParallelShape>& GoldenShapes() {
   return shapes;
 }
 
+inline constexpr int32_t kGoldenSlots = 4;
+
+// Of ranks that run golden checkpoints, wherever they are.
+inline RankOptions GoldenRankOptions() {
+  RankOptions options;
+  options.memory.max_running = kGoldenSlots;
+  options.memory.max_batched_tokens = 256;
+  options.memory.block_size = 16;
+  options.memory.kv_dtype = DType::kF32;
+  options.compare_tokens = true;
+  return options;
+}
+
 class RankGroup : public TappedGroup {
  public:
-  RankGroup(const std::string& backend, const ParallelShape& shape) : TappedGroup(shape, {}) {
+  RankGroup(const std::string& backend, const ParallelShape& shape)
+      : TappedGroup(shape, GoldenRankOptions()) {
     for (int r = 0; r < shape.ranks(); ++r) Add(MakeTestBackend(backend, /*threads=*/1));
-    options.memory.max_batched_tokens = 256;
-    options.memory.block_size = backend == "fussy" ? FussyOps::kBlockSize : 16;
-    options.compare_tokens = true;
+    if (backend == "fussy") options.memory.block_size = FussyOps::kBlockSize;
   }
 
   Status Start(const std::filesystem::path& dir) {

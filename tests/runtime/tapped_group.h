@@ -22,14 +22,11 @@ class TappedGroup {
     return taps_[static_cast<size_t>((shape_.pp - 1) * shape_.tp() + tp_rank)]->logits();
   }
 
-  static constexpr int32_t kSlots = 4;
   RankOptions options;
 
  protected:
   TappedGroup(const ParallelShape& shape, RankOptions of_ranks)
       : options(std::move(of_ranks)), shape_(shape) {
-    options.memory.max_running = kSlots;
-    options.memory.kv_dtype = DType::kF32;
     options.max_in_flight = shape.pp + 1;
   }
 
@@ -46,7 +43,8 @@ class TappedGroup {
       ops.push_back(tap ? taps_[r].get() : &backends_[r]->ops());
     }
     INFERD_ASSIGN_OR_RETURN(executor_, StartThreadExecutor(options, shape_, ops, clock_, nullptr));
-    driver_ = std::make_unique<PlanDriver>(*executor_, kSlots, options.memory.block_size,
+    driver_ = std::make_unique<PlanDriver>(*executor_, options.memory.max_running,
+                                           options.memory.block_size,
                                            executor_->info().memory.num_blocks);
     driver_->SetStages(shape_.pp);
     return OkStatus();

@@ -25,6 +25,8 @@ inline RankOptions EmulatedRankOptions(const std::string& family, int32_t slots)
 
 class EmulatedGroup : public TappedGroup {
  public:
+  static constexpr int32_t kSlots = 4;
+
   EmulatedGroup(const std::string& family, const ParallelShape& shape)
       : TappedGroup(shape, EmulatedRankOptions(family, kSlots)) {
     // Which keeps steps from overlapping.
