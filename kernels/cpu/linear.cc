@@ -256,6 +256,24 @@ void PackLinearPanel(Element element, const void* const* rows, int64_t count, in
   }
 }
 
+void UnpackLinearRow(Element element, const void* panel, int64_t column, int64_t first,
+                     int64_t count, void* row) {
+  const int64_t width = LinearPanelWidth();
+  if (element == Element::kF16) {
+    const uint16_t* from = static_cast<const uint16_t*>(panel) + first * width + column;
+    auto* to = static_cast<uint16_t*>(row);
+    for (int64_t k = 0; k < count; ++k) to[k] = from[k * width];
+    return;
+  }
+  // A float, or two values of bf16, at a time.
+  const int64_t values = element == Element::kBF16 ? 2 : 1;
+  const uint32_t* from = static_cast<const uint32_t*>(panel) + first / values * width + column;
+  auto* to = static_cast<std::byte*>(row);
+  const int64_t words = count / values;
+  for (int64_t k = 0; k < words; ++k) std::memcpy(to + k * 4, from + k * width, 4);
+  if (words * values < count) std::memcpy(to + words * 4, from + words * width, 2);
+}
+
 void PackRows(const PackRowsParams& p, int64_t tile_begin, int64_t tile_end) {
   for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
     const int64_t first = tile * p.tile_rows;

@@ -20,6 +20,10 @@ int64_t LinearPackedBytes(Element element, int64_t out_features, int64_t in_feat
 // rows of `in_features` values.
 void PackLinearPanel(Element element, const void* const* rows, int64_t count, int64_t in_features,
                      void* panel);
+// Reads inputs [first, first + count) of output `column` of a panel again, as the values
+// PackLinearPanel was given, bit for bit; `first` is even.
+void UnpackLinearRow(Element element, const void* panel, int64_t column, int64_t first,
+                     int64_t count, void* row);
 
 // Rows of x in tiles of `tile_rows`: [ceil(rows / tile_rows)][in][rows of tile].
 struct PackRowsParams {

@@ -238,7 +238,8 @@ StatusOr<std::string> DescribeMemory(const ServerConfig& config) {
   if (sum.streamed_bytes > 0) {
     text += "streamed    " + MiB(sum.streamed_bytes) + "  layers, from the packed file\n";
   }
-  text += "embedding   " + MiB(sum.mapped_bytes) + "  mapped from the file\n";
+  text += "embedding   " + MiB(sum.mapped_bytes) +
+          (sum.mapped_bytes > 0 ? "  rows read from the file\n" : "  the output matrix's rows\n");
   text += "rope        " + MiB(sum.rope_bytes) + "\n";
   text += "workspace   " + MiB(sum.workspace_bytes + sum.scratch_bytes) + "\n";
   text += "KV cache    " + MiB(sum.kv_bytes) + "  " + std::to_string(sum.num_blocks) +

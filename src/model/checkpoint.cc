@@ -279,8 +279,11 @@ void Checkpoint::ReleasePages() const {
 
 void Checkpoint::UnmapExcept(const void* borrowed) {
   for (model::MappedFile& file : files_->mapped) {
-    file.Close();
-    if (borrowed == nullptr || !file.Contains(borrowed)) file = model::MappedFile();
+    if (borrowed == nullptr || !file.Contains(borrowed)) {
+      file = model::MappedFile();
+    } else {
+      file.ReadRandomly(true);
+    }
   }
 }
 

@@ -13,6 +13,8 @@ constexpr uint8_t kLargestZero = 15;
 // 4-bit values in a stored word.
 constexpr int64_t kPacked = 8;
 
+}  // namespace
+
 WeightFormat FormatOf(DType dtype) {
   switch (dtype) {
     case DType::kF16:
@@ -23,8 +25,6 @@ WeightFormat FormatOf(DType dtype) {
       return WeightFormat::kF32;
   }
 }
-
-}  // namespace
 
 std::string_view WeightFormatName(WeightFormat format) {
   switch (format) {

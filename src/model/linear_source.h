@@ -58,6 +58,7 @@ class LinearSource {
   HostAllocator allocator_;
 };
 
+WeightFormat FormatOf(DType dtype);                      // of f32, f16 and bf16
 std::string_view WeightFormatName(WeightFormat format);  // "f32", "int4", …
 
 }  // namespace inferd::model

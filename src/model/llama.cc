@@ -55,7 +55,10 @@ class Llama final : public Model {
         places_(std::move(loaded.places)),
         weights_(std::move(loaded.weights)),
         saver_(std::move(loaded.saver)),
-        source_(std::move(loaded.source)) {}
+        source_(std::move(loaded.source)) {
+    EmbeddingTable& table = weights_.embedding;
+    if (!table.packed && table.owned.size() == 0) table.files = &checkpoint_;
+  }
 
   const ModelShard& shard() const override { return shard_; }
   StatusOr<TensorView> Forward(Ops& ops, const StepPlan& plan, std::span<const KvLayerView> kv,

@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "model/embedding_source.h"
 #include "model/layer_stream.h"
 #include "model/shard_rules.h"
 #include "model/tensor_list.h"
@@ -249,19 +250,6 @@ StatusOr<LoadedWeights> LoadKeptOrPack(const ModelShard& shard, const Checkpoint
   return loaded;
 }
 
-// The rank's part of the table: its rows of the vocabulary where the backend wants it so.
-StatusOr<EmbeddingTable> LoadEmbedding(const ModelShard& shard, const Checkpoint& checkpoint,
-                                       Ops& ops) {
-  INFERD_ASSIGN_OR_RETURN(const TensorView whole, checkpoint.View(kEmbedding));
-  if (!ops.SplitsEmbedding() || shard.place.shape.tp() == 1) return ops.PackEmbedding(whole);
-  const LinearBlock block = BlockOf(shard, LinearRole::kHead, whole.dim(0), whole.dim(1));
-  INFERD_ASSIGN_OR_RETURN(EmbeddingTable part,
-                          ops.PackEmbedding(whole.Rows(block.out_begin, block.out_count)));
-  part.first_row = block.out_begin;
-  part.vocab_size = whole.dim(0);
-  return part;
-}
-
 }  // namespace
 
 StatusOr<LoadedWeights> LoadLlamaWeights(const ModelShard& shard, const RankLinks& links,
@@ -273,7 +261,8 @@ StatusOr<LoadedWeights> LoadLlamaWeights(const ModelShard& shard, const RankLink
                           : cache.stream ? LoadStreamed(shard, checkpoint, cache, ops)
                                          : LoadKeptOrPack(shard, checkpoint, cache, ops));
   if (shard.place.first_stage()) {
-    INFERD_ASSIGN_OR_RETURN(loaded.weights.embedding, LoadEmbedding(shard, checkpoint, ops));
+    INFERD_ASSIGN_OR_RETURN(loaded.weights.embedding,
+                            LoadEmbedding(shard, checkpoint, loaded.weights.head, ops));
   }
   return loaded;
 }

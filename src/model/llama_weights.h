@@ -26,7 +26,7 @@ struct LayerWeights {
 };
 
 struct Weights {
-  EmbeddingTable embedding;  // [vocab, hidden]; on the first stage
+  EmbeddingTable embedding;  // [vocab, hidden]; on the first stage; may refer to the head
   std::vector<LayerWeights> layers;
   VectorWeight final_norm;  // [hidden]; on the last stage, and so the head
   LinearWeight head;        // [vocab, hidden]

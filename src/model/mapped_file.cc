@@ -1,5 +1,6 @@
 #include "model/mapped_file.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -63,6 +64,9 @@ bool MappedFile::Contains(const void* pointer) const {
 void MappedFile::ReadRandomly(bool randomly) const {
   if (data_ == nullptr) return;
   (void)madvise(const_cast<std::byte*>(data_), size_, randomly ? MADV_RANDOM : MADV_NORMAL);
+  if (fd_) {
+    (void)posix_fadvise(fd_.get(), 0, 0, randomly ? POSIX_FADV_RANDOM : POSIX_FADV_NORMAL);
+  }
 }
 
 void MappedFile::ReleasePages() const {

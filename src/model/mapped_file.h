@@ -37,7 +37,7 @@ class MappedFile {
   Status Read(void* to, const void* from, size_t bytes) const;
   // The mapping stays; Read copies from there.
   void Close() { fd_.Reset(); }
-  // Whether to fetch only what is touched, instead of what surrounds it too.
+  // Whether to fetch only what is touched or read, instead of what surrounds it too.
   void ReadRandomly(bool randomly) const;
   // Gives the pages back to the system; they are read again when touched.
   void ReleasePages() const;

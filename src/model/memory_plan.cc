@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "inferd/model/model.h"
+#include "model/embedding_source.h"
 #include "model/layer_stream.h"
 #include "model/tensor_list.h"
 #include "model/weight_gather.h"
@@ -137,6 +138,7 @@ StatusOr<MemoryPlan> PlanMemory(const ModelShard& shard, const Checkpoint& check
   plan.max_model_len = request.max_model_len > 0 ? request.max_model_len : config.max_context;
   int64_t layer_bytes = 0;
   plan.weight_bytes = WeightBytes(shard, checkpoint, &plan.mapped_bytes, &layer_bytes);
+  if (model::HeadIsEmbedding(shard, checkpoint, ops)) plan.mapped_bytes = 0;
   if (request.stream_weights) {
     const int64_t in_memory =
         std::min<int64_t>(shard.local.num_layers, model::LayerStream::kMostLayers);

@@ -89,9 +89,12 @@ std::vector<OpCase> AllCases(int32_t block_size) {
   cases.push_back(RopeCase(4, 5, 64, 32));
   cases.push_back(RopeCase(4, 5, 40, 10));
   for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
-    cases.push_back(EmbedCase(5, 11, 1, dtype));
-    cases.push_back(EmbedCase(5, 11, 17, dtype));
-    cases.push_back(EmbedCase(70, 100, 288, dtype));
+    for (const bool from_head : {false, true}) {
+      cases.push_back(EmbedCase(5, 11, 1, dtype, from_head));
+      cases.push_back(EmbedCase(5, 11, 17, dtype, from_head));
+      cases.push_back(EmbedCase(70, 100, 288, dtype, from_head));
+      cases.push_back(EmbedCase(70, 97, 1030, dtype, from_head));
+    }
   }
   cases.push_back(GatherCase(1, 9));
   cases.push_back(GatherCase(10, 288));

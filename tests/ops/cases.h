@@ -129,7 +129,8 @@ OpCase HeadRmsNormCase(int64_t rows, int32_t heads, int32_t first, int32_t count
 OpCase AddCase(int64_t rows, int64_t n);
 OpCase SiluMulCase(int64_t rows, int64_t n);
 OpCase RopeCase(int32_t rows, int32_t heads, int32_t head_dim, int32_t rotary_dim);
-OpCase EmbedCase(int32_t rows, int32_t vocab, int64_t n, DType dtype);
+// With `from_head` the rows are taken out of the packed matrix, where the ops can (ReadsRows).
+OpCase EmbedCase(int32_t rows, int32_t vocab, int64_t n, DType dtype, bool from_head = false);
 OpCase GatherCase(int32_t rows, int64_t n);
 OpCase CopyColumnsCase(int32_t rows, int64_t from_columns, int64_t to_columns, int64_t columns);
 

@@ -117,8 +117,12 @@ OpCase SiluMulCase(int64_t rows, int64_t n) {
   return c;
 }
 
-OpCase EmbedCase(int32_t rows, int32_t vocab, int64_t n, DType dtype) {
-  OpCase c{"Embed_" + std::string(DTypeName(dtype)) + Dims({rows, vocab, n}),
+OpCase EmbedCase(int32_t rows, int32_t vocab, int64_t n, DType dtype, bool from_head) {
+  const WeightFormat format = dtype == DType::kF32   ? WeightFormat::kF32
+                              : dtype == DType::kF16 ? WeightFormat::kF16
+                                                     : WeightFormat::kBF16;
+  OpCase c{(from_head ? "EmbedFromHead_" : "Embed_") + std::string(DTypeName(dtype)) +
+               Dims({rows, vocab, n}),
            0,
            kExact,
            static_cast<double>(rows * n * (4 + DTypeSize(dtype))),
@@ -127,8 +131,13 @@ OpCase EmbedCase(int32_t rows, int32_t vocab, int64_t n, DType dtype) {
   c.prepare = [=](Ops& ops) {
     auto prepared = std::make_unique<PreparedCase>(ops);
     auto& host = prepared->Keep(Encode(Normal(51, vocab * n), dtype));
-    auto table = ops.PackEmbedding({host.data(), dtype, {vocab, n}});
-    INFERD_CHECK(table.ok());
+    const TensorView matrix(host.data(), dtype, {vocab, n});
+    const bool packed = from_head && ops.ReadsRows(format);
+    const RawLinear raw{format, matrix};
+    auto head = ops.Pack({&raw, 1}, {});
+    INFERD_CHECK(head.ok());
+    auto table = packed ? ops.TableOf(prepared->Keep(std::move(*head))) : ops.PackEmbedding(matrix);
+    INFERD_CHECK(table.ok() && table->packed == packed);
     const EmbeddingTable& kept = prepared->Keep(std::move(*table));
     StepFixture step({{rows, rows}}, 16);
     for (int32_t i = 0; i < rows; ++i) step.token_ids[i] = (i * 7919 + vocab - 1) % vocab;

@@ -42,6 +42,10 @@ class TapOps : public Ops {
   StatusOr<EmbeddingTable> PackEmbedding(const TensorView& host) override {
     return inner_.PackEmbedding(host);
   }
+  bool ReadsRows(WeightFormat format) const override { return inner_.ReadsRows(format); }
+  StatusOr<EmbeddingTable> TableOf(const LinearWeight& head) const override {
+    return inner_.TableOf(head);
+  }
   StatusOr<Buffer> Upload(std::span<const float> host) override { return inner_.Upload(host); }
   int64_t KvBytesPerBlock(const KvLayerSpec& spec) const override {
     return inner_.KvBytesPerBlock(spec);

@@ -49,12 +49,13 @@ class Checkpoint final : public FileBytes {
   Hash128 Identity() const;
 
   // The bytes of views, or any other memory. Does not touch the mapping, unless there are more
-  // than 256 files. Until Unmap.
+  // than 256 files. While what `from` points to is mapped, by any number of threads.
   Status Read(void* to, const void* from, size_t bytes) const override;
 
   // Gives the pages read so far back to the system; views stay valid.
   void ReleasePages() const;
-  // Unmaps every file but the one `borrowed` points into (null: all of them).
+  // Unmaps and closes every file but the one `borrowed` points into (null: all of them), of
+  // which scattered parts are wanted from now on.
   void UnmapExcept(const void* borrowed);
 
  private:

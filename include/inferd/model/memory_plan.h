@@ -35,7 +35,8 @@ struct MemoryPlan {
   int32_t max_model_len = 0;
   int64_t weight_bytes = 0;        // matrices and vectors, at the checkpoint's precision
   int64_t streamed_bytes = 0;      // of layers in their file; the few in memory count above
-  int64_t mapped_bytes = 0;        // embedding rows, read from the mapped file as needed
+  int64_t mapped_bytes = 0;        // embedding rows, read from their file as needed;
+                                   // 0 where they are those of the head (Ops::TableOf)
   int64_t rope_bytes = 0;          // cos and sin of every position
   int64_t workspace_bytes = 0;     // activations of the largest step
   int64_t scratch_bytes = 0;       // of the ops

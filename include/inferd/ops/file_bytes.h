@@ -7,7 +7,7 @@
 
 namespace inferd {
 
-// One thread.
+// Any thread.
 class FileBytes {
  public:
   virtual ~FileBytes() = default;

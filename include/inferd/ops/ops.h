@@ -85,6 +85,14 @@ class Ops {
   // better keep a part of it each, and Embed takes a part. Where a table is only mapped,
   // the rows that are read are all it costs, and every rank can as well map all of it.
   virtual bool SplitsEmbedding() const { return false; }
+  // Whether rows of a matrix that was packed in this format can be read again (TableOf).
+  virtual bool ReadsRows(WeightFormat /*format*/) const { return false; }
+  // The matrix that `head` was packed from, as a table whose rows Embed takes out of `head`,
+  // bit for bit those it was packed from. UNIMPLEMENTED unless ReadsRows; the memory of
+  // `head` outlives the table.
+  virtual StatusOr<EmbeddingTable> TableOf(const LinearWeight& /*head*/) const {
+    return UnimplementedError("rows of packed weights are not read here");
+  }
   // Host floats to the device.
   virtual StatusOr<Buffer> Upload(std::span<const float> host) = 0;
   virtual int64_t KvBytesPerBlock(const KvLayerSpec& spec) const = 0;

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "inferd/ops/file_bytes.h"
 #include "inferd/tensor/tensor.h"
 
 namespace inferd {
@@ -52,10 +53,14 @@ struct VectorWeight {
 };
 
 // An embedding table, or the rows of one from first_row on. The view may point into a
-// mapped checkpoint, which must then outlive it.
+// mapped checkpoint, which must then outlive it. With `files` rows are read with that, where
+// the ops can, so that no page of the mapping is touched.
 struct EmbeddingTable {
   TensorView view;  // [rows, hidden]
   Buffer owned;     // empty when the view is borrowed
+  // The view's memory is that of a packed matrix (Ops::TableOf), not row after row.
+  bool packed = false;
+  const FileBytes* files = nullptr;
   int64_t first_row = 0;
   int64_t vocab_size = 0;  // rows of the whole table; 0: those of the view
 

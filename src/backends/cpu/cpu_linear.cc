@@ -4,6 +4,7 @@
 #include "backends/cpu/cpu_linear_int.h"
 #include "backends/cpu/cpu_ops.h"
 #include "backends/cpu/linear_tasks.h"
+#include "backends/cpu/row_reader.h"
 #include "backends/host/host_weights.h"
 #include "backends/host/tensor_checks.h"
 #include "cpu/linear.h"
@@ -29,6 +30,9 @@ kernels::Element ElementOf(WeightFormat format) {
 }
 
 constexpr int64_t kMaxPanelWidth = 32;
+
+constexpr bool IsFloat(WeightFormat format) { return !IsInteger(format) && !IsFp8(format); }
+
 // Raised whenever what Pack writes changes.
 constexpr int kPackedVersion = 1;
 
@@ -39,13 +43,13 @@ bool CpuOps::Supports(WeightFormat /*format*/) const { return true; }
 StatusOr<LinearWeight> CpuOps::Pack(std::span<const RawLinear> parts,
                                     std::span<const TensorView> bias) {
   INFERD_ASSIGN_OR_RETURN(LinearWeight weight, DescribeLinear(parts, bias));
-  INFERD_ASSIGN_OR_RETURN(weight.bias, JoinBias(bias, allocator_));
+  INFERD_ASSIGN_OR_RETURN(weight.bias, JoinBias(bias, files_, allocator_));
   if (IsInteger(weight.format)) {
-    INFERD_RETURN_IF_ERROR(PackIntLinear(parts, allocator_, pool_, &weight));
+    INFERD_RETURN_IF_ERROR(PackIntLinear(parts, files_, allocator_, pool_, &weight));
     return weight;
   }
   if (IsFp8(weight.format)) {
-    INFERD_RETURN_IF_ERROR(PackFp8Linear(parts, allocator_, pool_, &weight));
+    INFERD_RETURN_IF_ERROR(PackFp8Linear(parts, files_, allocator_, pool_, &weight));
     return weight;
   }
   const int64_t in = weight.in_features;
@@ -55,22 +59,32 @@ StatusOr<LinearWeight> CpuOps::Pack(std::span<const RawLinear> parts,
   const int64_t bytes = kernels::LinearPackedBytes(element, weight.out_features, in);
   INFERD_CHECK(width <= kMaxPanelWidth);
   INFERD_ASSIGN_OR_RETURN(weight.packed, Buffer::Create(allocator_, bytes));
-  const int64_t row_bytes = in * DTypeSize(parts[0].data.dtype);
-  const auto pack = [&](int64_t begin, int64_t end, int /*thread*/) {
+  INFERD_ASSIGN_OR_RETURN(RowReader reader,
+                          RowReader::Create(parts, width, pool_.threads(), files_, allocator_));
+  const auto pack = [&](int64_t begin, int64_t end, int thread) {
     for (int64_t panel = begin; panel < end; ++panel) {
       const void* rows[kMaxPanelWidth];
       const int64_t first = panel * width;
       const int64_t count = std::min(width, weight.out_features - first);
-      for (int64_t j = 0; j < count; ++j) {
-        const PlacedRow placed = FindRow(parts, first + j);
-        rows[j] = placed.part.data.As<std::byte>() + placed.row * row_bytes;
-      }
+      reader.Read(thread, first, count, rows);
       kernels::PackLinearPanel(element, rows, count, in,
                                weight.packed.data() + panel * (bytes / panels));
     }
   };
   Split(panels, in * width, pack);
+  INFERD_RETURN_IF_ERROR(reader.status());
   return weight;
+}
+
+bool CpuOps::ReadsRows(WeightFormat format) const { return IsFloat(format); }
+
+StatusOr<EmbeddingTable> CpuOps::TableOf(const LinearWeight& head) const {
+  if (!ReadsRows(head.format)) return HostOps::TableOf(head);
+  EmbeddingTable table;
+  table.view = TensorView(head.packed.data(), FormatDType(head.format),
+                          {head.out_features, head.in_features});
+  table.packed = true;
+  return table;
 }
 
 // Panels of floats are as wide as the instruction set's vectors; those of integers

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "backends/cpu/linear_tasks.h"
+#include "backends/cpu/row_reader.h"
 #include "backends/host/tensor_checks.h"
 #include "cpu/common.h"
 
@@ -19,31 +20,38 @@ Fp8Layout LayoutOf(const LinearWeight& weight) {
   return {weight.out_features, weight.in_features, weight.group_size};
 }
 
-kernels::Fp8Row RowOf(std::span<const RawLinear> parts, const Fp8Layout& layout, int64_t row) {
+// Row `row`, whose codes are at `codes`.
+kernels::Fp8Row RowOf(std::span<const RawLinear> parts, const Fp8Layout& layout, int64_t row,
+                      const void* codes) {
   const PlacedRow placed = FindRow(parts, row);
-  return {placed.part.data.As<std::byte>() + placed.row * layout.in_features,
-          placed.part.scales.As<std::byte>() + placed.row * layout.groups() * kScaleBytes};
+  return {codes, placed.part.scales.As<std::byte>() + placed.row * layout.groups() * kScaleBytes};
 }
 
 }  // namespace
 
-Status PackFp8Linear(std::span<const RawLinear> parts, Allocator& allocator, ThreadPool& pool,
-                     LinearWeight* weight) {
+Status PackFp8Linear(std::span<const RawLinear> parts, const FileBytes* files, Allocator& allocator,
+                     ThreadPool& pool, LinearWeight* weight) {
   const Fp8Layout layout = LayoutOf(*weight);
   INFERD_ASSIGN_OR_RETURN(weight->packed,
                           Buffer::Create(allocator, static_cast<size_t>(layout.packed_bytes())));
+  INFERD_ASSIGN_OR_RETURN(RowReader reader, RowReader::Create(parts, kernels::kFp8Columns,
+                                                              pool.threads(), files, allocator));
   ShareProducts(pool, layout.column_groups(), layout.out_features * layout.in_features,
-                [&](int64_t begin, int64_t end, int) {
+                [&](int64_t begin, int64_t end, int thread) {
                   for (int64_t group = begin; group < end; ++group) {
                     kernels::Fp8Row rows[kernels::kFp8Columns];
                     const int64_t first = group * kernels::kFp8Columns;
                     const int64_t count =
                         std::min(kernels::kFp8Columns, layout.out_features - first);
-                    for (int64_t j = 0; j < count; ++j) rows[j] = RowOf(parts, layout, first + j);
+                    const void* codes[kernels::kFp8Columns];
+                    reader.Read(thread, first, count, codes);
+                    for (int64_t j = 0; j < count; ++j) {
+                      rows[j] = RowOf(parts, layout, first + j, codes[j]);
+                    }
                     kernels::PackFp8Columns(layout, rows, group, weight->packed.data());
                   }
                 });
-  return OkStatus();
+  return reader.status();
 }
 
 bool Fp8LinearFits(const LinearWeight& weight) {

@@ -9,13 +9,14 @@
 #include "backends/cpu/thread_pool.h"
 #include "cpu/linear_fp8.h"
 #include "inferd/base/status.h"
+#include "inferd/ops/file_bytes.h"
 #include "inferd/ops/weights.h"
 
 namespace inferd {
 
 // FP8 parts, already described as `weight`: fills in weight.packed.
-Status PackFp8Linear(std::span<const RawLinear> parts, Allocator& allocator, ThreadPool& pool,
-                     LinearWeight* weight);
+Status PackFp8Linear(std::span<const RawLinear> parts, const FileBytes* files, Allocator& allocator,
+                     ThreadPool& pool, LinearWeight* weight);
 
 // Whether the packed bytes, kept from another process, are those of the weight's sizes.
 bool Fp8LinearFits(const LinearWeight& weight);

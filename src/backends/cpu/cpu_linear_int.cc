@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "backends/cpu/linear_tasks.h"
+#include "backends/cpu/row_reader.h"
 #include "backends/host/tensor_checks.h"
 #include "cpu/common.h"
 
@@ -48,38 +49,46 @@ IntLayout ChooseLayout(std::span<const RawLinear> parts, const LinearWeight& wei
   return layout;
 }
 
-kernels::IntRow RowOf(std::span<const RawLinear> parts, const IntLayout& layout, int64_t row) {
+// Row `row`, whose values are at `values`.
+kernels::IntRow RowOf(std::span<const RawLinear> parts, const IntLayout& layout, int64_t row,
+                      const void* values) {
   const PlacedRow placed = FindRow(parts, row);
   const RawLinear& raw = placed.part;
   const int64_t groups = layout.in_features / layout.group_size;
-  return {raw.data.As<std::byte>() + placed.row * raw.data.dim(1),
+  return {values,
           raw.scales.As<std::byte>() + placed.row * groups * static_cast<int64_t>(sizeof(float)),
           layout.bits == 4 ? raw.zeros.As<uint8_t>() + placed.row * groups : nullptr};
 }
 
 }  // namespace
 
-Status PackIntLinear(std::span<const RawLinear> parts, Allocator& allocator, ThreadPool& pool,
-                     LinearWeight* weight) {
+Status PackIntLinear(std::span<const RawLinear> parts, const FileBytes* files, Allocator& allocator,
+                     ThreadPool& pool, LinearWeight* weight) {
   const IntLayout layout = ChooseLayout(parts, *weight);
   const int64_t panels = NumPanels(*weight);
   const int64_t panel_bytes = kernels::IntPanelBytes(layout);
   INFERD_ASSIGN_OR_RETURN(weight->packed,
                           Buffer::Create(allocator, kHeaderBytes + panels * panel_bytes));
   std::memcpy(weight->packed.data(), &layout, sizeof(layout));
+  INFERD_ASSIGN_OR_RETURN(
+      RowReader reader, RowReader::Create(parts, kIntPanelWidth, pool.threads(), files, allocator));
   ShareProducts(pool, panels, weight->out_features * weight->in_features,
-                [&](int64_t begin, int64_t end, int) {
+                [&](int64_t begin, int64_t end, int thread) {
                   for (int64_t panel = begin; panel < end; ++panel) {
                     kernels::IntRow rows[kIntPanelWidth];
                     const int64_t first = panel * kIntPanelWidth;
                     const int64_t count = std::min(kIntPanelWidth, weight->out_features - first);
-                    for (int64_t j = 0; j < count; ++j) rows[j] = RowOf(parts, layout, first + j);
+                    const void* values[kIntPanelWidth];
+                    reader.Read(thread, first, count, values);
+                    for (int64_t j = 0; j < count; ++j) {
+                      rows[j] = RowOf(parts, layout, first + j, values[j]);
+                    }
                     kernels::PackIntPanel(
                         layout, rows, count,
                         weight->packed.data() + kHeaderBytes + panel * panel_bytes);
                   }
                 });
-  return OkStatus();
+  return reader.status();
 }
 
 bool IntLinearFits(const LinearWeight& weight) {

@@ -10,6 +10,7 @@
 #include "backends/cpu/thread_pool.h"
 #include "cpu/linear_int.h"
 #include "inferd/base/status.h"
+#include "inferd/ops/file_bytes.h"
 #include "inferd/ops/weights.h"
 
 namespace inferd {
@@ -26,8 +27,8 @@ struct IntUnits {
 };
 
 // kInt8 or kInt4 parts, already described as `weight`: fills in weight.packed.
-Status PackIntLinear(std::span<const RawLinear> parts, Allocator& allocator, ThreadPool& pool,
-                     LinearWeight* weight);
+Status PackIntLinear(std::span<const RawLinear> parts, const FileBytes* files, Allocator& allocator,
+                     ThreadPool& pool, LinearWeight* weight);
 
 // Whether the packed bytes, kept from another process, are those of the weight's sizes.
 bool IntLinearFits(const LinearWeight& weight);

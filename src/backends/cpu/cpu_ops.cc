@@ -1,6 +1,7 @@
 #include "backends/cpu/cpu_ops.h"
 
 #include <algorithm>
+#include <atomic>
 #include <limits>
 
 #include "backends/cpu/cpu_linear_fp8.h"
@@ -37,6 +38,37 @@ void CpuOps::SetScratch(TensorView scratch) {
   scratch_ = scratch;
 }
 
+Status CpuOps::ReadRow(const EmbeddingTable& table, int64_t id, float* to) {
+  const int64_t n = table.view.dim(1);
+  const auto element = table.view.dtype == DType::kF32   ? kernels::Element::kF32
+                       : table.view.dtype == DType::kF16 ? kernels::Element::kF16
+                                                         : kernels::Element::kBF16;
+  const int64_t value_bytes = DTypeSize(table.view.dtype);
+  const auto* row = table.view.As<const std::byte>() + id * n * value_bytes;
+  if (!table.packed && table.files == nullptr) {
+    kernels::Widen(element, row, n, to);
+    return OkStatus();
+  }
+  const int64_t width = kernels::LinearPanelWidth();
+  const std::byte* panel =
+      table.view.As<const std::byte>() + id / width * kernels::LinearPackedBytes(element, width, n);
+  // What most rows of 16-bit values fit into, on the stack.
+  constexpr int64_t kPieceBytes = 8192;
+  alignas(64) std::byte piece[kPieceBytes];
+  const int64_t most = kPieceBytes / value_bytes;
+  for (int64_t first = 0; first < n; first += most) {
+    const int64_t count = std::min(most, n - first);
+    if (table.packed) {
+      kernels::UnpackLinearRow(element, panel, id % width, first, count, piece);
+    } else {
+      INFERD_RETURN_IF_ERROR(table.files->Read(piece, row + first * value_bytes,
+                                               static_cast<size_t>(count * value_bytes)));
+    }
+    kernels::Widen(element, piece, count, to + first);
+  }
+  return OkStatus();
+}
+
 void CpuOps::Embed(const StepPlan& plan, const EmbeddingTable& table, TensorView out) {
   const auto& step = static_cast<const HostStepPlan&>(plan);
   const int64_t n = table.view.dim(1);
@@ -45,10 +77,7 @@ void CpuOps::Embed(const StepPlan& plan, const EmbeddingTable& table, TensorView
   if (step.min_token() < 0 || step.max_token() >= vocab) {
     SetError("token id outside the embedding table");
   }
-  const auto element = table.view.dtype == DType::kF32   ? kernels::Element::kF32
-                       : table.view.dtype == DType::kF16 ? kernels::Element::kF16
-                                                         : kernels::Element::kBF16;
-  const int64_t row_bytes = n * DTypeSize(table.view.dtype);
+  std::atomic<bool> failed{false};
   Split(step.num_tokens(), n / 4 + 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {
       const int64_t id = step.token_id(static_cast<int32_t>(t)) - table.first_row;
@@ -57,10 +86,10 @@ void CpuOps::Embed(const StepPlan& plan, const EmbeddingTable& table, TensorView
         std::fill_n(to, n, 0.0F);
         continue;
       }
-      kernels::Widen(element, static_cast<const std::byte*>(table.view.data) + id * row_bytes, n,
-                     to);
+      if (!ReadRow(table, id, to).ok()) failed = true;
     }
   });
+  if (failed) SetError("the embedding's file cannot be read");
 }
 
 void CpuOps::NormalizeRows(TensorView x, const TensorView* y, const VectorWeight& weight, float eps,

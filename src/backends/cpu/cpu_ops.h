@@ -30,11 +30,14 @@ class CpuOps final : public HostOps {
 
   std::string_view name() const override { return "cpu"; }
 
+  bool ReadsFiles() const override { return true; }
   bool Supports(WeightFormat format) const override;
   StatusOr<LinearWeight> Pack(std::span<const RawLinear> parts,
                               std::span<const TensorView> bias) override;
   std::string PackedLayout() const override;
   bool Accepts(const LinearWeight& weight) const override;
+  bool ReadsRows(WeightFormat format) const override;
+  StatusOr<EmbeddingTable> TableOf(const LinearWeight& head) const override;
   int64_t KvBytesPerBlock(const KvLayerSpec& spec) const override;
   std::unique_ptr<StepPlan> MakeStepPlan(int32_t max_tokens, int32_t max_sequences,
                                          int32_t max_blocks_per_sequence) override;
@@ -76,6 +79,9 @@ class CpuOps final : public HostOps {
   // [begin, end).
   void StoreRows(const HostStepPlan& step, const RopeTable* table, TensorView qkv,
                  int32_t num_q_heads, const KvLayerView& kv, int64_t begin, int64_t end) const;
+
+  // Row `id` of a table, as floats. An error is that of reading its file.
+  static Status ReadRow(const EmbeddingTable& table, int64_t id, float* to);
 
   const std::optional<kernels::Bf16Unit> bf16_;
   const IntUnits int_units_;  // of integer weights

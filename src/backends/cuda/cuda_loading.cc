@@ -36,12 +36,7 @@ StatusOr<LinearWeight> CudaOps::Pack(std::span<const RawLinear> parts,
   }
   if (!bias.empty()) {
     HostAllocator host;
-    std::vector<TensorView> held(bias.begin(), bias.end());
-    std::vector<Buffer> memory(held.size());
-    for (size_t i = 0; i < held.size(); ++i) {
-      INFERD_ASSIGN_OR_RETURN(memory[i], Hold(&held[i], host));
-    }
-    INFERD_ASSIGN_OR_RETURN(const Buffer joined, JoinBias(held, host));
+    INFERD_ASSIGN_OR_RETURN(const Buffer joined, JoinBias(bias, files_, host));
     INFERD_ASSIGN_OR_RETURN(weight.bias, Buffer::Create(*device_, joined.size()));
     device_->CopyIn(weight.bias.data(), joined.data(), joined.size());
   }
@@ -50,20 +45,9 @@ StatusOr<LinearWeight> CudaOps::Pack(std::span<const RawLinear> parts,
   return weight;
 }
 
-StatusOr<Buffer> CudaOps::Hold(TensorView* tensor, Allocator& host) const {
-  if (files_ == nullptr) return Buffer();
-  INFERD_ASSIGN_OR_RETURN(Buffer memory,
-                          Buffer::Create(host, static_cast<size_t>(tensor->NumBytes())));
-  INFERD_RETURN_IF_ERROR(files_->Read(memory.data(), tensor->data, memory.size()));
-  tensor->data = memory.data();
-  return memory;
-}
-
 StatusOr<VectorWeight> CudaOps::PackVector(const TensorView& host) {
   HostAllocator allocator;
-  TensorView held = host;
-  INFERD_ASSIGN_OR_RETURN(const Buffer memory, Hold(&held, allocator));
-  INFERD_ASSIGN_OR_RETURN(const VectorWeight values, VectorToF32(held, allocator));
+  INFERD_ASSIGN_OR_RETURN(const VectorWeight values, VectorToF32(host, files_, allocator));
   VectorWeight weight;
   weight.size = values.size;
   INFERD_ASSIGN_OR_RETURN(weight.data, Buffer::Create(*device_, values.data.size()));

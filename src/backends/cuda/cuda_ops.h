@@ -131,8 +131,6 @@ class CudaOps final : public Ops {
   // Remembers the shapes that the library multiplies, and tunes them.
   void NoteShape(const LinearWeight& weight);
   void TuneProducts();
-  // Where views are of mapped files: the bytes of one, which it refers to from then on.
-  StatusOr<Buffer> Hold(TensorView* tensor, Allocator& host) const;
   int64_t PreparedRowBytes(const LinearWeight& weight) const;
   bool UsesLibrary(const LinearWeight& weight, int64_t rows) const;
   cuda::KvCache CacheOf(const KvLayerView& kv) const;

@@ -9,7 +9,7 @@
 namespace inferd {
 
 StatusOr<VectorWeight> HostOps::PackVector(const TensorView& host) {
-  return VectorToF32(host, allocator_);
+  return VectorToF32(host, files_, allocator_);
 }
 
 StatusOr<EmbeddingTable> HostOps::PackEmbedding(const TensorView& host) {

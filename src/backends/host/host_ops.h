@@ -17,6 +17,7 @@ class HostOps : public Ops {
  public:
   Allocator& allocator() override { return allocator_; }
 
+  void SetFiles(const FileBytes* files) override { files_ = files; }
   StatusOr<VectorWeight> PackVector(const TensorView& host) override;
   StatusOr<EmbeddingTable> PackEmbedding(const TensorView& host) override;
   StatusOr<Buffer> Upload(std::span<const float> host) override;
@@ -35,6 +36,7 @@ class HostOps : public Ops {
   void SetError(std::string_view message);
 
   HostAllocator allocator_;
+  const FileBytes* files_ = nullptr;
 
  private:
   Status error_;

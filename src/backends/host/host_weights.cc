@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
+#include <vector>
 
 namespace inferd {
 namespace {
@@ -133,24 +134,33 @@ StatusOr<LinearWeight> DescribeLinear(std::span<const RawLinear> parts,
   return weight;
 }
 
-StatusOr<Buffer> JoinBias(std::span<const TensorView> bias, Allocator& allocator) {
+StatusOr<Buffer> JoinBias(std::span<const TensorView> bias, const FileBytes* files,
+                          Allocator& allocator) {
   int64_t size = 0;
   for (const TensorView& part : bias) size += part.NumElements();
   INFERD_ASSIGN_OR_RETURN(Buffer joined, Buffer::Create(allocator, size * sizeof(float)));
   auto* out = reinterpret_cast<float*>(joined.data());
+  std::vector<std::byte> read;
   for (const TensorView& part : bias) {
-    for (int64_t i = 0; i < part.NumElements(); ++i) *out++ = LoadFloat(part.data, part.dtype, i);
+    const void* data = part.data;
+    if (files != nullptr) {
+      read.resize(static_cast<size_t>(part.NumBytes()));
+      INFERD_RETURN_IF_ERROR(files->Read(read.data(), data, read.size()));
+      data = read.data();
+    }
+    for (int64_t i = 0; i < part.NumElements(); ++i) *out++ = LoadFloat(data, part.dtype, i);
   }
   return joined;
 }
 
-StatusOr<VectorWeight> VectorToF32(const TensorView& host, Allocator& allocator) {
+StatusOr<VectorWeight> VectorToF32(const TensorView& host, const FileBytes* files,
+                                   Allocator& allocator) {
   if (host.empty() || !IsFloat(host.dtype)) {
     return InvalidArgumentError("a weight vector must hold f32, f16 or bf16");
   }
   VectorWeight weight;
   weight.size = host.NumElements();
-  INFERD_ASSIGN_OR_RETURN(weight.data, JoinBias({&host, 1}, allocator));
+  INFERD_ASSIGN_OR_RETURN(weight.data, JoinBias({&host, 1}, files, allocator));
   return weight;
 }
 

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "inferd/base/status.h"
+#include "inferd/ops/file_bytes.h"
 #include "inferd/ops/weights.h"
 #include "inferd/tensor/tensor.h"
 
@@ -21,11 +22,14 @@ float LoadFloat(const void* data, DType dtype, int64_t i);
 StatusOr<LinearWeight> DescribeLinear(std::span<const RawLinear> parts,
                                       std::span<const TensorView> bias);
 
-// The parts' bias vectors one after another as f32; empty when `bias` is.
-StatusOr<Buffer> JoinBias(std::span<const TensorView> bias, Allocator& allocator);
+// The parts' bias vectors one after another as f32; empty when `bias` is. Read with `files`,
+// unless that is null.
+StatusOr<Buffer> JoinBias(std::span<const TensorView> bias, const FileBytes* files,
+                          Allocator& allocator);
 
-// A vector of f32, f16 or bf16 as f32.
-StatusOr<VectorWeight> VectorToF32(const TensorView& host, Allocator& allocator);
+// A vector of f32, f16 or bf16 as f32, read likewise.
+StatusOr<VectorWeight> VectorToF32(const TensorView& host, const FileBytes* files,
+                                   Allocator& allocator);
 
 StatusOr<EmbeddingTable> BorrowEmbedding(const TensorView& host);
 StatusOr<Buffer> CopyFloats(std::span<const float> host, Allocator& allocator);

@@ -153,7 +153,7 @@ bool RefOps::Supports(WeightFormat /*format*/) const { return true; }
 StatusOr<LinearWeight> RefOps::Pack(std::span<const RawLinear> parts,
                                     std::span<const TensorView> bias) {
   INFERD_ASSIGN_OR_RETURN(LinearWeight weight, DescribeLinear(parts, bias));
-  INFERD_ASSIGN_OR_RETURN(weight.bias, JoinBias(bias, allocator_));
+  INFERD_ASSIGN_OR_RETURN(weight.bias, JoinBias(bias, files_, allocator_));
   const bool integer = IsInteger(weight.format);
   const int64_t scale_bytes = Groups(weight) * static_cast<int64_t>(sizeof(float));
   const int64_t in_bytes = integer ? weight.in_features + scale_bytes
