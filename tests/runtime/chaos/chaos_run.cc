@@ -150,7 +150,7 @@ bool ChaosRun::AwaitStruck(const std::function<void()>& meanwhile) {
   const int64_t end_us = clock_.NowUs() + kPatienceUs;
   for (; clock_.NowUs() < end_us; Pause()) {
     if (meanwhile) meanwhile();
-    if (engine_->Stats().live_requests == 0) scene_->idle = true;
+    if (engine_ != nullptr && engine_->Stats().live_requests == 0) scene_->idle = true;
     if (over_()) return true;
   }
   return false;

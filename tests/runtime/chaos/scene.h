@@ -29,7 +29,7 @@ enum class Phase : uint8_t {
   kAfterHandOver,   // it has what the stage before sent
   kResultReady,     // the step is computed, nothing of the result sent
   kResultSent,      // the result is sent, the engine has not read it
-  kStop,            // the engine lets go of it
+  kStop,            // its end: the engine has let go of it
 };
 inline constexpr int kNumPhases = 18;
 const char* NameOf(Phase phase);

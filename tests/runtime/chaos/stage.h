@@ -30,6 +30,7 @@ class Stage {
   void EndWarmUp() { moment_ = Moment::kWaiting; }
   void BeginPlan(const BatchPlan& plan);
   void EndPlan();
+  // The engine has let go of it, or the rank has failed.
   void Stop() { Pass(Phase::kStop, 0); }
 
   // One call on a link, around `call`. `receives`: it waits for the other side.

@@ -90,11 +90,11 @@ int RunStagedRank(const std::string& path, int control_fd) {
         return std::unique_ptr<Rank>(
             std::make_unique<StagedRank>(std::move(staged), std::move(rank), stage));
       });
+  stage.Stop();
   if (!status.ok()) {
     std::fprintf(stderr, "E|%s\n", status.ToString().c_str());
     std::_Exit(70);
   }
-  stage.Stop();
   process->reset();
   return 0;
 }
