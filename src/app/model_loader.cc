@@ -1,5 +1,7 @@
 #include "app/model_loader.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -188,6 +190,7 @@ StatusOr<LoadedModel> LoadServedModel(const ServerConfig& config,
   LoadedModel loaded;
   const Status text = LoadText(config, &loaded.served, *logger);
   if (!text.ok()) return text.WithPrefix(config.model.path);
+  malloc_trim(0);  // what reading it left behind is not to lie beside the weights
   loaded.served.backend = backends->front().front()->ops().name();
   loaded.served.device = backends->front().front()->Description();
   for (size_t replica = 0; replica < backends->size(); ++replica) {
