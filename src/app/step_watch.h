@@ -1,32 +1,32 @@
 #pragma once
 
-#include <algorithm>
 #include <chrono>
 #include <cstdint>
 
+#include "inferd/base/hang_counter.h"
 #include "inferd/engine/engine.h"
 
 namespace inferd::app {
 
-// Tells a hung step from a process that was stopped: of the time that a step has taken,
-// only what this watch was awake for counts, at most two intervals per look. One thread.
+// Tells a hung step from a process that was stopped or reads its memory from disk (HangCounter).
+// One thread.
 class StepWatch {
  public:
   // `interval`: how often Hung will be called.
-  explicit StepWatch(std::chrono::microseconds interval) : interval_us_(interval.count()) {}
+  explicit StepWatch(std::chrono::microseconds interval) : counter_(interval.count()) {}
 
-  bool Hung(const EngineStats& stats) {
+  // `disk_bytes`: of this process, as HangCounter::Look takes them.
+  bool Hung(const EngineStats& stats, int64_t disk_bytes = -1) {
     const bool same_step = stats.step_waited_us > last_waited_us_;
-    const int64_t passed_us = stats.step_waited_us - (same_step ? last_waited_us_ : 0);
-    counted_us_ = (same_step ? counted_us_ : 0) + std::min(passed_us, 2 * interval_us_);
+    if (!same_step) counter_.Restart();
+    counter_.Look(stats.step_waited_us - (same_step ? last_waited_us_ : 0), disk_bytes);
     last_waited_us_ = stats.step_waited_us;
-    return stats.step_limit_us > 0 && counted_us_ > stats.step_limit_us;
+    return stats.step_limit_us > 0 && counter_.counted_us() > stats.step_limit_us;
   }
 
  private:
-  const int64_t interval_us_;
+  HangCounter counter_;
   int64_t last_waited_us_ = 0;
-  int64_t counted_us_ = 0;
 };
 
 // Whether the engine gets on: it is alive, and no step has taken `patience`.

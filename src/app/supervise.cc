@@ -1,5 +1,7 @@
 #include "app/supervise.h"
 
+#include <sys/resource.h>
+
 #include <csignal>
 #include <cstdlib>
 #include <optional>
@@ -15,6 +17,12 @@ namespace {
 constexpr auto kEngineWatchInterval = std::chrono::milliseconds(250);
 constexpr int64_t kFailureDrainMs = 2'000;
 
+// What this process had from disk, its page faults included.
+int64_t DiskBytes() {
+  rusage usage{};
+  return getrusage(RUSAGE_SELF, &usage) == 0 ? 512 * int64_t{usage.ru_inblock} : -1;
+}
+
 }  // namespace
 
 int Supervise(Server& server, const Engine& engine, SignalQueue& signals,
@@ -24,7 +32,7 @@ int Supervise(Server& server, const Engine& engine, SignalQueue& signals,
     const std::optional<int> signal = signals.PopFor(kEngineWatchInterval);
     if (!signal) {
       const EngineStats stats = engine.Stats();
-      const bool hung = watch.Hung(stats);
+      const bool hung = watch.Hung(stats, DiskBytes());
       if (!stats.dead() && !hung) continue;
       if (hung) {
         logger.critical("a step has not returned for {:.1f} s, where {:.1f} s would be long",

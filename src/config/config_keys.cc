@@ -226,11 +226,11 @@ constexpr std::array kKeys{
     ConfigKey{"engine.depth", "depth", kInteger, FIELD(engine.depth), 1, 8, "",
               "Steps in flight: 1 is simplest to debug, 2 hides the scheduler behind the "
               "computation."},
-    ConfigKey{
-        "engine.step_timeout", "", kDuration, FIELD(engine.step_timeout_ms), 0, kDayMs, "",
-        "A step that takes longer than this, and than ten times what it should take by the "
-        "pace of the last ones (the first eight steps: than six times this), hangs: ranks "
-        "that are processes are started again, else the daemon ends with code 70. 0: not watched."},
+    ConfigKey{"engine.step_timeout", "", kDuration, FIELD(engine.step_timeout_ms), 0, kDayMs, "",
+              "A step that takes longer than this, and than ten times what it should take by the "
+              "pace of the last ones (the first eight steps: than six times this), hangs: ranks "
+              "that are processes are started again, else the daemon ends with code 70. Up "
+              "to a minute of reading from disk does not count. 0: not watched."},
     ConfigKey{"engine.block_size", "", kInteger, FIELD(engine.block_size), 1, 256, "",
               "Tokens per block of the KV cache; a power of two."},
     ConfigKey{"engine.prefix_caching", "prefix-caching", kBoolean, FIELD(engine.prefix_caching), 0,

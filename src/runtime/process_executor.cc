@@ -32,6 +32,7 @@ ProcessExecutor::ProcessExecutor(ProcessExecutorOptions options, std::vector<Ran
       clock_(clock),
       logger_(logger != nullptr ? std::move(logger) : std::make_shared<spdlog::logger>("ranks")),
       wake_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      step_(kLookMs * 1000),
       backoff_(options_.first_backoff_us, options_.last_backoff_us, options_.healthy_us) {
   for (size_t i = 0; i < infos_.size(); ++i) {
     if (infos_[i].place.answers()) answering_ = i;

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "inferd/base/hang_counter.h"
 #include "inferd/runtime/process_executor.h"
 #include "runtime/rank_group.h"
 #include "runtime/restart_backoff.h"
@@ -17,6 +18,8 @@ namespace inferd::runtime {
 
 // How long the other ranks may take to say why, once one has failed.
 inline constexpr int64_t kLastWordsUs = 500'000;
+// How often the supervisor looks at the step under way.
+inline constexpr int kLookMs = 50;
 // Whether a rank says no more than that another one is gone.
 inline bool IsEcho(const Status& status) {
   return status.code() == StatusCode::kUnavailable || status.code() == StatusCode::kAborted;
@@ -55,7 +58,7 @@ class ProcessExecutor final : public LocalExecutor {
   Status AwaitAll(RankGroup& group, RankMessage kind, int64_t end_us);
   bool StartHangs(const RankGroup& group, int64_t end_us);
   Status WatchOver(RankGroup& group);
-  bool StepHangs();
+  bool StepHangs(const RankGroup& group);
   // False when it is time to stop.
   bool Sleep(int64_t us);
   void DrainWakes() const;
@@ -81,10 +84,10 @@ class ProcessExecutor final : public LocalExecutor {
   // The step being awaited.
   std::atomic<int64_t> step_limit_us_{0};
   std::atomic<uint64_t> awaited_{0};  // grows at the begin and the end of each wait
-  // Supervisor: of the time it has been awake, see StepHangs.
+  // Supervisor.
   uint64_t seen_awaited_ = 0;
   int64_t last_look_us_ = 0;
-  int64_t counted_us_ = 0;
+  HangCounter step_;
   int64_t stopped_us_ = 0;      // how long a rank has been stopped while it starts
   int64_t first_start_us_ = 0;  // how long it took; 0: not known yet
   uint64_t epoch_ = 0;

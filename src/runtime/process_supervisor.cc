@@ -12,8 +12,7 @@
 namespace inferd::runtime {
 namespace {
 
-// How often it looks at the step under way, and at ranks that come up.
-constexpr int kLookMs = 50;
+// How often it looks at ranks that come up.
 constexpr int kStartLookMs = 10;
 constexpr int64_t kLookUs = kLookMs * 1000;
 // Ranks that are started again are given this, or so many times what the first start took.
@@ -152,10 +151,10 @@ Status ProcessExecutor::WatchOver(RankGroup& group) {
   while (!group.broken() && !stopping_) {
     group.Poll(wake_fd_.get(), kLookMs);
     DrainWakes();
-    if (StepHangs()) {
+    if (StepHangs(group)) {
       group.Break(Status(StatusCode::kDeadlineExceeded,
-                         "a step has not returned for " + std::to_string(counted_us_ / 1000) +
-                             " ms, where " +
+                         "a step has not returned for " +
+                             std::to_string(step_.counted_us() / 1000) + " ms, where " +
                              std::to_string(step_limit_us_.load(std::memory_order_relaxed) / 1000) +
                              " ms would be long"));
     }
@@ -163,19 +162,19 @@ Status ProcessExecutor::WatchOver(RankGroup& group) {
   return group.reason();
 }
 
-// Of the time that a step has taken only what this thread was awake for counts, at most
-// two looks at a time: a process that was stopped is no rank that hangs.
-bool ProcessExecutor::StepHangs() {
+// What was stopped, or waits for its disk, does not hang: see HangCounter. What ranks of other
+// hosts read is not known here.
+bool ProcessExecutor::StepHangs(const RankGroup& group) {
   const int64_t now_us = clock_.NowUs();
-  const int64_t passed_us = std::min(now_us - std::exchange(last_look_us_, now_us), 2 * kLookUs);
+  const int64_t passed_us = now_us - std::exchange(last_look_us_, now_us);
   const uint64_t awaited = awaited_.load(std::memory_order_acquire);
   if (awaited != std::exchange(seen_awaited_, awaited) || awaited % 2 == 0) {
-    counted_us_ = 0;
+    step_.Restart();
     return false;
   }
-  counted_us_ += passed_us;
+  step_.Look(passed_us, group.DiskBytes());
   const int64_t limit_us = step_limit_us_.load(std::memory_order_relaxed);
-  return limit_us > 0 && counted_us_ > limit_us;
+  return limit_us > 0 && step_.counted_us() > limit_us;
 }
 
 bool ProcessExecutor::Sleep(int64_t us) {

@@ -128,6 +128,15 @@ bool RankGroup::AnyStopped() const {
   });
 }
 
+int64_t RankGroup::DiskBytes() const {
+  int64_t sum = 0;
+  for (const Child& child : children_) {
+    if (!child.process->waited())
+      sum += std::max<int64_t>(0, runtime::DiskBytes(child.process->pid()));
+  }
+  return sum;
+}
+
 void RankGroup::DumpStacks() {
   std::vector<int64_t> lines;
   for (Child& child : children_) {

@@ -61,6 +61,8 @@ class RankGroup {
 
   // Whether one is stopped, as by SIGSTOP.
   bool AnyStopped() const;
+  // Of the ranks of this host together; see HangCounter::Look.
+  int64_t DiskBytes() const;
 
   // Asks the ranks of this host for their stacks, and gives them a moment to answer.
   void DumpStacks();

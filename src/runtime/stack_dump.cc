@@ -118,6 +118,15 @@ bool IsStopped(pid_t pid) {
   return StateIn(FirstLine("/proc/" + std::to_string(pid) + "/stat")) == "T";
 }
 
+int64_t DiskBytes(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/io");
+  int64_t bytes = -1;
+  for (std::string name; file >> name >> bytes;) {
+    if (name == "read_bytes:") return bytes;
+  }
+  return -1;
+}
+
 void LogThreads(spdlog::logger& logger, int rank, pid_t pid) {
   for (const pid_t thread : ThreadsOf(pid)) {
     const std::string base =

@@ -23,6 +23,10 @@ void WriteOwnStacks();
 // Whether a signal has stopped the process: it does nothing until another one comes.
 bool IsStopped(pid_t pid);
 
+// How many bytes the process has had from disk, its page faults included; -1 when that is not to be
+// known.
+int64_t DiskBytes(pid_t pid);
+
 // One line for each thread, from /proc: its name, state, and where in the kernel it
 // waits. For the process of a rank that does not answer.
 void LogThreads(spdlog::logger& logger, int rank, pid_t pid);

@@ -124,6 +124,22 @@ TEST(StepWatch, OnlyTimeItWasAwakeForCounts) {
   EXPECT_FALSE(hung(10));
 }
 
+TEST(StepWatch, TimeInWhichItReadFromDiskDoesNotCount) {
+  StepWatch watch(std::chrono::milliseconds(10));
+  EngineStats stats;
+  stats.step_limit_us = 100'000;
+  for (int i = 1; i <= 50; ++i) {
+    stats.step_waited_us = i * 10'000;
+    EXPECT_FALSE(watch.Hung(stats, /*disk_bytes=*/i)) << i;
+  }
+  bool hung = false;
+  for (int i = 51; i <= 60; ++i) {
+    stats.step_waited_us = i * 10'000;
+    hung = watch.Hung(stats, /*disk_bytes=*/50);
+  }
+  EXPECT_TRUE(hung);
+}
+
 TEST(StepWatch, StepsOfFullLengthNeverAddUp) {
   StepWatch watch(std::chrono::milliseconds(10));
   EngineStats stats;

@@ -95,7 +95,7 @@ struct ServerConfig {
     int64_t priority_step_ms = 10'000;
     int64_t priority_limit_ms = 60'000;
     int32_t depth = 2;
-    int64_t step_timeout_ms = 10'000;  // 0: never
+    int64_t step_timeout_ms = 5'000;  // 0: never
     int32_t block_size = 16;           // tokens
     bool prefix_caching = true;
     bool resume = true;

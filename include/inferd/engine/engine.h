@@ -75,7 +75,7 @@ struct EngineOptions {
   int32_t micro_batches = 1;
   // Least time after which a step counts as hung (see EngineStats::step_limit_us);
   // 0: never.
-  int64_t step_timeout_us = 10'000'000;
+  int64_t step_timeout_us = 5'000'000;
   bool prefix_caching = true;
   // When ranks are lost and come back: whether an answer that has begun goes on where
   // it was, or ends with kRanksLost. What has not begun starts again in any case.
