@@ -96,7 +96,7 @@ struct ServerConfig {
     int64_t priority_limit_ms = 60'000;
     int32_t depth = 2;
     int64_t step_timeout_ms = 5'000;  // 0: never
-    int32_t block_size = 16;           // tokens
+    int32_t block_size = 16;          // tokens
     bool prefix_caching = true;
     bool resume = true;
     int32_t max_rank_losses = 3;
