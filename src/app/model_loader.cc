@@ -242,7 +242,7 @@ StatusOr<std::string> DescribeMemory(const ServerConfig& config) {
     text += "streamed    " + MiB(sum.streamed_bytes) + "  layers, from the packed file\n";
   }
   text += "embedding   " + MiB(sum.mapped_bytes) +
-          (sum.mapped_bytes > 0 ? "  rows read from the file\n" : "  the output matrix's rows\n");
+          (sum.mapped_bytes > 0 ? "  read from the file\n" : "  the output matrix's rows\n");
   text += "rope        " + MiB(sum.rope_bytes) + "\n";
   text += "workspace   " + MiB(sum.workspace_bytes + sum.scratch_bytes) + "\n";
   text += "KV cache    " + MiB(sum.kv_bytes) + "  " + std::to_string(sum.num_blocks) +
