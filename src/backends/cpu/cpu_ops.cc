@@ -1,8 +1,10 @@
 #include "backends/cpu/cpu_ops.h"
 
 #include <algorithm>
-#include <atomic>
 #include <limits>
+#include <mutex>
+#include <string>
+#include <utility>
 
 #include "backends/cpu/cpu_linear_fp8.h"
 #include "backends/cpu/cpu_linear_int.h"
@@ -77,7 +79,8 @@ void CpuOps::Embed(const StepPlan& plan, const EmbeddingTable& table, TensorView
   if (step.min_token() < 0 || step.max_token() >= vocab) {
     SetError("token id outside the embedding table");
   }
-  std::atomic<bool> failed{false};
+  std::mutex mutex;
+  Status failed;
   Split(step.num_tokens(), n / 4 + 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {
       const int64_t id = step.token_id(static_cast<int32_t>(t)) - table.first_row;
@@ -86,10 +89,13 @@ void CpuOps::Embed(const StepPlan& plan, const EmbeddingTable& table, TensorView
         std::fill_n(to, n, 0.0F);
         continue;
       }
-      if (!ReadRow(table, id, to).ok()) failed = true;
+      if (Status read = ReadRow(table, id, to); !read.ok()) {
+        const std::lock_guard lock(mutex);
+        failed = std::move(read);
+      }
     }
   });
-  if (failed) SetError("the embedding's file cannot be read");
+  if (!failed.ok()) SetError("the embedding's rows: " + std::string(failed.message()));
 }
 
 void CpuOps::NormalizeRows(TensorView x, const TensorView* y, const VectorWeight& weight, float eps,
