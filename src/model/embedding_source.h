@@ -1,6 +1,8 @@
 // Where the rows of the embedding come from.
 #pragma once
 
+#include <cstdint>
+
 #include "inferd/base/status.h"
 #include "inferd/model/checkpoint.h"
 #include "inferd/model/model_shard.h"
@@ -18,5 +20,9 @@ bool HeadIsEmbedding(const ModelShard& shard, const Checkpoint& checkpoint, cons
 // backend wants it so. The loading thread.
 StatusOr<EmbeddingTable> LoadEmbedding(const ModelShard& shard, const Checkpoint& checkpoint,
                                        const LinearWeight& head, Ops& ops);
+
+// The bytes in the checkpoint of that table: 0 where it is rows of the head, or the rank is of
+// another stage.
+int64_t EmbeddingBytes(const ModelShard& shard, const Checkpoint& checkpoint, const Ops& ops);
 
 }  // namespace inferd::model

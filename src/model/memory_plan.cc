@@ -160,6 +160,7 @@ StatusOr<MemoryPlan> PlanMemory(const ModelShard& shard, const Checkpoint& check
   }
   plan.scratch_bytes = ops.ScratchBytes(request.max_batched_tokens, request.max_running,
                                         MaxFeatures(shard), config.vocab_size);
+  const int64_t table_bytes = model::EmbeddingBytes(shard, checkpoint, ops);
   const int64_t counted =
       plan.weight_bytes + plan.rope_bytes + plan.workspace_bytes + plan.scratch_bytes;
   const KvLayerSpec spec{shard.local.num_kv_heads, config.head_dim, request.block_size,
@@ -168,14 +169,14 @@ StatusOr<MemoryPlan> PlanMemory(const ModelShard& shard, const Checkpoint& check
       (int64_t{plan.max_model_len} + request.block_size - 1) / request.block_size;
   plan.overhead_bytes =
       ops.OverheadBytes({.bytes = counted,
-                         .embedding_bytes = plan.mapped_bytes,
+                         .embedding_bytes = table_bytes,
                          .vocab_size = shard.place.last_stage() ? config.vocab_size : 0,
                          .num_heads = shard.local.num_heads,
                          .kv = spec,
                          .max_tokens = request.max_batched_tokens,
                          .max_sequences = request.max_running,
                          .max_blocks_per_sequence = static_cast<int32_t>(per_sequence)});
-  if (ops.SplitsEmbedding()) plan.copied_bytes = std::min(plan.mapped_bytes, plan.overhead_bytes);
+  if (ops.SplitsEmbedding()) plan.copied_bytes = std::min(table_bytes, plan.overhead_bytes);
   const int64_t fixed = counted + plan.overhead_bytes;
   if (request.available_bytes > 0 && fixed > request.available_bytes) {
     return ResourceExhaustedError("the model needs " + MiB(fixed) + " beside its KV cache, " +

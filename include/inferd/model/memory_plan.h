@@ -44,7 +44,7 @@ struct MemoryPlan {
   int32_t num_blocks = 0;          // padding block included
   int64_t kv_bytes = 0;
   int64_t overhead_bytes = 0;  // Ops::OverheadBytes
-  int64_t copied_bytes = 0;    // of these, the embedding where the ops copy it
+  int64_t copied_bytes = 0;    // of these, the rank's rows of the embedding where the ops copy it
   int64_t total_bytes = 0;     // all of it but what stays in files
 
   int64_t KvTokens(int32_t block_size) const { return int64_t{num_blocks - 1} * block_size; }

@@ -24,7 +24,7 @@ namespace inferd {
 // A rank's part of a model and the largest steps of it: what takes memory.
 struct ModelFootprint {
   int64_t bytes = 0;            // that the allocator is asked for, but for the KV cache
-  int64_t embedding_bytes = 0;  // of the table, in the checkpoint
+  int64_t embedding_bytes = 0;  // of its rows of the table, in the checkpoint
   int32_t vocab_size = 0;       // that is drawn from; 0: this rank draws nothing
   int32_t num_heads = 0;        // query heads
   KvLayerSpec kv;

@@ -61,6 +61,16 @@ INSTANTIATE_TEST_SUITE_P(Shapes, NcclModelTest,
                                            Case{"Tp2x2", "qwen3", {2, 2, 1}, 4, false}),
                          [](const ::testing::TestParamInfo<Case>& p) { return p.param.name; });
 
+// Of the table a rank has its rows of the vocabulary, and no memory is kept for the others.
+TEST(NcclPlanTest, ARankIsPlannedForItsRowsOfTheTable) {
+  EmulatedGroup group("llama3", {2, 1, 1});
+  const Status started = group.Start();
+  ASSERT_TRUE(started.ok()) << started.ToString();
+  const MemoryPlan& plan = group.executor().info().memory;
+  EXPECT_GT(plan.mapped_bytes, 0);
+  EXPECT_EQ(plan.copied_bytes, plan.mapped_bytes / 2);
+}
+
 TEST(NcclModelFailureTest, AHangInServiceEndsTheGroup) {
   const ShimPlan plan("rank=1,hang=30");
   EmulatedGroup group("llama3", {2, 1, 1});
