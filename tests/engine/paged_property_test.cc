@@ -5,6 +5,7 @@
 
 #include "engine/simulation.h"
 #include "gtest/gtest.h"
+#include "support/sanitizers.h"
 
 namespace inferd::testing {
 namespace {
@@ -17,11 +18,7 @@ uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
 
 // 20,000 workloads take two seconds, and minutes under a sanitizer, which has its own
 // questions and needs fewer.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr uint64_t kSeeds = 500;
-#else
-constexpr uint64_t kSeeds = 5000;
-#endif
+constexpr uint64_t kSeeds = kSanitized ? 500 : 5000;
 
 class PagedProperty : public ::testing::TestWithParam<std::tuple<int, bool>> {};
 

@@ -15,21 +15,15 @@
 #include "grpc_harness.h"
 #include "net/shared_pace.h"
 #include "raw_client.h"
+#include "support/sanitizers.h"
 
 namespace inferd::net {
 namespace {
 
 using std::chrono::steady_clock;
 
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool kSanitized = true;
-#elif defined(__has_feature)
-constexpr bool kSanitized = __has_feature(address_sanitizer);
-#else
-constexpr bool kSanitized = false;
-#endif
 // An address sanitizer keeps what was freed.
-constexpr int64_t kMaxGrowthBytes = (kSanitized ? 1024 : 8) << 20;
+constexpr int64_t kMaxGrowthBytes = (testing::kSanitized ? 1024 : 8) << 20;
 // A neighbour's p99 may at most double, and this much more, which is what a machine
 // busy with other things adds to anything. What is measured is printed.
 constexpr double kSlackMs = 1'000;
@@ -87,7 +81,7 @@ std::string Headers(uint32_t stream, uint8_t flags = 4) {
   return Http2Frame(1, flags, stream, GrpcRequestBlock("/t/Echo"));
 }
 
-class AbuseTest : public testing::TestWithParam<Abuse> {};
+class AbuseTest : public ::testing::TestWithParam<Abuse> {};
 
 // One connection's worth of abuse; returns what the server said, if it was read.
 std::string Attack(int port, const Abuse& abuse, bool read) {
@@ -177,7 +171,7 @@ TEST_P(AbuseTest, IsEndedAndNobodyElseSuffers) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, AbuseTest,
-    testing::Values(
+    ::testing::Values(
         Abuse{"continuation_flood", Http2Violation::kContinuations,
               [](uint32_t) { return Http2Frame(9, 0, 1, "x"); }, [] { return Headers(1, 0); }},
         Abuse{"large_header_block", Http2Violation::kHeaderSize,
@@ -208,7 +202,7 @@ INSTANTIATE_TEST_SUITE_P(
               [](uint32_t) { return Http2Frame(8, 0, 0, std::string("\0\0\0\1", 4)); }},
         Abuse{"unending_streams", Http2Violation::kStreams,
               [](uint32_t stream) { return Headers(stream); }}),
-    [](const testing::TestParamInfo<Abuse>& test) { return test.param.name; });
+    [](const ::testing::TestParamInfo<Abuse>& test) { return test.param.name; });
 
 TEST(SlowClientTest, ASlowPrefaceIsEndedInTime) {
   ListenerOptions options = Options();

@@ -12,21 +12,12 @@
 #include "cuda/emulator/emulator.h"
 #include "cuda/number.h"
 #include "cuda/rows.h"
+#include "support/sanitizers.h"
 
 namespace inferd::cuda::testing {
 
 // Instrumented builds look for accesses and races, for which fewer numbers do.
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-inline constexpr bool kInstrumented = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-inline constexpr bool kInstrumented = true;
-#else
-inline constexpr bool kInstrumented = false;
-#endif
-#else
-inline constexpr bool kInstrumented = false;
-#endif
+inline constexpr bool kInstrumented = inferd::testing::kSanitized;
 
 // Memory of exactly its size at the alignment the device's allocator gives, so that
 // the address sanitizer sees the first byte outside; its content is 0xFF.

@@ -6,18 +6,15 @@
 
 #include "gtest/gtest.h"
 #include "inferd/text/chat_template.h"
+#include "support/sanitizers.h"
 
 namespace inferd {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Sanitizers and unoptimized builds are an order of magnitude slower.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__OPTIMIZE__)
-constexpr double kMaxSeconds = 60;
-#else
-constexpr double kMaxSeconds = 2;
-#endif
+// Sanitizers are an order of magnitude slower, and builds for them are not optimized.
+constexpr double kMaxSeconds = testing::kSanitized ? 60 : 2;
 
 // What this thread has computed so far; a busy machine does not count.
 double CpuSeconds() {
