@@ -158,6 +158,7 @@ void Add(const MemoryPlan& rank, MemoryPlan* sum) {
   sum->workspace_bytes += rank.workspace_bytes;
   sum->scratch_bytes += rank.scratch_bytes;
   sum->overhead_bytes += rank.overhead_bytes;
+  sum->copied_bytes += rank.copied_bytes;
   sum->kv_bytes_per_block += rank.kv_bytes_per_block;
   sum->kv_bytes += rank.kv_bytes;
   sum->total_bytes += rank.total_bytes;
@@ -242,7 +243,9 @@ StatusOr<std::string> DescribeMemory(const ServerConfig& config) {
     text += "streamed    " + MiB(sum.streamed_bytes) + "  layers, from the packed file\n";
   }
   text += "embedding   " + MiB(sum.mapped_bytes) +
-          (sum.mapped_bytes > 0 ? "  read from the file\n" : "  the output matrix's rows\n");
+          (sum.copied_bytes > 0   ? "  copied, with the overhead\n"
+           : sum.mapped_bytes > 0 ? "  read from the file\n"
+                                  : "  the output matrix's rows\n");
   text += "rope        " + MiB(sum.rope_bytes) + "\n";
   text += "workspace   " + MiB(sum.workspace_bytes + sum.scratch_bytes) + "\n";
   text += "KV cache    " + MiB(sum.kv_bytes) + "  " + std::to_string(sum.num_blocks) +

@@ -24,6 +24,14 @@ Status CheckRequest(const ModelConfig& config, const MemoryRequest& r) {
   INFERD_RETURN_IF_ERROR(in_range("block_size", r.block_size, 1, 1024));
   INFERD_RETURN_IF_ERROR(in_range("num_blocks", r.num_blocks, 0, 1 << 30));
   INFERD_RETURN_IF_ERROR(in_range("kv_bytes", r.kv_bytes, 0, int64_t{1} << 50));
+  const int64_t context = r.max_model_len > 0 ? r.max_model_len : config.max_context;
+  const int64_t entries = (context + r.block_size - 1) / r.block_size * r.max_running;
+  constexpr int64_t kMostEntries = int64_t{1} << 30;
+  if (entries > kMostEntries) {
+    return FailedPreconditionError("block tables of " + std::to_string(entries) +
+                                   " entries, at most " + std::to_string(kMostEntries) +
+                                   " may be: max_running or max_model_len is too large");
+  }
   if (!(r.kv_fraction > 0.0 && r.kv_fraction <= 1.0)) {
     return FailedPreconditionError("kv_fraction: must be in (0, 1]");
   }

@@ -326,6 +326,23 @@ TEST_F(CheckpointTest, PlansTheMemory) {
   EXPECT_THAT(Plan(dir.path(), request).status().message(), HasSubstr("max_model_len"));
 }
 
+// What every sequence may have of blocks is counted in 32 bits.
+TEST_F(CheckpointTest, BlockTablesHaveALargestSize) {
+  const TempDir dir;
+  TinyCheckpoint tiny = MakeTiny("LlamaForCausalLM");
+  tiny.config["max_position_embeddings"] = 1 << 27;
+  tiny.Write(dir.path());
+  MemoryRequest request;
+  request.block_size = 1;
+  request.max_running = 8;
+  const auto at_the_limit = Plan(dir.path(), request);
+  EXPECT_TRUE(at_the_limit.ok()) << at_the_limit.status().ToString();
+  request.max_running = 9;
+  const Status past_it = Plan(dir.path(), request).status();
+  EXPECT_EQ(past_it.code(), StatusCode::kFailedPrecondition);
+  EXPECT_THAT(past_it.message(), HasSubstr("block tables of 1207959552 entries"));
+}
+
 // A configuration of terabytes over a small file is refused by arithmetic.
 TEST_F(CheckpointTest, RefusesWithoutTakingMemory) {
   const TempDir dir;

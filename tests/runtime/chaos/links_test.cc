@@ -92,7 +92,7 @@ std::string Complaint(LinkFault fault) {
     case LinkFault::kChangedPayload:
       return "a message with a wrong check";
     case LinkFault::kOldEpoch:
-      return "a message with epoch 1 instead of 2";
+      return "a message with epoch";
     case LinkFault::kOtherVersion:
       return "a message with version";
     case LinkFault::kCut:
