@@ -31,9 +31,10 @@ namespace {
 constexpr int64_t kHealthyUs = 60'000'000;
 constexpr int64_t kMinWaitMs = 5;
 constexpr int64_t kMaxWaitMs = 1'000;
-// How long the ranks may live on when one has ended: a rank ends by itself within a second of
-// the leader's letting go of it.
-constexpr int64_t kLeaveUs = 3'000'000;
+// How long the ranks may live on when one has ended: one that is let go of by the leader ends by
+// itself within that time, with a reason in its log. One that still knocks at the leader's door
+// would be let in without the other, so that the next attempt fails as well.
+constexpr int64_t kLeaveUs = 1'500'000;
 
 // The ranks of this host. They live together, as what they share in memory is of one attempt.
 // One thread.
