@@ -25,6 +25,11 @@ StepWords::StepWords(Device& device, int64_t num_words, int64_t boundary)
   }
 }
 
+StepWords::~StepWords() {
+  device_.Use();
+  (void)device_.Wait();
+}
+
 int64_t StepWords::DeviceBytes(int64_t num_words) {
   return num_words * static_cast<int64_t>(sizeof(int32_t)) +
          static_cast<int64_t>(kChangeBytes + 2 * ArenaMap::kUnit);

@@ -22,6 +22,10 @@ class StepWords {
   // Zeros; words from `boundary` on are the second section. What it takes of memory and does not
   // get is the device's error.
   StepWords(Device& device, int64_t num_words, int64_t boundary);
+  // Waits for the copies under way: they read what is let go of.
+  ~StepWords();
+  StepWords(const StepWords&) = delete;
+  StepWords& operator=(const StepWords&) = delete;
   // Of the device's memory.
   static int64_t DeviceBytes(int64_t num_words);
 
