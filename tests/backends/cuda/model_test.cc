@@ -53,16 +53,7 @@ class CudaModelTest : public ::testing::Test {
   }
 
   static std::vector<DrivenPrompt> Prompts(const std::string& family, int32_t max_new) {
-    std::vector<DrivenPrompt> prompts;
-    for (const ExpectedPrompt& e : ReadExpected(GoldenDir(family))) {
-      DrivenPrompt p;
-      p.prompt = e.ids;
-      p.sampling.temperature = 0.0F;
-      p.sampling.seed = prompts.size();
-      p.max_new = std::min(max_new, static_cast<int32_t>(e.greedy.size()));
-      prompts.push_back(std::move(p));
-    }
-    return prompts;
+    return GoldenPrompts(ReadExpected(GoldenDir(family)), max_new);
   }
 
   static std::vector<DrivenResult> Drive(Rank& rank, const std::vector<DrivenPrompt>& prompts,

@@ -23,16 +23,6 @@ constexpr Fault kHostFaults[] = {Fault::kKill,  Fault::kCloseEngine, Fault::kClo
 ChaosRecord* const record =
     dynamic_cast<ChaosRecord*>(::testing::AddGlobalTestEnvironment(new ChaosRecord("Two hosts")));
 
-struct Cell {
-  Phase phase;
-  Fault fault;
-  ParallelShape shape;
-};
-
-std::string CellName(const Cell& cell) {
-  return std::string(NameOf(cell.phase)) + "_" + NameOf(cell.fault) + "_" + NameOf(cell.shape);
-}
-
 std::string WhyNot(const Cell& cell) {
   const bool closes = cell.fault == Fault::kCloseEngine || cell.fault == Fault::kCloseRanks;
   if (closes && cell.phase == Phase::kStart) return "a process that begins has no sockets";

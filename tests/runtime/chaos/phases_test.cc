@@ -21,16 +21,6 @@ constexpr Fault kProcessFaults[] = {Fault::kKill, Fault::kSegv, Fault::kStop, Fa
 ChaosRecord* const record =
     dynamic_cast<ChaosRecord*>(::testing::AddGlobalTestEnvironment(new ChaosRecord("One host")));
 
-struct Cell {
-  Phase phase;
-  Fault fault;
-  ParallelShape shape;
-};
-
-std::string CellName(const Cell& cell) {
-  return std::string(NameOf(cell.phase)) + "_" + NameOf(cell.fault) + "_" + NameOf(cell.shape);
-}
-
 // Why a cell makes no sense; empty: it does.
 std::string WhyNot(const Cell& cell) {
   if (cell.phase == Phase::kStop && cell.fault == Fault::kPause) {

@@ -3,10 +3,15 @@
 #include <csignal>
 #include <random>
 
+#include "runtime/chaos/chaos_run.h"
 #include "runtime/chaos/record.h"
 #include "runtime/stack_dump.h"
 
 namespace inferd::testing {
+
+std::string CellName(const Cell& cell) {
+  return std::string(NameOf(cell.phase)) + "_" + NameOf(cell.fault) + "_" + NameOf(cell.shape);
+}
 
 const char* WhyNoRank(Phase phase, const ParallelShape& shape) {
   if (phase == Phase::kMeeting && shape.ranks() == 1) return "one rank meets nobody";

@@ -3,6 +3,8 @@
 
 #include <sys/types.h>
 
+#include <string>
+
 #include "inferd/base/clock.h"
 #include "inferd/model/parallel.h"
 #include "runtime/chaos/scene.h"
@@ -14,6 +16,14 @@ inline bool IsHandOver(Phase phase) {
   return phase >= Phase::kBeforeHandOver && phase <= Phase::kAfterHandOver;
 }
 inline bool IsOfStart(Phase phase) { return phase <= Phase::kWarmUp; }
+
+// A case of a table.
+struct Cell {
+  Phase phase;
+  Fault fault;
+  ParallelShape shape;
+};
+std::string CellName(const Cell& cell);
 
 // Why no rank of the shape passes the phase; empty: one does.
 const char* WhyNoRank(Phase phase, const ParallelShape& shape);
