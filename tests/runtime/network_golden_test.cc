@@ -63,14 +63,10 @@ std::string NameOf(const ::testing::TestParamInfo<Param>& p) {
   return std::get<0>(p.param) + "_" + ShapeName(std::get<1>(p.param));
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Families, NetworkGoldenTest,
-    ::testing::Combine(::testing::ValuesIn(GoldenFamilies()),
-                       ::testing::Values(ParallelShape{2, 1, 1}, ParallelShape{4, 1, 1},
-                                         ParallelShape{1, 1, 2}, ParallelShape{1, 1, 3},
-                                         ParallelShape{2, 1, 2}, ParallelShape{2, 1, 3},
-                                         ParallelShape{2, 2, 1}, ParallelShape{1, 2, 1})),
-    NameOf);
+INSTANTIATE_TEST_SUITE_P(Families, NetworkGoldenTest,
+                         ::testing::Combine(::testing::ValuesIn(GoldenFamilies()),
+                                            ::testing::ValuesIn(HostShapes())),
+                         NameOf);
 
 }  // namespace
 }  // namespace inferd::testing

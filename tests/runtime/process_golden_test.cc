@@ -37,14 +37,10 @@ INSTANTIATE_TEST_SUITE_P(Families, ProcessGoldenTest,
                          ::testing::Combine(::testing::ValuesIn(GoldenFamilies()),
                                             ::testing::ValuesIn(GoldenShapes())),
                          NameOf);
-INSTANTIATE_TEST_SUITE_P(
-    Families, HostsGoldenTest,
-    ::testing::Combine(::testing::ValuesIn(GoldenFamilies()),
-                       ::testing::Values(ParallelShape{2, 1, 1}, ParallelShape{4, 1, 1},
-                                         ParallelShape{1, 1, 2}, ParallelShape{1, 1, 3},
-                                         ParallelShape{2, 1, 2}, ParallelShape{2, 1, 3},
-                                         ParallelShape{2, 2, 1}, ParallelShape{1, 2, 1})),
-    NameOf);
+INSTANTIATE_TEST_SUITE_P(Families, HostsGoldenTest,
+                         ::testing::Combine(::testing::ValuesIn(GoldenFamilies()),
+                                            ::testing::ValuesIn(HostShapes())),
+                         NameOf);
 
 }  // namespace
 }  // namespace inferd::testing

@@ -25,6 +25,13 @@ inline const std::vector<ParallelShape>& GoldenShapes() {
   return shapes;
 }
 
+// What they are split into over several hosts.
+inline const std::vector<ParallelShape>& HostShapes() {
+  static const std::vector<ParallelShape> shapes = {{2, 1, 1}, {4, 1, 1}, {1, 1, 2}, {1, 1, 3},
+                                                    {2, 1, 2}, {2, 1, 3}, {2, 2, 1}, {1, 2, 1}};
+  return shapes;
+}
+
 inline constexpr int32_t kGoldenSlots = 4;
 
 // Of ranks that run golden checkpoints, wherever they are.
