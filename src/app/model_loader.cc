@@ -252,8 +252,9 @@ StatusOr<std::string> DescribeMemory(const ServerConfig& config) {
           " blocks of " + std::to_string(sum.kv_bytes_per_block) + " bytes, " +
           std::to_string(sum.KvTokens(config.engine.block_size)) + " tokens\n";
   if (sum.overhead_bytes > 0) {
-    text +=
-        "overhead    " + MiB(sum.overhead_bytes) + "  the embedding's copy, padding, libraries\n";
+    text += "overhead    " + MiB(sum.overhead_bytes) +
+            (sum.copied_bytes > 0 ? "  the embedding's copy, padding, libraries\n"
+                                  : "  padding, libraries\n");
   }
   text += "total       " + MiB(sum.total_bytes) + "\n";
   if (backend.HasOwnMemory()) text += DescribeUse(*ranks);

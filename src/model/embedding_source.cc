@@ -22,10 +22,10 @@ LinearBlock RowsOf(const ModelShard& shard, const TensorView& whole) {
 
 bool HeadIsEmbedding(const ModelShard& shard, const Checkpoint& checkpoint, const Ops& ops) {
   const RankPlace& place = shard.place;
-  if (!shard.whole.tie_word_embeddings || !place.first_stage() || !place.last_stage() ||
-      place.shape.tp() > 1) {
+  if (!shard.whole.tie_word_embeddings || !place.first_stage() || !place.last_stage()) {
     return false;
   }
+  if (place.shape.tp() > 1 && !IsSplit(shard, ops)) return false;
   const StatusOr<TensorView> table = checkpoint.View(kEmbedding);
   return table.ok() && ops.ReadsRows(FormatOf(table->dtype));
 }
@@ -40,12 +40,14 @@ int64_t EmbeddingBytes(const ModelShard& shard, const Checkpoint& checkpoint, co
 
 StatusOr<EmbeddingTable> LoadEmbedding(const ModelShard& shard, const Checkpoint& checkpoint,
                                        const LinearWeight& head, Ops& ops) {
-  if (HeadIsEmbedding(shard, checkpoint, ops)) return ops.TableOf(head);
+  const bool of_head = HeadIsEmbedding(shard, checkpoint, ops);
+  if (of_head && !IsSplit(shard, ops)) return ops.TableOf(head);
   INFERD_ASSIGN_OR_RETURN(const TensorView whole, checkpoint.View(kEmbedding));
   if (!IsSplit(shard, ops)) return ops.PackEmbedding(whole);
   const LinearBlock block = RowsOf(shard, whole);
-  INFERD_ASSIGN_OR_RETURN(EmbeddingTable part,
-                          ops.PackEmbedding(whole.Rows(block.out_begin, block.out_count)));
+  INFERD_ASSIGN_OR_RETURN(EmbeddingTable part, of_head ? ops.TableOf(head)
+                                                       : ops.PackEmbedding(whole.Rows(
+                                                             block.out_begin, block.out_count)));
   part.first_row = block.out_begin;
   part.vocab_size = whole.dim(0);
   return part;

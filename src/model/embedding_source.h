@@ -11,8 +11,10 @@
 namespace inferd::model {
 
 // Whether the rank takes rows of the embedding out of its packed head, which is the same
-// matrix, so that there is no other copy of it: with tied weights, where the rank has all of
-// the vocabulary and both ends of the model, and the ops can. The checkpoint has been checked.
+// matrix, so that there is no other copy of it: with tied weights, where the rank has both ends
+// of the model and the ops can. Of several ranks each has a share of the head: then where the
+// table is split too (Ops::SplitsEmbedding), which gives each the same rows. The checkpoint has
+// been checked.
 bool HeadIsEmbedding(const ModelShard& shard, const Checkpoint& checkpoint, const Ops& ops);
 
 // The table of a rank of the first stage: rows of `head` (HeadIsEmbedding), whose memory then

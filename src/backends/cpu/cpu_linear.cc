@@ -31,8 +31,6 @@ kernels::Element ElementOf(WeightFormat format) {
 
 constexpr int64_t kMaxPanelWidth = 32;
 
-constexpr bool IsFloat(WeightFormat format) { return !IsInteger(format) && !IsFp8(format); }
-
 // Raised whenever what Pack writes changes.
 constexpr int kPackedVersion = 1;
 
@@ -79,12 +77,7 @@ StatusOr<LinearWeight> CpuOps::Pack(std::span<const RawLinear> parts,
 bool CpuOps::ReadsRows(WeightFormat format) const { return IsFloat(format); }
 
 StatusOr<EmbeddingTable> CpuOps::TableOf(const LinearWeight& head) const {
-  if (!ReadsRows(head.format)) return HostOps::TableOf(head);
-  EmbeddingTable table;
-  table.view = TensorView(head.packed.data(), FormatDType(head.format),
-                          {head.out_features, head.in_features});
-  table.packed = true;
-  return table;
+  return PackedTable(head);
 }
 
 // Panels of floats are as wide as the instruction set's vectors; those of integers

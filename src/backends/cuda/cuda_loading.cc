@@ -69,6 +69,12 @@ StatusOr<EmbeddingTable> CudaOps::PackEmbedding(const TensorView& host) {
   return table;
 }
 
+bool CudaOps::ReadsRows(WeightFormat format) const { return IsFloat(format); }
+
+StatusOr<EmbeddingTable> CudaOps::TableOf(const LinearWeight& head) const {
+  return PackedTable(head);
+}
+
 StatusOr<Buffer> CudaOps::Upload(std::span<const float> host) {
   INFERD_ASSIGN_OR_RETURN(Buffer buffer, Buffer::Create(*device_, host.size_bytes()));
   device_->CopyIn(buffer.data(), host.data(), host.size_bytes());
@@ -94,8 +100,8 @@ std::unique_ptr<StepPlan> CudaOps::MakeStepPlan(int32_t max_tokens, int32_t max_
   return plan;
 }
 
-// The table is copied. Rows are padded to 64 bytes and parts to ArenaMap::kUnit, which
-// is little beside matrices of a size worth a GPU.
+// A table that is not rows of the head is copied. Rows are padded to 64 bytes and parts to
+// ArenaMap::kUnit, which is little beside matrices of a size worth a GPU.
 int64_t CudaOps::OverheadBytes(const ModelFootprint& model) const {
   constexpr int64_t kSmallParts = int64_t{1} << 20;
   constexpr int64_t kPaddingShare = 128;

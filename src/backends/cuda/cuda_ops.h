@@ -44,6 +44,8 @@ class CudaOps final : public Ops {
                               std::span<const TensorView> bias) override;
   StatusOr<VectorWeight> PackVector(const TensorView& host) override;
   StatusOr<EmbeddingTable> PackEmbedding(const TensorView& host) override;
+  bool ReadsRows(WeightFormat format) const override;
+  StatusOr<EmbeddingTable> TableOf(const LinearWeight& head) const override;
   StatusOr<Buffer> Upload(std::span<const float> host) override;
   int64_t KvBytesPerBlock(const KvLayerSpec& spec) const override;
   std::unique_ptr<StepPlan> MakeStepPlan(int32_t max_tokens, int32_t max_sequences,

@@ -1,6 +1,7 @@
 // Ops on rows of activations: embedding, norms, sums, SwiGLU, rotation and the cache's writes,
 // copies.
 #include "backends/cuda/cuda_ops.h"
+#include "backends/cuda/cuda_weights.h"
 #include "backends/host/host_weights.h"
 #include "backends/host/tensor_checks.h"
 #include "cuda/rope_kv.h"
@@ -23,6 +24,14 @@ cuda::Element ElementOf(DType dtype) {
 
 cuda::Rows RowsOf(const TensorView& x) { return {x.data, x.dim(1), ElementOf(x.dtype)}; }
 
+// Those of a packed matrix are padded.
+cuda::Rows RowsOf(const EmbeddingTable& table) {
+  cuda::Rows rows = RowsOf(table.view);
+  const DType dtype = table.view.dtype;
+  if (table.packed) rows.stride = FloatRowBytes(dtype, rows.stride) / DTypeSize(dtype);
+  return rows;
+}
+
 int32_t NumRows(const TensorView& x) { return static_cast<int32_t>(x.dim(0)); }
 
 const CudaStepPlan& StepOf(const StepPlan& plan) { return static_cast<const CudaStepPlan&>(plan); }
@@ -35,7 +44,7 @@ void CudaOps::Embed(const StepPlan& plan, const EmbeddingTable& table, TensorVie
   embedded_ = true;
   if (!Begins(Op::kEmbed, {out}, table.view.data)) return;
   Launched(cuda::Embed({.ids = step.ids(),
-                        .table = RowsOf(table.view),
+                        .table = RowsOf(table),
                         .table_rows = table.view.dim(0),
                         .first_row = table.first_row,
                         .vocabulary = table.vocab_size > 0 ? table.vocab_size : table.view.dim(0),

@@ -49,6 +49,10 @@ void WriteInt4Tile(std::span<const RawLinear> parts, const LinearWeight& weight,
 
 }  // namespace
 
+int64_t FloatRowBytes(DType dtype, int64_t in_features) {
+  return dtype == DType::kBF16 ? cuda::Bf16RowBytes(in_features) : in_features * DTypeSize(dtype);
+}
+
 PackedForm FormOf(const LinearWeight& weight) {
   PackedForm form;
   const int64_t in = weight.in_features;
@@ -56,10 +60,8 @@ PackedForm FormOf(const LinearWeight& weight) {
   switch (weight.format) {
     case WeightFormat::kF32:
     case WeightFormat::kF16:
-      form.row_bytes = in * DTypeSize(FormatDType(weight.format));
-      break;
     case WeightFormat::kBF16:
-      form.row_bytes = cuda::Bf16RowBytes(in);
+      form.row_bytes = FloatRowBytes(FormatDType(weight.format), in);
       break;
     case WeightFormat::kFp8:
     case WeightFormat::kFp8Weights:

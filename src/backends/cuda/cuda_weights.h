@@ -26,6 +26,9 @@ struct PackedForm {
   int64_t value_bytes() const { return row_bytes * num_rows; }
 };
 
+// From one row of a matrix of f32, f16 or bf16 to the next, in bytes.
+int64_t FloatRowBytes(DType dtype, int64_t in_features);
+
 // Of a weight with format, sizes and group size set.
 PackedForm FormOf(const LinearWeight& weight);
 

@@ -173,6 +173,15 @@ StatusOr<EmbeddingTable> BorrowEmbedding(const TensorView& host) {
   return table;
 }
 
+StatusOr<EmbeddingTable> PackedTable(const LinearWeight& head) {
+  if (!IsFloat(head.format)) return UnimplementedError("quantised rows are not read");
+  EmbeddingTable table;
+  table.view = TensorView(head.packed.data(), FormatDType(head.format),
+                          {head.out_features, head.in_features});
+  table.packed = true;
+  return table;
+}
+
 StatusOr<Buffer> CopyFloats(std::span<const float> host, Allocator& allocator) {
   INFERD_ASSIGN_OR_RETURN(Buffer buffer, Buffer::Create(allocator, host.size_bytes()));
   if (!host.empty()) std::memcpy(buffer.data(), host.data(), host.size_bytes());

@@ -13,6 +13,7 @@ namespace inferd {
 constexpr bool IsInteger(WeightFormat format) {
   return format == WeightFormat::kInt8 || format == WeightFormat::kInt4;
 }
+constexpr bool IsFloat(WeightFormat format) { return !IsInteger(format) && !IsFp8(format); }
 
 // Element i of f32, f16, bf16 or E4M3 values.
 float LoadFloat(const void* data, DType dtype, int64_t i);
@@ -32,6 +33,9 @@ StatusOr<VectorWeight> VectorToF32(const TensorView& host, const FileBytes* file
                                    Allocator& allocator);
 
 StatusOr<EmbeddingTable> BorrowEmbedding(const TensorView& host);
+// For Ops::TableOf: a packed matrix of floats as the table it was made from, in the memory of
+// `head`. UNIMPLEMENTED for other formats.
+StatusOr<EmbeddingTable> PackedTable(const LinearWeight& head);
 StatusOr<Buffer> CopyFloats(std::span<const float> host, Allocator& allocator);
 
 }  // namespace inferd

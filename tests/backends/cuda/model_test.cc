@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "backends/cuda/cuda_backend.h"
+#include "backends/cuda/cuda_ops.h"
 #include "backends/cuda/fake_cuda.h"
 #include "inferd/runtime/rank.h"
 #include "runtime/golden_files.h"
@@ -21,6 +22,13 @@ namespace {
 
 constexpr int32_t kSlots = 4;
 constexpr int kLaunchFailure = 719;
+
+// As ops that cannot take rows out of a packed head.
+class CopiesTheTable final : public TapOps {
+ public:
+  using TapOps::TapOps;
+  bool ReadsRows(WeightFormat /*format*/) const override { return false; }
+};
 
 class CudaModelTest : public ::testing::Test {
  protected:
@@ -40,7 +48,8 @@ class CudaModelTest : public ::testing::Test {
     options.device = device;
     options.tuning_directory = tuning;
     INFERD_ASSIGN_OR_RETURN(rank.backend, MakeCudaBackend(options));
-    rank.tap = std::make_unique<TapOps>(rank.backend->ops());
+    rank.tap = copies_table_ ? std::make_unique<CopiesTheTable>(rank.backend->ops())
+                             : std::make_unique<TapOps>(rank.backend->ops());
     RankOptions rank_options;
     rank_options.model_dir = GoldenDir(family);
     rank_options.memory.max_running = kSlots;
@@ -70,6 +79,7 @@ class CudaModelTest : public ::testing::Test {
     ASSERT_EQ(FakeCuda().graphs, 3);
   }
 
+  bool copies_table_ = false;
   SystemClock clock_;
 };
 
@@ -178,6 +188,45 @@ TEST_F(CudaModelTest, AllMemoryIsTakenBeforeTheFirstStep) {
   EXPECT_EQ(after.device_allocations, ready.device_allocations);
   EXPECT_EQ(after.host_allocations, ready.host_allocations);
   EXPECT_GT(after.kernels, ready.kernels);
+}
+
+// Embedding and head of a model with tied weights are one matrix on the device, which the plan
+// counts once; of other models each has its own.
+TEST_F(CudaModelTest, ATiedTableIsHeldOnce) {
+  struct Held {
+    MemoryPlan plan;
+    int64_t bytes = 0;
+    std::map<TapOps::Key, std::vector<float>> logits;
+  };
+  const auto hold = [this](const std::string& family, bool copies_table) {
+    ResetFakeCuda();
+    copies_table_ = copies_table;
+    auto rank = Start(family, /*graphs=*/false);
+    EXPECT_TRUE(rank.ok()) << rank.status().ToString();
+    Drive(*rank, Prompts(family, 3), 1);
+    const Device& device = static_cast<CudaOps&>(rank->backend->ops()).device();
+    const MemoryPlan& plan = rank->executor->info().memory;
+    EXPECT_EQ(device.arena_bytes(),
+              static_cast<size_t>(plan.total_bytes) / ArenaMap::kUnit * ArenaMap::kUnit);
+    return Held{plan, static_cast<int64_t>(device.allocated_bytes()), rank->tap->logits()};
+  };
+  const Held once = hold("llama3", false);
+  const Held twice = hold("llama3", true);
+  const int64_t table = twice.plan.mapped_bytes;
+  ASSERT_GT(table, 0);
+  ASSERT_EQ(table % static_cast<int64_t>(ArenaMap::kUnit), 0);
+  EXPECT_EQ(twice.bytes - once.bytes, table);
+  EXPECT_EQ(once.plan.mapped_bytes, 0);
+  EXPECT_EQ(once.plan.copied_bytes, 0);
+  EXPECT_EQ(twice.plan.copied_bytes, table);
+  EXPECT_EQ(UseOf(twice.plan).weights - UseOf(once.plan).weights, table);
+  // Beside the table the plan has a share of it for padding.
+  EXPECT_EQ(twice.plan.total_bytes - once.plan.total_bytes, table + table / 128);
+  EXPECT_EQ(once.logits, twice.logits);
+
+  const Held untied = hold("qwen3", false);
+  EXPECT_GT(untied.plan.mapped_bytes, 0);
+  EXPECT_EQ(untied.plan.copied_bytes, untied.plan.mapped_bytes);
 }
 
 TEST_F(CudaModelTest, ADeviceThatIsTooSmallIsRefused) {

@@ -61,14 +61,17 @@ INSTANTIATE_TEST_SUITE_P(Shapes, NcclModelTest,
                                            Case{"Tp2x2", "qwen3", {2, 2, 1}, 4, false}),
                          [](const ::testing::TestParamInfo<Case>& p) { return p.param.name; });
 
-// Of the table a rank has its rows of the vocabulary, and no memory is kept for the others.
+// Of the table a rank has its rows of the vocabulary, and no memory is kept for the others: none
+// at all where they are those of its head.
 TEST(NcclPlanTest, ARankIsPlannedForItsRowsOfTheTable) {
-  EmulatedGroup group("llama3", {2, 1, 1});
-  const Status started = group.Start();
-  ASSERT_TRUE(started.ok()) << started.ToString();
-  const MemoryPlan& plan = group.executor().info().memory;
-  EXPECT_GT(plan.mapped_bytes, 0);
-  EXPECT_EQ(plan.copied_bytes, plan.mapped_bytes / 2);
+  for (const bool tied : {false, true}) {
+    EmulatedGroup group(tied ? "llama3" : "qwen3", {2, 1, 1});
+    const Status started = group.Start();
+    ASSERT_TRUE(started.ok()) << started.ToString();
+    const MemoryPlan& plan = group.executor().info().memory;
+    EXPECT_EQ(plan.mapped_bytes == 0, tied);
+    EXPECT_EQ(plan.copied_bytes, plan.mapped_bytes / 2);
+  }
 }
 
 TEST(NcclModelFailureTest, AHangInServiceEndsTheGroup) {
