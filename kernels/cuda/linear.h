@@ -40,6 +40,22 @@ struct SplitParams {
 };
 int SplitToBf16(SplitParams params, Stream stream);
 
+// x as a sum of `terms` f16 numbers times a power of two of each row's own, 1 (11 bits) or 3.
+// That power puts the row's largest finite number below 2^15, so nothing overflows; three terms
+// are exact down to 2^-40 of it. What is not finite stays so. planes [terms][rows][HalfRowBytes /
+// 2].
+inline constexpr int64_t HalfRowBytes(int64_t inputs) { return Bf16RowBytes(inputs); }
+struct SplitHalfParams {
+  const float* x = nullptr;  // [rows, inputs]
+  uint16_t* planes = nullptr;
+  float* scales = nullptr;  // [rows]
+  int32_t rows = 0;
+  int32_t inputs = 0;
+  int32_t padded = 0;  // elements of a row of planes
+  int32_t terms = 1;
+};
+int SplitToHalf(SplitHalfParams params, Stream stream);
+
 // Of E4M3 weights, and elements of a row of x that meets them.
 inline constexpr int64_t Fp8RowBytes(int64_t inputs) { return RoundUp(inputs, kRowAlignBytes); }
 
@@ -100,6 +116,23 @@ inline constexpr bool TakesFloatRows(int64_t rows, int64_t inputs) {
   return rows <= kMostFloatRows && inputs > 0 && inputs * 2 % kRowAlignBytes == 0;
 }
 int LinearBf16Rows(LinearBf16RowsParams params, Stream stream);
+
+struct LinearHalfParams {
+  const void* x = nullptr;          // planes of SplitToHalf
+  const float* x_scales = nullptr;  // [rows]
+  const void* weights = nullptr;    // f16 [outputs, padded]
+  const float* bias = nullptr;      // [outputs] or null
+  float* out = nullptr;             // [rows, outputs]
+  int32_t rows = 0;
+  int32_t outputs = 0;
+  int32_t row_bytes = 0;  // HalfRowBytes
+  int32_t terms = 1;
+};
+int LinearHalf(LinearHalfParams params, Stream stream);
+
+// The last step of a product whose sums are in `out` already: out = sum * x scale + bias, in
+// place. x, weights unused.
+int ScaleHalfSums(LinearHalfParams params, Stream stream);
 
 struct LinearInt8Params {
   const void* x = nullptr;               // q of QuantizeRows, one group a row
@@ -165,16 +198,15 @@ int LinearFp8(LinearFp8Params params, Stream stream);
 // out = sum * (x scale * weight scale) + bias, in place. x, weights unused.
 int ScaleFp8Sums(LinearFp8Params params, Stream stream);
 
-// f32 or f16 weights, [outputs, inputs] as they are, with f32 arithmetic.
+// f32 weights, [outputs, inputs] as they are, with f32 arithmetic.
 struct LinearFloatParams {
   const float* x = nullptr;
-  const void* weights = nullptr;
+  const float* weights = nullptr;
   const float* bias = nullptr;
   float* out = nullptr;
   int32_t rows = 0;
   int32_t outputs = 0;
   int32_t inputs = 0;
-  bool half = false;  // weights are f16
 };
 int LinearFloat(LinearFloatParams params, Stream stream);
 

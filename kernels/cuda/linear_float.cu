@@ -1,12 +1,11 @@
-// out[m, n] = sum_k x[m, k] w[n, k] (+ bias[n]), f32 or f16 weights, f32 arithmetic.
+// out[m, n] = sum_k x[m, k] w[n, k] (+ bias[n]), f32 weights, f32 arithmetic.
 //
 //   x    f32 [rows, inputs]; w [outputs, inputs]
 //   grid (outputs / 64, rows / kRows), 256 threads; tiles of 32 inputs in shared memory
 //
 // Each output is one chain of fused multiply-adds in the order of the inputs, so it
-// does not depend on kRows. For checkpoints that are not bf16; not tuned.
+// does not depend on kRows. For checkpoints in f32; not tuned.
 #include "cuda/linear.h"
-#include "cuda/number.h"
 #include "cuda/simt.h"
 
 namespace inferd::cuda {
@@ -16,20 +15,9 @@ constexpr int kThreads = 256;
 constexpr int kOutputs = 64;
 constexpr int kInputs = 32;
 
-template <class Weight>
-struct FloatParams {
-  const float* x;
-  const Weight* weights;
-  const float* bias;
-  float* out;
-  int32_t rows;
-  int32_t outputs;
-  int32_t inputs;
-};
-
-template <class Weight, int kRows>
+template <int kRows>
 SIMT_KERNEL(kThreads)
-FloatKernel(FloatParams<Weight> p) {
+FloatKernel(LinearFloatParams p) {
   using WeightTile = Array<float, kOutputs*(kInputs + 1)>;
   using RowTile = Array<float, kRows * kInputs>;
   SIMT_SHARED(weights, WeightTile);
@@ -53,8 +41,7 @@ FloatKernel(FloatParams<Weight> p) {
       const int32_t o = first_output + i / kInputs;
       const int32_t k = first + i % kInputs;
       weights[i / kInputs * (kInputs + 1) + i % kInputs] =
-          o < p.outputs && k < p.inputs ? ToFloat(p.weights[static_cast<int64_t>(o) * p.inputs + k])
-                                        : 0.0F;
+          o < p.outputs && k < p.inputs ? p.weights[static_cast<int64_t>(o) * p.inputs + k] : 0.0F;
     }
     for (int32_t i = thread; i < kRows * kInputs; i += kThreads) {
       const int32_t r = first_row + i / kInputs;
@@ -83,16 +70,14 @@ FloatKernel(FloatParams<Weight> p) {
   }
 }
 
-template <class Weight, int kRows>
+template <int kRows>
 int LaunchFloat(const LinearFloatParams& p, Stream stream) {
   LaunchShape shape;
   shape.grid = {static_cast<unsigned>(RoundUp(p.outputs, kOutputs) / kOutputs),
                 static_cast<unsigned>(RoundUp(p.rows, kRows) / kRows)};
   shape.block = {kThreads};
   shape.early = true;
-  const FloatParams<Weight> params = {
-      p.x, static_cast<const Weight*>(p.weights), p.bias, p.out, p.rows, p.outputs, p.inputs};
-  return Launch(FloatKernel<Weight, kRows>, shape, stream, params);
+  return Launch(FloatKernel<kRows>, shape, stream, p);
 }
 
 }  // namespace
@@ -100,10 +85,7 @@ int LaunchFloat(const LinearFloatParams& p, Stream stream) {
 int LinearFloat(LinearFloatParams p, Stream stream) {
   if (p.rows <= 0 || p.outputs <= 0) return 0;
   if (p.inputs <= 0) return kBadArguments;
-  if (p.half) {
-    return p.rows <= 8 ? LaunchFloat<Half, 8>(p, stream) : LaunchFloat<Half, 32>(p, stream);
-  }
-  return p.rows <= 8 ? LaunchFloat<float, 8>(p, stream) : LaunchFloat<float, 32>(p, stream);
+  return p.rows <= 8 ? LaunchFloat<8>(p, stream) : LaunchFloat<32>(p, stream);
 }
 
 }  // namespace inferd::cuda

@@ -1,7 +1,8 @@
-// What x goes through before and after a matrix product: bf16 terms, int8 with
-// scales, and the scaling of integer sums. Bound by bytes, of few rows by latency.
+// What x goes through before a matrix product: bf16 and f16 terms, 8 bits with scales. Bound by
+// bytes, of few rows by latency.
 #include "cuda/linear.h"
 #include "cuda/number.h"
+#include "cuda/reduce.h"
 #include "cuda/simt.h"
 #include "cuda/vec.h"
 
@@ -14,6 +15,16 @@ constexpr int kRowThreads = 1024;
 constexpr int kRowWarps = kRowThreads / 32;
 
 SIMT_DEVICE bool Finite(float x) { return fabsf(x) <= 3.4028235e38F; }
+
+// The bits of the T nearest to `rest`, which is what is left then.
+template <class T>
+SIMT_DEVICE uint16_t NextTerm(float& rest) {
+  const T rounded = FromFloat<T>(rest);
+  const float value = ToFloat(rounded);
+  // What is not finite stays so through its first term alone.
+  rest = Finite(value) ? rest - value : 0.0F;
+  return rounded.bits;
+}
 
 // planes[term][row][i]: x = sum of the terms, each the bf16 nearest to what is left.
 // A thread takes kSize neighbouring inputs; where rows of x are not aligned, one.
@@ -30,13 +41,7 @@ SplitKernel(SplitParams p) {
   for (int term = 0; term < p.terms; ++term) {
     Vec<uint16_t, kSize> bits;
     SIMT_UNROLL
-    for (int j = 0; j < kSize; ++j) {
-      const Bf16 rounded = FromFloat<Bf16>(rest[j]);
-      bits.v[j] = rounded.bits;
-      const float value = ToFloat(rounded);
-      // What is not finite stays so through its first term alone.
-      rest[j] = Finite(value) ? rest[j] - value : 0.0F;
-    }
+    for (int j = 0; j < kSize; ++j) bits.v[j] = NextTerm<Bf16>(rest[j]);
     StoreVec<uint16_t, kSize>(p.planes + (int64_t{term} * p.rows + row) * p.padded + i, bits);
   }
 }
@@ -139,6 +144,39 @@ QuantizeRowKernel(RoundRowsParams<typename Format::Stored> p) {
   if (ThreadX() == 0) p.scales[row] = rounding.scale;
 }
 
+// A power of two that puts the row's largest finite number below 2^15, or as near as a factor
+// that is a normal number comes.
+SIMT_DEVICE Rounding HalfScale(float largest) {
+  constexpr uint32_t kBias = 127;
+  constexpr uint32_t kMost = 14;  // 2^14 <= the largest < 2^15
+  const uint32_t exponent = BitsOfFloat(largest) >> 23;
+  const uint32_t scale = exponent > kMost ? exponent - kMost : 1U;
+  return {FloatFromBits((2 * kBias - scale) << 23), FloatFromBits(scale << 23)};
+}
+
+// planes[term][row][i]: x = scale * sum of the terms, each the f16 nearest to what is left.
+SIMT_KERNEL(kRowThreads) SplitHalfKernel(SplitHalfParams p) {
+  using Values = Array<float, kRowWarps>;
+  SIMT_SHARED(values, Values);
+  const auto row = static_cast<int64_t>(BlockX());
+  const float* const x = p.x + row * p.inputs;
+  ReleaseSuccessor();
+  WaitForPredecessor();
+  float largest = 0;
+  for (auto i = static_cast<int32_t>(ThreadX()); i < p.inputs; i += kRowThreads) {
+    const float value = fabsf(x[i]);
+    if (Finite(value) && value > largest) largest = value;
+  }
+  const Rounding rounding = HalfScale(BlockReduce(largest, &values[0], MaxOperation{}));
+  for (auto i = static_cast<int32_t>(ThreadX()); i < p.padded; i += kRowThreads) {
+    float rest = i < p.inputs ? x[i] * rounding.factor : 0.0F;
+    for (int term = 0; term < p.terms; ++term) {
+      p.planes[(int64_t{term} * p.rows + row) * p.padded + i] = NextTerm<Half>(rest);
+    }
+  }
+  if (ThreadX() == 0) p.scales[row] = rounding.scale;
+}
+
 // A warp takes every 32nd group of the row.
 template <class Format>
 SIMT_KERNEL(kRowThreads)
@@ -166,55 +204,12 @@ QuantizeGroupsKernel(RoundRowsParams<typename Format::Stored> p) {
   }
 }
 
-SIMT_KERNEL(kThreads) ScaleSumsKernel(LinearInt8Params p) {
-  const auto row = static_cast<int64_t>(BlockX());
-  ReleaseSuccessor();
-  WaitForPredecessor();
-  const float x_scale = p.x_scales[row];
-  for (auto i = static_cast<int32_t>(ThreadX() + BlockY() * kThreads); i < p.outputs;
-       i += static_cast<int32_t>(GridDimY()) * kThreads) {
-    float* const out = p.out + row * p.outputs + i;
-    const auto sum = static_cast<int32_t>(BitsOfFloat(*out));
-    const float result = static_cast<float>(sum) * (x_scale * p.weight_scales[i]);
-    *out = p.bias != nullptr ? result + p.bias[i] : result;
-  }
-}
-
-SIMT_KERNEL(kThreads) ScaleFp8SumsKernel(LinearFp8Params p) {
-  const auto row = static_cast<int64_t>(BlockX());
-  ReleaseSuccessor();
-  WaitForPredecessor();
-  const float x_scale = p.x_scales[row];
-  for (auto i = static_cast<int32_t>(ThreadX() + BlockY() * kThreads); i < p.outputs;
-       i += static_cast<int32_t>(GridDimY()) * kThreads) {
-    float* const out = p.out + row * p.outputs + i;
-    const float result = *out * (x_scale * p.weight_scales[i]);
-    *out = p.bias != nullptr ? result + p.bias[i] : result;
-  }
-}
-
-SIMT_KERNEL(kThreads) BiasKernel(BiasParams p) {
-  const auto row = static_cast<int64_t>(BlockX());
-  ReleaseSuccessor();
-  WaitForPredecessor();
-  for (auto i = static_cast<int32_t>(ThreadX() + BlockY() * kThreads); i < p.outputs;
-       i += static_cast<int32_t>(GridDimY()) * kThreads) {
-    p.out[row * p.outputs + i] += p.bias[i];
-  }
-}
-
 LaunchShape RowShape(int32_t rows, unsigned columns, unsigned threads = kThreads) {
   LaunchShape shape;
   shape.grid = {static_cast<unsigned>(rows), columns};
   shape.block = {threads};
   shape.early = true;
   return shape;
-}
-
-unsigned ColumnBlocks(int32_t columns) {
-  constexpr unsigned kMost = 8;
-  const auto blocks = static_cast<unsigned>(RoundUp(columns, kThreads) / kThreads);
-  return blocks < kMost ? blocks : kMost;
 }
 
 template <class Format>
@@ -240,6 +235,12 @@ int SplitToBf16(SplitParams p, Stream stream) {
                 stream, p);
 }
 
+int SplitToHalf(SplitHalfParams p, Stream stream) {
+  if (p.rows <= 0) return 0;
+  if (p.terms < 1 || p.padded < p.inputs) return kBadArguments;
+  return Launch(SplitHalfKernel, RowShape(p.rows, 1, kRowThreads), stream, p);
+}
+
 int QuantizeRows(QuantizeParams p, Stream stream) {
   return RoundRows<ToInt8>({p.x, p.q, p.scales, p.inputs, p.padded, p.group}, p.rows, stream);
 }
@@ -251,21 +252,6 @@ int QuantizeRowsFp8(QuantizeFp8Params p, Stream stream) {
   }
   return RoundRows<ToE4m3>({p.x, static_cast<E4m3*>(p.q), p.scales, p.inputs, p.padded, p.group},
                            p.rows, stream);
-}
-
-int ScaleFp8Sums(LinearFp8Params p, Stream stream) {
-  if (p.rows <= 0 || p.outputs <= 0) return 0;
-  return Launch(ScaleFp8SumsKernel, RowShape(p.rows, ColumnBlocks(p.outputs)), stream, p);
-}
-
-int ScaleInt8Sums(LinearInt8Params p, Stream stream) {
-  if (p.rows <= 0 || p.outputs <= 0) return 0;
-  return Launch(ScaleSumsKernel, RowShape(p.rows, ColumnBlocks(p.outputs)), stream, p);
-}
-
-int AddBias(BiasParams p, Stream stream) {
-  if (p.rows <= 0 || p.outputs <= 0) return 0;
-  return Launch(BiasKernel, RowShape(p.rows, ColumnBlocks(p.outputs)), stream, p);
 }
 
 }  // namespace inferd::cuda

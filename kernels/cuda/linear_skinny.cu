@@ -1,8 +1,8 @@
-// out[m, n] = sum_k x[m, k] w[n, k] (+ bias[n]) for few rows m: bf16, or int8 with
-// scales.
+// out[m, n] = sum_k x[m, k] w[n, k] (+ bias[n]) for few rows m: bf16, f16 with a scale for
+// each row, or int8 with scales.
 //
 //   w    [outputs, row] of 16-byte vectors, row padded to 64 bytes with zeros
-//   x    [terms][rows, row], the same; terms > 1 for bf16 only. Or f32 [rows, inputs],
+//   x    [terms][rows, row], the same; terms = 1 for int8. Or f32 [rows, inputs],
 //        rounded to bf16 in registers
 //   grid (outputs / (16 kRowTiles), rows / (8 kBatchTiles)), 8 warps a block
 //
@@ -28,7 +28,7 @@ struct SkinnyParams {
   const uint32_t* x;
   const float* float_x;  // the kernel of kFloatRows
   const uint32_t* weights;
-  const float* x_scales;       // int8
+  const float* x_scales;       // f16, int8
   const float* weight_scales;  // int8
   const float* bias;
   float* out;
@@ -38,16 +38,22 @@ struct SkinnyParams {
   int32_t terms;
 };
 
-SIMT_DEVICE void Multiply(float (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-  Mma16<Bf16>(sums, a, b);
-}
-SIMT_DEVICE void Multiply(int32_t (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-  MmaInt8(sums, a, b);
+// What an element of x and of w is: Bf16, Half or int8_t.
+template <class Value>
+using SumOf = std::conditional_t<std::is_same_v<Value, int8_t>, int32_t, float>;
+
+template <class Value>
+SIMT_DEVICE void Multiply(SumOf<Value> (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  if constexpr (std::is_same_v<Value, int8_t>) {
+    MmaInt8(sums, a, b);
+  } else {
+    Mma16<Value>(sums, a, b);
+  }
 }
 
-// Of int8 the third template would keep registers in memory for a second block.
-template <class Sum, int kRowTiles, int kBatchTiles>
-inline constexpr int kSkinnyBlocks = std::is_same_v<Sum, float>&& kRowTiles* kBatchTiles == 8
+// With scales the third template would keep registers in memory for a second block.
+template <class Value, int kRowTiles, int kBatchTiles>
+inline constexpr int kSkinnyBlocks = std::is_same_v<Value, Bf16> && kRowTiles * kBatchTiles == 8
                                          ? 2
                                          : kLinearBlocks<kRowTiles, kBatchTiles>;
 
@@ -64,10 +70,10 @@ SIMT_DEVICE Words RoundEight(const float* from) {
   return words;
 }
 
-// Sum is float for bf16 and int32_t for int8.
-template <class Sum, int kRowTiles, int kBatchTiles, bool kFloatRows>
-SIMT_KERNEL_BLOCKS(kLinearWarps * 32, (kSkinnyBlocks<Sum, kRowTiles, kBatchTiles>))
+template <class Value, int kRowTiles, int kBatchTiles, bool kFloatRows>
+SIMT_KERNEL_BLOCKS(kLinearWarps * 32, (kSkinnyBlocks<Value, kRowTiles, kBatchTiles>))
 SkinnyKernel(SkinnyParams p) {
+  using Sum = SumOf<Value>;
   constexpr int kDepth = 4 / kRowTiles;  // blocks on their way at a time
   SIMT_DYNAMIC_SHARED(shared);
   ReleaseSuccessor();
@@ -133,7 +139,7 @@ SkinnyKernel(SkinnyParams p) {
               for (int s = 0; s < 4; s += 2) {
                 const uint32_t a[4] = {w0.v[s], w1.v[s], w0.v[s + 1], w1.v[s + 1]};
                 const uint32_t b[2] = {x.v[s], x.v[s + 1]};
-                Multiply(sums[r][j], a, b);
+                Multiply<Value>(sums[r][j], a, b);
               }
             }
           }
@@ -152,7 +158,8 @@ SkinnyKernel(SkinnyParams p) {
   AddWarps(sums, reinterpret_cast<Sum*>(shared), first_output, p.outputs, first_row, p.rows,
            [&](int32_t row, int32_t output, Sum sum) {
              float result = static_cast<float>(sum);
-             if constexpr (!std::is_same_v<Sum, float>) {
+             if constexpr (std::is_same_v<Value, Half>) result *= p.x_scales[row];
+             if constexpr (std::is_same_v<Value, int8_t>) {
                result *= p.x_scales[row] * p.weight_scales[output];
              }
              if (p.bias != nullptr) result += p.bias[output];
@@ -160,26 +167,27 @@ SkinnyKernel(SkinnyParams p) {
            });
 }
 
-template <class Sum, int kRowTiles, int kBatchTiles, bool kFloatRows = false>
+template <class Value, int kRowTiles, int kBatchTiles, bool kFloatRows = false>
 int LaunchSkinny(const SkinnyParams& p, Stream stream) {
-  const LaunchShape shape = LinearWarpsShape<Sum, kRowTiles, kBatchTiles>(p.outputs, p.rows);
-  return Launch(SkinnyKernel<Sum, kRowTiles, kBatchTiles, kFloatRows>, shape, stream, p);
+  const LaunchShape shape =
+      LinearWarpsShape<SumOf<Value>, kRowTiles, kBatchTiles>(p.outputs, p.rows);
+  return Launch(SkinnyKernel<Value, kRowTiles, kBatchTiles, kFloatRows>, shape, stream, p);
 }
 
-template <class Sum>
+template <class Value>
 int Skinny(const SkinnyParams& p, Stream stream) {
   if (p.rows <= 0 || p.outputs <= 0) return 0;
   if (p.row_words <= 0 || p.row_words % kBlockWords != 0) return kBadArguments;
-  if (p.rows <= 8) return LaunchSkinny<Sum, 1, 1>(p, stream);
-  if (p.rows <= 16) return LaunchSkinny<Sum, 1, 2>(p, stream);
-  if (p.rows <= 32) return LaunchSkinny<Sum, 2, 4>(p, stream);
-  return LaunchSkinny<Sum, 2, 8>(p, stream);
+  if (p.rows <= 8) return LaunchSkinny<Value, 1, 1>(p, stream);
+  if (p.rows <= 16) return LaunchSkinny<Value, 1, 2>(p, stream);
+  if (p.rows <= 32) return LaunchSkinny<Value, 2, 4>(p, stream);
+  return LaunchSkinny<Value, 2, 8>(p, stream);
 }
 
 }  // namespace
 
 int LinearBf16(LinearBf16Params p, Stream stream) {
-  return Skinny<float>(
+  return Skinny<Bf16>(
       {static_cast<const uint32_t*>(p.x), nullptr, static_cast<const uint32_t*>(p.weights), nullptr,
        nullptr, p.bias, p.out, p.rows, p.outputs, p.row_bytes / 4, p.terms},
       stream);
@@ -188,14 +196,21 @@ int LinearBf16(LinearBf16Params p, Stream stream) {
 int LinearBf16Rows(LinearBf16RowsParams p, Stream stream) {
   if (p.rows <= 0 || p.outputs <= 0) return 0;
   if (!TakesFloatRows(p.rows, p.inputs)) return kBadArguments;
-  return LaunchSkinny<float, 1, 1, true>(
+  return LaunchSkinny<Bf16, 1, 1, true>(
       {nullptr, p.x, static_cast<const uint32_t*>(p.weights), nullptr, nullptr, p.bias, p.out,
        p.rows, p.outputs, p.inputs / 2, 1},
       stream);
 }
 
+int LinearHalf(LinearHalfParams p, Stream stream) {
+  return Skinny<Half>(
+      {static_cast<const uint32_t*>(p.x), nullptr, static_cast<const uint32_t*>(p.weights),
+       p.x_scales, nullptr, p.bias, p.out, p.rows, p.outputs, p.row_bytes / 4, p.terms},
+      stream);
+}
+
 int LinearInt8(LinearInt8Params p, Stream stream) {
-  return Skinny<int32_t>(
+  return Skinny<int8_t>(
       {static_cast<const uint32_t*>(p.x), nullptr, static_cast<const uint32_t*>(p.weights),
        p.x_scales, p.weight_scales, p.bias, p.out, p.rows, p.outputs, p.row_bytes / 4, 1},
       stream);

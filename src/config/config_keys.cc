@@ -174,7 +174,8 @@ constexpr std::array kKeys{
         "model.activations", "activations", kChoice, FIELD(model.activations), 0, 0,
         "f32|bf16|auto",
         "Number format of what is multiplied with BF16 weights; see operations.md. auto: BF16 "
-        "where the CPU multiplies it faster than F32 (AMX; AVX512_BF16 on AMD), else F32."},
+        "where the CPU multiplies it faster than F32 (AMX; AVX512_BF16 on AMD), else F32. On GPUs "
+        "auto is bf16, and F16 weights are met by F16."},
     ConfigKey{"model.weights", "weights", kChoice, FIELD(model.weights), 0, 0,
               "resident|sharded|host-stream",
               "resident: in memory. sharded: each rank of `parallel.tp` keeps a part of every "

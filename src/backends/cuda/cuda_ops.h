@@ -128,8 +128,19 @@ class CudaOps final : public Ops {
   }
   void Launched(int code, const char* what) { device_->Check(code, what); }
   void Norm(TensorView x, TensorView* y, const VectorWeight& weight, float eps, TensorView out);
+  // Of rows that fit the scratch memory; by the form of the weights.
   void LinearPiece(TensorView x, const LinearWeight& weight, TensorView out);
+  void FloatPiece(TensorView x, const LinearWeight& weight, TensorView out);
+  void Bf16Piece(TensorView x, const LinearWeight& weight, TensorView out);
+  void HalfPiece(TensorView x, const LinearWeight& weight, TensorView out);
+  void Int8Piece(TensorView x, const LinearWeight& weight, TensorView out);
+  void Int4Piece(TensorView x, const LinearWeight& weight, TensorView out);
   void Fp8Piece(TensorView x, const LinearWeight& weight, TensorView out);
+  void RoundToInt8(TensorView x, int32_t row_bytes, int32_t group, std::byte* values,
+                   float* scales);
+  void LibraryProduct(const LinearWeight& weight, const std::byte* values, int32_t row_bytes,
+                      int terms, TensorView out);
+  static LibraryGemm::Kind LibraryKind(WeightFormat format);
   // Remembers the shapes that the library multiplies, and tunes them.
   void NoteShape(const LinearWeight& weight);
   void TuneProducts();
@@ -144,7 +155,7 @@ class CudaOps final : public Ops {
   std::unique_ptr<GroupWatch> watch_;
   std::unique_ptr<Device> device_;
   std::unique_ptr<LibraryGemm> library_;
-  const int terms_;  // bf16 numbers that a number of x is a sum of, with bf16 weights
+  const int terms_;  // 16-bit numbers that a number of x is a sum of, with such weights
   TensorView scratch_;
   Buffer bad_token_;  // on the device: an int32 that Embed sets
   DeviceSampler sampler_;

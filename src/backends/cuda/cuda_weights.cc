@@ -50,7 +50,9 @@ void WriteInt4Tile(std::span<const RawLinear> parts, const LinearWeight& weight,
 }  // namespace
 
 int64_t FloatRowBytes(DType dtype, int64_t in_features) {
-  return dtype == DType::kBF16 ? cuda::Bf16RowBytes(in_features) : in_features * DTypeSize(dtype);
+  if (dtype == DType::kBF16) return cuda::Bf16RowBytes(in_features);
+  if (dtype == DType::kF16) return cuda::HalfRowBytes(in_features);
+  return in_features * DTypeSize(dtype);
 }
 
 PackedForm FormOf(const LinearWeight& weight) {

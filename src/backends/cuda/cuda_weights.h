@@ -14,7 +14,7 @@
 namespace inferd {
 
 // Where the parts of LinearWeight::packed lie, in bytes. The kernels' names of the
-// forms: f32 and f16 as they are; bf16, int8 and FP8 rows padded with zeros; int4 in tiles.
+// forms: f32 as it is; bf16, f16, int8 and FP8 rows padded with zeros; int4 in tiles.
 struct PackedForm {
   int64_t row_bytes = 0;  // of the values; int4: of a tile of 16 outputs
   int64_t num_rows = 0;   // outputs, or tiles

@@ -29,6 +29,7 @@ class LibraryGemm {
     kBf16,  // bf16 in, f32 out
     kInt8,  // int8 in, int32 out
     kFp8,   // e4m3 in, f32 out; from compute capability 8.9 on
+    kF16,   // f16 in, f32 out
   };
   struct Product {
     Kind kind = Kind::kBf16;
@@ -38,7 +39,7 @@ class LibraryGemm {
     int32_t rows = 0;
     int32_t outputs = 0;
     int32_t row_bytes = 0;    // padded with zeros; a multiple of 64
-    bool accumulate = false;  // out += (kBf16)
+    bool accumulate = false;  // out += (kBf16, kF16)
   };
 
   static constexpr size_t kWorkspaceBytes = size_t{32} << 20;

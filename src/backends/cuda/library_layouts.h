@@ -39,15 +39,24 @@ struct LibraryLayouts {
   bool ok() const { return weights.ok() && x.ok() && out.ok(); }
 
   static cudaDataType In(const LibraryGemm::Product& p) {
-    return p.kind == LibraryGemm::Kind::kBf16  ? CUDA_R_16BF
-           : p.kind == LibraryGemm::Kind::kFp8 ? CUDA_R_8F_E4M3
-                                               : CUDA_R_8I;
+    switch (p.kind) {
+      case LibraryGemm::Kind::kBf16:
+        return CUDA_R_16BF;
+      case LibraryGemm::Kind::kF16:
+        return CUDA_R_16F;
+      case LibraryGemm::Kind::kFp8:
+        return CUDA_R_8F_E4M3;
+      case LibraryGemm::Kind::kInt8:
+        break;
+    }
+    return CUDA_R_8I;
   }
   static cudaDataType Out(const LibraryGemm::Product& p) {
     return p.kind == LibraryGemm::Kind::kInt8 ? CUDA_R_32I : CUDA_R_32F;
   }
   static int64_t Inputs(const LibraryGemm::Product& p) {
-    return p.kind == LibraryGemm::Kind::kBf16 ? p.row_bytes / 2 : p.row_bytes;
+    const bool two = p.kind == LibraryGemm::Kind::kBf16 || p.kind == LibraryGemm::Kind::kF16;
+    return two ? p.row_bytes / 2 : p.row_bytes;
   }
 
   LibraryLayout weights;

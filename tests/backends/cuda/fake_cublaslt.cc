@@ -65,7 +65,8 @@ bool Supported(const FakeOperation& op, const FakeLayout& a, const FakeLayout& b
       return b.type == CUDA_R_8F_E4M3 && d.type == CUDA_R_32F && a.rows % 16 == 0 &&
              a.columns % 16 == 0 && a.leading % 16 == 0;
     }
-    return a.type == CUDA_R_16BF && b.type == CUDA_R_16BF && d.type == CUDA_R_32F;
+    return (a.type == CUDA_R_16BF || a.type == CUDA_R_16F) && b.type == a.type &&
+           d.type == CUDA_R_32F;
   }
   // Integer products want multiples of 4.
   return op.compute == CUBLAS_COMPUTE_32I && a.type == CUDA_R_8I && b.type == CUDA_R_8I &&
@@ -74,7 +75,8 @@ bool Supported(const FakeOperation& op, const FakeLayout& a, const FakeLayout& b
 
 float Value(const FakeLayout& layout, const void* data, uint64_t i) {
   if (layout.type == CUDA_R_8F_E4M3) return E4M3ToF32(static_cast<const uint8_t*>(data)[i]);
-  return BF16ToF32(static_cast<const uint16_t*>(data)[i]);
+  const uint16_t bits = static_cast<const uint16_t*>(data)[i];
+  return layout.type == CUDA_R_16F ? F16ToF32(bits) : BF16ToF32(bits);
 }
 
 void FloatProduct(const FakeLayout& a, const FakeLayout& b, const FakeLayout& d, float beta,
