@@ -83,17 +83,6 @@ StatusOr<TensorSlice> LinearSource::Slice(const TensorView& matrix, int64_t row,
   return SliceMatrix(matrix, row, rows, column, columns, allocator_, files_, use == Use::kToLookAt);
 }
 
-StatusOr<TensorSlice> LinearSource::Hold(const TensorView& tensor) {
-  TensorSlice held;
-  held.view = tensor;
-  if (files_ == nullptr) return held;
-  INFERD_ASSIGN_OR_RETURN(held.owned,
-                          Buffer::Create(allocator_, static_cast<size_t>(tensor.NumBytes())));
-  INFERD_RETURN_IF_ERROR(files_->Read(held.owned.data(), tensor.data, held.owned.size()));
-  held.view.data = held.owned.data();
-  return held;
-}
-
 StatusOr<SourcedLinear> LinearSource::LoadFloat(const std::string& name, const LinearBlock& block) {
   SourcedLinear linear;
   INFERD_ASSIGN_OR_RETURN(const TensorView whole, checkpoint_.View(name + ".weight"));
@@ -115,8 +104,9 @@ StatusOr<SourcedLinear> LinearSource::LoadInt8(const std::string& name, const Li
   linear.data = std::move(slice.owned);
   const std::string scale_name = name + ".weight_scale";
   INFERD_ASSIGN_OR_RETURN(const TensorView scales, checkpoint_.View(scale_name));
-  INFERD_ASSIGN_OR_RETURN(const TensorSlice held,
-                          Hold(scales.Rows(block.out_begin, block.out_count)));
+  INFERD_ASSIGN_OR_RETURN(
+      const TensorSlice held,
+      HoldTensor(scales.Rows(block.out_begin, block.out_count), allocator_, files_));
   // [out, 1] is in order already, as if one group of all outputs.
   TensorView stored = held.view;
   stored.shape = {1, block.out_count};
@@ -130,7 +120,7 @@ StatusOr<SourcedLinear> LinearSource::LoadFp8(const std::string& name, const Lin
   INFERD_ASSIGN_OR_RETURN(const TensorView whole, checkpoint_.IntegerView(name + ".weight"));
   const std::string scale_name = Fp8ScaleName(checkpoint_, name);
   INFERD_ASSIGN_OR_RETURN(const TensorView scales, checkpoint_.View(scale_name));
-  INFERD_ASSIGN_OR_RETURN(const TensorSlice held, Hold(scales));
+  INFERD_ASSIGN_OR_RETURN(const TensorSlice held, HoldTensor(scales, allocator_, files_));
   const TensorView& stored = held.view;
   SourcedLinear linear;
   linear.raw.format = config_.rounds_inputs ? WeightFormat::kFp8 : WeightFormat::kFp8Weights;

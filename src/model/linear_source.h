@@ -48,8 +48,6 @@ class LinearSource {
   enum class Use : uint8_t { kForOps, kToLookAt };
   StatusOr<TensorSlice> Slice(const TensorView& matrix, int64_t row, int64_t rows, int64_t column,
                               int64_t columns, Use use);
-  // All of a tensor, to look at.
-  StatusOr<TensorSlice> Hold(const TensorView& tensor);
   Status TakeScales(const std::string& name, const TensorView& stored, SourcedLinear* linear);
 
   const QuantizationConfig config_;

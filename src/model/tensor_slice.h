@@ -14,6 +14,11 @@ struct TensorSlice {
   Buffer owned;
 };
 
+// All of a tensor, to be looked at: with `files` read into memory of its own, so that its
+// mapping is not touched; else as it is.
+StatusOr<TensorSlice> HoldTensor(const TensorView& tensor, Allocator& allocator,
+                                 const FileBytes* files);
+
 // Rows [row, row + rows) and columns [column, column + columns), read from the mapped
 // file once and nothing beside them. With `files` they are read with that; whole rows too,
 // if `held`, so that looking at them touches no mapping.

@@ -6,6 +6,7 @@
 
 #include "backends/cpu/linear_tasks.h"
 #include "backends/cpu/row_reader.h"
+#include "backends/host/host_weights.h"
 #include "backends/host/tensor_checks.h"
 #include "cpu/common.h"
 

@@ -1,27 +1,13 @@
-// What the linear layers of the CPU backend share: how weights are found, rows cut into
-// tiles and products shared out.
+// What the linear layers of the CPU backend share: how rows are cut into tiles and products
+// shared out.
 #pragma once
 
 #include <algorithm>
-#include <cstddef>
 #include <cstdint>
-#include <span>
 
 #include "backends/cpu/thread_pool.h"
-#include "inferd/ops/weights.h"
 
 namespace inferd {
-
-// Rows of parts, one part's below another's.
-struct PlacedRow {
-  const RawLinear& part;
-  int64_t row;  // within the part
-};
-inline PlacedRow FindRow(std::span<const RawLinear> parts, int64_t row) {
-  size_t part = 0;
-  while (row >= parts[part].data.dim(0)) row -= parts[part++].data.dim(0);
-  return {parts[part], row};
-}
 
 // Rows of a tile where one holds `most` and there are `rows` >= 1: tiles are of equal
 // height (16 rows are 8 + 8, not 12 + 4), unless they are what they are (`fixed`).

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "backends/cpu/linear_tasks.h"
+#include "backends/host/host_weights.h"
 
 namespace inferd {
 

@@ -1,6 +1,5 @@
 // What happens once, at load: weights to the device, memory and its plan.
 #include <algorithm>
-#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -60,10 +59,7 @@ StatusOr<EmbeddingTable> CudaOps::PackEmbedding(const TensorView& host) {
   const auto bytes = static_cast<size_t>(host.NumBytes());
   INFERD_ASSIGN_OR_RETURN(table.owned, Buffer::Create(*device_, bytes));
   device_->CopyMade(table.owned.data(), bytes, 1, [&](std::byte* to, size_t first, size_t count) {
-    const std::byte* from = host.As<std::byte>() + first;
-    if (files_ != nullptr) return files_->Read(to, from, count);
-    std::memcpy(to, from, count);
-    return OkStatus();
+    return ReadBytes(files_, to, host.As<std::byte>() + first, count);
   });
   table.view.data = table.owned.data();
   return table;

@@ -2,25 +2,15 @@
 
 #include <algorithm>
 #include <cstring>
-#include <utility>
 
 #include "backends/cuda/arena_map.h"
+#include "backends/host/host_weights.h"
 #include "cuda/linear.h"
-#include "inferd/base/check.h"
 
 namespace inferd {
 namespace {
 
 constexpr auto kAlign = static_cast<int64_t>(ArenaMap::kUnit);
-
-// Row `output` of the joined matrix: the part it is in, and its row there.
-std::pair<const RawLinear*, int64_t> FindRow(std::span<const RawLinear> parts, int64_t output) {
-  for (const RawLinear& part : parts) {
-    if (output < part.data.dim(0)) return {&part, output};
-    output -= part.data.dim(0);
-  }
-  return {nullptr, 0};
-}
 
 int64_t PaddedOutputs(const LinearWeight& weight) {
   return cuda::RoundUp(weight.out_features, cuda::kInt4TileOutputs);
@@ -37,9 +27,10 @@ void WriteInt4Tile(std::span<const RawLinear> parts, const LinearWeight& weight,
                    int64_t tile_bytes, uint8_t* to) {
   std::memset(to, 0, static_cast<size_t>(tile_bytes));
   for (int64_t row = 0; row < cuda::kInt4TileOutputs; ++row) {
-    const auto [part, part_row] = FindRow(parts, tile * cuda::kInt4TileOutputs + row);
-    if (part == nullptr) return;
-    const uint8_t* from = part->data.As<uint8_t>() + part_row * weight.in_features / 2;
+    const int64_t output = tile * cuda::kInt4TileOutputs + row;
+    if (output >= weight.out_features) return;
+    const auto [part, part_row] = FindRow(parts, output);
+    const uint8_t* from = part.data.As<uint8_t>() + part_row * weight.in_features / 2;
     for (int64_t input = 0; input < weight.in_features; input += 8) {
       const cuda::Int4Place place = cuda::PlaceInt4(row, input, weight.in_features);
       ArrangeEight(from + input / 2, to + place.byte);
@@ -108,13 +99,9 @@ Status WritePackedRows(std::span<const RawLinear> parts, const LinearWeight& wei
   for (int64_t i = 0; i < count;) {
     const auto [part, row] = FindRow(parts, first_row + i);
     // Rows without padding lie in the matrix as they do in the checkpoint.
-    const int64_t rows = bytes == form.row_bytes ? std::min(count - i, part->data.dim(0) - row) : 1;
-    const std::byte* from = part->data.As<std::byte>() + row * bytes;
-    if (files != nullptr) {
-      INFERD_RETURN_IF_ERROR(files->Read(to, from, static_cast<size_t>(rows * bytes)));
-    } else {
-      std::memcpy(to, from, static_cast<size_t>(rows * bytes));
-    }
+    const int64_t rows = bytes == form.row_bytes ? std::min(count - i, part.data.dim(0) - row) : 1;
+    const std::byte* from = part.data.As<std::byte>() + row * bytes;
+    INFERD_RETURN_IF_ERROR(ReadBytes(files, to, from, static_cast<size_t>(rows * bytes)));
     std::memset(to + rows * bytes, 0, static_cast<size_t>(rows * (form.row_bytes - bytes)));
     to += rows * form.row_bytes;
     i += rows;

@@ -23,6 +23,17 @@ float LoadFloat(const void* data, DType dtype, int64_t i);
 StatusOr<LinearWeight> DescribeLinear(std::span<const RawLinear> parts,
                                       std::span<const TensorView> bias);
 
+// Row `row` of a matrix joined of `parts`, one part's rows below another's.
+struct PlacedRow {
+  const RawLinear& part;
+  int64_t row;  // within the part
+};
+inline PlacedRow FindRow(std::span<const RawLinear> parts, int64_t row) {
+  size_t part = 0;
+  while (row >= parts[part].data.dim(0)) row -= parts[part++].data.dim(0);
+  return {parts[part], row};
+}
+
 // The parts' bias vectors one after another as f32; empty when `bias` is. Read with `files`,
 // unless that is null.
 StatusOr<Buffer> JoinBias(std::span<const TensorView> bias, const FileBytes* files,
