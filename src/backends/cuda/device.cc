@@ -1,8 +1,8 @@
 #include "backends/cuda/device.h"
 
 #include <algorithm>
-#include <cstring>
-#include <utility>
+
+#include "backends/cuda/cuda_error.h"
 
 namespace inferd {
 namespace {
@@ -11,59 +11,7 @@ namespace {
 constexpr int kLeastCapability = 80;
 constexpr size_t kPieceBytes = size_t{64} << 20;
 
-std::string ErrorText(int code) {
-  const auto error = static_cast<cudaError_t>(code);
-  return std::string(cudaGetErrorName(error)) + ": " + cudaGetErrorString(error);
-}
-
-Status StartError(int code, const char* what) {
-  return UnavailableError(std::string("cuda: ") + what + ": " + ErrorText(code));
-}
-
 }  // namespace
-
-// ---- pinned memory and marks ----
-
-StatusOr<PinnedBuffer> PinnedBuffer::Create(size_t bytes) {
-  PinnedBuffer buffer;
-  if (bytes == 0) return buffer;
-  void* data = nullptr;
-  if (const cudaError_t code = cudaHostAlloc(&data, bytes, cudaHostAllocDefault);
-      code != cudaSuccess) {
-    return ResourceExhaustedError("cuda: " + std::to_string(bytes) +
-                                  " bytes of pinned memory: " + ErrorText(code));
-  }
-  buffer.data_ = static_cast<std::byte*>(data);
-  buffer.size_ = bytes;
-  return buffer;
-}
-
-PinnedBuffer& PinnedBuffer::operator=(PinnedBuffer&& other) noexcept {
-  std::swap(data_, other.data_);
-  std::swap(size_, other.size_);
-  return *this;
-}
-
-PinnedBuffer::~PinnedBuffer() {
-  if (data_ != nullptr) (void)cudaFreeHost(data_);
-}
-
-StatusOr<StreamMark> StreamMark::Create(bool timed) {
-  StreamMark mark;
-  if (const cudaError_t code =
-          cudaEventCreateWithFlags(&mark.event_, timed ? cudaEventDefault : cudaEventDisableTiming);
-      code != cudaSuccess) {
-    mark.event_ = nullptr;
-    return StartError(code, "an event");
-  }
-  return mark;
-}
-
-StreamMark::~StreamMark() {
-  if (event_ != nullptr) (void)cudaEventDestroy(event_);
-}
-
-// ---- the device ----
 
 StatusOr<std::unique_ptr<Device>> Device::Open(int ordinal) {
   std::unique_ptr<Device> device(new Device);
@@ -78,7 +26,7 @@ Status Device::Start(int ordinal) {
       return UnavailableError("cuda: the driver is too old for CUDA 13");
     }
     if (code == cudaErrorNoDevice) return UnavailableError("cuda: no GPU on this machine");
-    return StartError(code, "counting GPUs");
+    return CudaStartError(code, "counting GPUs");
   }
   if (ordinal < 0 || ordinal >= count) {
     return UnavailableError("cuda: no GPU " + std::to_string(ordinal) + ", there are " +
@@ -87,14 +35,14 @@ Status Device::Start(int ordinal) {
   ordinal_ = ordinal;
   cudaDeviceProp properties;
   if (const cudaError_t code = cudaGetDeviceProperties(&properties, ordinal); code != cudaSuccess) {
-    return StartError(code, "the GPU's properties");
+    return CudaStartError(code, "the GPU's properties");
   }
   name_ = properties.name;
   std::array<char, 32> bus_id{};
   if (const cudaError_t code =
           cudaDeviceGetPCIBusId(bus_id.data(), static_cast<int>(bus_id.size()), ordinal);
       code != cudaSuccess) {
-    return StartError(code, "the GPU's place on the bus");
+    return CudaStartError(code, "the GPU's place on the bus");
   }
   bus_id_ = bus_id.data();
   multiprocessors_ = properties.multiProcessorCount;
@@ -106,12 +54,12 @@ Status Device::Start(int ordinal) {
                             std::to_string(properties.minor) + ", 8.0 is the least");
   }
   if (const cudaError_t code = cudaSetDevice(ordinal); code != cudaSuccess) {
-    return StartError(code, "opening the GPU");
+    return CudaStartError(code, "opening the GPU");
   }
   if (const cudaError_t code = cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking);
       code != cudaSuccess) {
     stream_ = nullptr;
-    return StartError(code, "a stream");
+    return CudaStartError(code, "a stream");
   }
   for (Slot& slot : slots_) {
     INFERD_ASSIGN_OR_RETURN(slot.memory, PinnedBuffer::Create(kSlotBytes));
@@ -134,7 +82,7 @@ Status Device::AddPiece(size_t bytes) {
   void* data = nullptr;
   if (const cudaError_t code = cudaMalloc(&data, bytes); code != cudaSuccess) {
     return ResourceExhaustedError("cuda: " + std::to_string(bytes >> 20) +
-                                  " MiB of GPU memory: " + ErrorText(code));
+                                  " MiB of GPU memory: " + CudaErrorText(code));
   }
   pieces_.push_back({static_cast<std::byte*>(data), ArenaMap(bytes)});
   return OkStatus();
@@ -212,65 +160,13 @@ void Device::Use() {
 
 bool Device::Check(int code, const char* what) {
   if (code != cudaSuccess && error_.ok()) {
-    error_ = InternalError(std::string("cuda: ") + what + ": " + ErrorText(code));
+    error_ = InternalError(std::string("cuda: ") + what + ": " + CudaErrorText(code));
   }
   return error_.ok();
 }
 
 void Device::Fail(const Status& error) {
   if (error_.ok()) error_ = error;
-}
-
-Device::Slot& Device::NextSlot() {
-  Slot& slot = slots_[next_slot_];
-  next_slot_ = (next_slot_ + 1) % slots_.size();
-  if (slot.used) WaitFor(slot.done);
-  slot.used = true;
-  return slot;
-}
-
-void Device::CopyMade(void* data, size_t bytes, size_t unit,
-                      const std::function<Status(std::byte*, size_t, size_t)>& write) {
-  INFERD_CHECK(unit > 0 && unit <= kSlotBytes);
-  const size_t piece = kSlotBytes / unit * unit;
-  for (size_t first = 0; first < bytes && ok(); first += piece) {
-    const size_t count = std::min(piece, bytes - first);
-    Slot& slot = NextSlot();
-    if (const Status status = write(slot.memory.data(), first, count); !status.ok()) {
-      return Fail(status);
-    }
-    Copy(static_cast<std::byte*>(data) + first, slot.memory.data(), count, cudaMemcpyHostToDevice);
-    Mark(slot.done);
-  }
-}
-
-void Device::CopyIn(void* data, const void* host, size_t bytes) {
-  CopyMade(data, bytes, 1, [&](std::byte* to, size_t first, size_t count) {
-    std::memcpy(to, static_cast<const std::byte*>(host) + first, count);
-    return OkStatus();
-  });
-}
-
-Status Device::CopyOut(void* host, const void* data, size_t bytes) {
-  for (size_t first = 0; first < bytes && ok(); first += kSlotBytes) {
-    const size_t count = std::min(kSlotBytes, bytes - first);
-    Slot& slot = NextSlot();
-    Copy(slot.memory.data(), static_cast<const std::byte*>(data) + first, count,
-         cudaMemcpyDeviceToHost);
-    INFERD_RETURN_IF_ERROR(Wait());
-    std::memcpy(static_cast<std::byte*>(host) + first, slot.memory.data(), count);
-    slot.used = false;
-  }
-  return Wait();
-}
-
-void Device::Fill(void* data, uint8_t value, size_t bytes) {
-  Use();
-  if (bytes > 0 && ok()) Check(cudaMemsetAsync(data, value, bytes, stream_), "setting memory");
-}
-
-void Device::Copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
-  if (bytes > 0 && ok()) Check(cudaMemcpyAsync(to, from, bytes, kind, stream_), "a copy");
 }
 
 void Device::Mark(const StreamMark& mark) {
