@@ -1,4 +1,5 @@
-// Tokenizer throughput: bytes of text per second on one thread.
+// Tokenizer throughput: bytes of text per second on one thread, and what it takes to
+// load one.
 //   tokenizer_bench [directory with tokenizer.json]...
 // Without arguments, the golden tokenizers.
 #include <benchmark/benchmark.h>
@@ -44,6 +45,17 @@ std::string Repeated(std::string_view unit, size_t bytes) {
   std::string text;
   while (text.size() < bytes) text += unit;
   return text;
+}
+
+void BM_Load(benchmark::State& state, const std::filesystem::path& directory) {
+  for (auto _ : state) {
+    auto tokenizer = Tokenizer::Load(directory, TokenizerLimits{});
+    if (!tokenizer.ok()) {
+      state.SkipWithError(tokenizer.status().ToString().c_str());
+      return;
+    }
+    benchmark::DoNotOptimize(tokenizer->get());
+  }
 }
 
 void BM_Encode(benchmark::State& state, const Tokenizer& tokenizer, const std::string& text) {
@@ -108,6 +120,8 @@ int main(int argc, char** argv) {
     tokenizers.push_back(*std::move(tokenizer));
     const inferd::Tokenizer& t = *tokenizers.back();
     const std::string name = directory.filename().string();
+    benchmark::RegisterBenchmark(("Load/" + name).c_str(), inferd::BM_Load, directory)
+        ->Unit(benchmark::kMillisecond);
     for (const auto& [label, text] : texts) {
       benchmark::RegisterBenchmark(("Encode/" + name + "/" + label).c_str(), inferd::BM_Encode,
                                    std::cref(t), std::cref(text))

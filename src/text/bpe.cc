@@ -58,15 +58,17 @@ bool BpeModel::Initialize(std::string_view piece, std::vector<Symbol>* symbols) 
 
 void BpeModel::Encode(std::string_view piece, Scratch* scratch, std::vector<TokenId>* out) const {
   if (piece.empty()) return;
-  if (const TokenId whole = vocab_.Find(piece);
-      whole >= 0 && (ignore_merges_ || is_whole_[static_cast<size_t>(whole)])) {
-    out->push_back(whole);
+  const TokenId token = vocab_.Find(piece);
+  if (token >= 0 && (ignore_merges_ || IsWhole(token))) {
+    out->push_back(token);
     return;
   }
   std::vector<Symbol>& symbols = scratch->symbols_;
   const bool all_known = Initialize(piece, &symbols);
   if (symbols.size() <= kShortRun) {
+    const size_t before = out->size();
     MergeRun(0, symbols.size(), scratch, out);
+    NoteWhole(token, *out, before);
     return;
   }
   // No merge reaches across a pair that no merge puts side by side: the piece
@@ -82,10 +84,12 @@ void BpeModel::Encode(std::string_view piece, Scratch* scratch, std::vector<Toke
     if (!cut) continue;
     const TokenId whole =
         all_known ? vocab_.Find(piece.substr(begin_byte, end_byte - begin_byte)) : -1;
-    if (whole >= 0 && is_whole_[static_cast<size_t>(whole)]) {
+    if (whole >= 0 && IsWhole(whole)) {
       out->push_back(whole);
     } else {
+      const size_t before = out->size();
       MergeRun(begin, i + 1, scratch, out);
+      NoteWhole(whole, *out, before);
     }
     begin = i + 1;
     begin_byte = end_byte;

@@ -29,11 +29,13 @@ StatusOr<std::unique_ptr<const Tokenizer>> BpeTokenizer::Create(TokenizerParts p
 Status BpeTokenizer::IndexAddedTokens() {
   const auto count = static_cast<size_t>(parts_.vocab_size);
   is_special_.assign(count, false);
-  added_content_.resize(count);
+  added_places_.assign(count, 0);
+  added_contents_.reserve(parts_.added_tokens.size());
   for (const AddedToken& token : parts_.added_tokens) {
     const auto id = static_cast<size_t>(token.id);
     is_special_[id] = token.special;
-    added_content_[id] = token.content;
+    added_contents_.push_back(token.content);
+    added_places_[id] = static_cast<uint32_t>(added_contents_.size());
     added_ids_.Insert(token.content, token.id);
     if (!token.normalized) {
       raw_matcher_.Add(token.content, token);
@@ -46,16 +48,16 @@ Status BpeTokenizer::IndexAddedTokens() {
     INFERD_ASSIGN_OR_RETURN(content, parts_.normalizer.Apply(std::move(content)));
     if (content.text.empty()) continue;
     normalized_matcher_.Add(content.text, token);
-    added_content_[id] = std::move(content.text);  // decoded in that form, too
+    added_contents_.back() = std::move(content.text);  // decoded in that form, too
   }
   return OkStatus();
 }
 
 Status BpeTokenizer::IndexBytes() {
+  byte_offsets_.reserve(static_cast<size_t>(vocab_size()) + 1);
   byte_offsets_.push_back(0);
   for (TokenId id = 0; id < vocab_size(); ++id) {
-    INFERD_ASSIGN_OR_RETURN(const std::string bytes, parts_.decoder.Bytes(Content(id)));
-    bytes_ += bytes;
+    INFERD_RETURN_IF_ERROR(parts_.decoder.AppendBytes(Content(id), &bytes_));
     if (bytes_.size() > kMaxDecodedBytes) {
       return FailedPreconditionError("tokenizer.json: decoder: tokens become too long");
     }
@@ -67,9 +69,8 @@ Status BpeTokenizer::IndexBytes() {
 std::string_view BpeTokenizer::Content(TokenId id) const {
   if (id < 0 || id >= vocab_size()) return {};
   const auto index = static_cast<size_t>(id);
-  if (!added_content_[index].empty()) return added_content_[index];
-  return index < parts_.model.tokens().size() ? std::string_view(parts_.model.tokens()[index])
-                                              : std::string_view();
+  if (const uint32_t place = added_places_[index]; place != 0) return added_contents_[place - 1];
+  return index < parts_.model.num_tokens() ? parts_.model.Token(index) : std::string_view();
 }
 
 StatusOr<std::vector<TokenId>> BpeTokenizer::Encode(std::span<const TextSegment> segments,

@@ -47,13 +47,14 @@ class BpeTokenizer final : public Tokenizer {
 
   TokenizerParts parts_;
   TokenizerLimits limits_;
-  StringTable added_ids_;                   // by content
-  AddedTokenMatcher raw_matcher_;           // before normalisation
-  AddedTokenMatcher normalized_matcher_;    // after it
-  std::vector<std::string> added_content_;  // by id; empty: the model's own
-  std::vector<bool> is_special_;            // by id
-  std::string bytes_;                       // of all tokens, one after another
-  std::vector<size_t> byte_offsets_;        // by id, and one more
+  StringTable added_ids_;                 // by content
+  AddedTokenMatcher raw_matcher_;         // before normalisation
+  AddedTokenMatcher normalized_matcher_;  // after it
+  std::vector<std::string> added_contents_;
+  std::vector<uint32_t> added_places_;  // by id: in added_contents_, plus 1; 0: the model's own
+  std::vector<bool> is_special_;        // by id
+  std::string bytes_;                   // of all tokens, one after another
+  std::vector<size_t> byte_offsets_;    // by id, and one more
   TokenId bos_id_ = -1;
   TokenId eos_id_ = -1;
 };

@@ -42,15 +42,20 @@ void AppendByteLevel(std::string_view bytes, std::string& out) {
   }
 }
 
-std::string ByteLevelToBytes(std::string_view token) {
-  std::string bytes;
+void AppendBytesOfByteLevel(std::string_view token, std::string& out) {
+  const size_t begin = out.size();
+  out.resize(begin + token.size());  // at most a byte for each
+  char* to = out.data() + begin;
   for (size_t i = 0; i < token.size();) {
     const CodePoint c = DecodeUtf8(token, i);
-    if (c.value >= kAlphabet.byte.size() || kAlphabet.byte[c.value] < 0) return std::string(token);
-    bytes.push_back(static_cast<char>(kAlphabet.byte[c.value]));
+    if (c.value >= kAlphabet.byte.size() || kAlphabet.byte[c.value] < 0) {
+      out.replace(begin, token.size(), token);
+      return;
+    }
+    *to++ = static_cast<char>(kAlphabet.byte[c.value]);
     i += c.length;
   }
-  return bytes;
+  out.resize(static_cast<size_t>(to - out.data()));
 }
 
 }  // namespace inferd::text

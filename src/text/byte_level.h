@@ -9,8 +9,8 @@ namespace inferd::text {
 
 // Appends `bytes` in the alphabet.
 void AppendByteLevel(std::string_view bytes, std::string& out);
-// The bytes that `token` stands for; `token` itself when it is not written in
-// the alphabet throughout.
-std::string ByteLevelToBytes(std::string_view token);
+// Appends the bytes that `token`, valid UTF-8, stands for; `token` itself when it is
+// not written in the alphabet throughout.
+void AppendBytesOfByteLevel(std::string_view token, std::string& out);
 
 }  // namespace inferd::text

@@ -129,13 +129,27 @@ StatusOr<Decoder> Decoder::FromJson(const JsonView& view) {
   return decoder;
 }
 
+Status Decoder::AppendBytes(std::string_view token, std::string* out) const {
+  if (steps_.size() == 1 && steps_[0].kind == Step::Kind::kByteLevel) {
+    AppendBytesOfByteLevel(token, *out);
+    return OkStatus();
+  }
+  INFERD_ASSIGN_OR_RETURN(const std::string bytes, Run(token, /*leading=*/false));
+  out->append(bytes);
+  return OkStatus();
+}
+
 StatusOr<std::string> Decoder::Run(std::string_view token, bool leading) const {
   std::string text(token);
   for (const Step& step : steps_) {
     switch (step.kind) {
       case Step::Kind::kByteLevel:
         // The byte of a byte-fallback token stays as it is.
-        if (IsValidUtf8(text)) text = ByteLevelToBytes(text);
+        if (IsValidUtf8(text)) {
+          std::string bytes;
+          AppendBytesOfByteLevel(text, bytes);
+          text = std::move(bytes);
+        }
         break;
       case Step::Kind::kByteFallback:
         text = ByteFallback(std::move(text));

@@ -20,8 +20,8 @@ class Decoder {
   // token's text would depend on the tokens after it.
   static StatusOr<Decoder> FromJson(const JsonView& view);
 
-  // The bytes of `token` within a running text.
-  StatusOr<std::string> Bytes(std::string_view token) const { return Run(token, false); }
+  // Appends the bytes of `token`, valid UTF-8, within a running text.
+  Status AppendBytes(std::string_view token, std::string* out) const;
   // The bytes of `token` where it opens a text.
   StatusOr<std::string> LeadingBytes(std::string_view token) const { return Run(token, true); }
   bool has_leading_rule() const { return has_leading_rule_; }

@@ -1,6 +1,7 @@
 #include "text/flat_tables.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 namespace inferd::text {
@@ -12,6 +13,9 @@ uint64_t Mix(uint64_t x) {
   x ^= x >> 29;
   return x;
 }
+
+// A power of two that `count` fill half at most.
+size_t SlotsFor(size_t count) { return std::bit_ceil(std::max<size_t>(64, count * 2)); }
 
 uint64_t Key(TokenId left, TokenId right) {
   return (static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32) | static_cast<uint32_t>(right);
@@ -32,43 +36,59 @@ uint64_t StringTable::Hash(std::string_view key) {
   return Mix(hash ^ rest);
 }
 
+void StringTable::Reserve(size_t count, size_t bytes) {
+  bytes_.reserve(bytes);
+  entries_.reserve(count);
+  Resize(SlotsFor(count));
+}
+
 bool StringTable::Insert(std::string_view key, TokenId value) {
-  if (Find(key) >= 0) return false;
+  if ((entries_.size() + 1) * 2 > slots_.size()) Resize(SlotsFor(entries_.size() + 1));
+  const uint64_t hash = Hash(key);
+  const size_t slot = SlotFor(key, hash);
+  if (slots_[slot].entry != 0) return false;
   entries_.push_back(
-      {Hash(key), static_cast<uint32_t>(bytes_.size()), static_cast<uint32_t>(key.size()), value});
+      {static_cast<uint32_t>(bytes_.size()), static_cast<uint32_t>(key.size()), value});
   bytes_.append(key);
-  if (entries_.size() * 2 > slots_.size()) {
-    Grow();
-    return true;
-  }
-  size_t slot = entries_.back().hash & (slots_.size() - 1);
-  while (slots_[slot] != 0) slot = (slot + 1) & (slots_.size() - 1);
-  slots_[slot] = static_cast<uint32_t>(entries_.size());
+  slots_[slot] = {static_cast<uint32_t>(hash >> 32), static_cast<uint32_t>(entries_.size())};
   return true;
 }
 
-void StringTable::Grow() {
-  slots_.assign(std::max<size_t>(64, slots_.size() * 2), 0);
+void StringTable::Resize(size_t slots) {
+  if (slots <= slots_.size()) return;
+  slots_.assign(slots, {});
   for (size_t i = 0; i < entries_.size(); ++i) {
-    size_t slot = entries_[i].hash & (slots_.size() - 1);
-    while (slots_[slot] != 0) slot = (slot + 1) & (slots_.size() - 1);
-    slots_[slot] = static_cast<uint32_t>(i + 1);
+    const uint64_t hash = Hash(Key(i));
+    slots_[SlotFor(Key(i), hash)] = {static_cast<uint32_t>(hash >> 32),
+                                     static_cast<uint32_t>(i + 1)};
   }
+}
+
+size_t StringTable::SlotFor(std::string_view key, uint64_t hash) const {
+  const auto upper = static_cast<uint32_t>(hash >> 32);
+  size_t slot = hash & (slots_.size() - 1);
+  while (slots_[slot].entry != 0 &&
+         (slots_[slot].hash != upper || Key(slots_[slot].entry - 1) != key)) {
+    slot = (slot + 1) & (slots_.size() - 1);
+  }
+  return slot;
 }
 
 TokenId StringTable::Find(std::string_view key) const {
   if (slots_.empty()) return -1;
-  const uint64_t hash = Hash(key);
-  for (size_t slot = hash & (slots_.size() - 1); slots_[slot] != 0;
-       slot = (slot + 1) & (slots_.size() - 1)) {
-    const Entry& entry = entries_[slots_[slot] - 1];
-    if (entry.hash == hash && entry.length == key.size() &&
-        std::memcmp(bytes_.data() + entry.offset, key.data(), key.size()) == 0) {
-      return entry.value;
-    }
-  }
-  return -1;
+  const uint32_t entry = slots_[SlotFor(key, Hash(key))].entry;
+  return entry == 0 ? -1 : entries_[entry - 1].value;
 }
+
+void StringTable::Prefetch(std::string_view key) const {
+  if (!slots_.empty()) __builtin_prefetch(&slots_[Hash(key) & (slots_.size() - 1)]);
+}
+
+void PairTable::Prefetch(TokenId left, TokenId right) const {
+  if (!slots_.empty()) __builtin_prefetch(&slots_[Mix(Key(left, right)) & (slots_.size() - 1)]);
+}
+
+void PairTable::Reserve(size_t count) { Resize(SlotsFor(count)); }
 
 size_t PairTable::SlotFor(uint64_t key) const {
   size_t slot = Mix(key) & (slots_.size() - 1);
@@ -79,14 +99,15 @@ size_t PairTable::SlotFor(uint64_t key) const {
 }
 
 void PairTable::Insert(TokenId left, TokenId right, Value value) {
-  if ((size_ + 1) * 2 > slots_.size()) Grow();
+  if ((size_ + 1) * 2 > slots_.size()) Resize(SlotsFor(size_ + 1));
   Slot& slot = slots_[SlotFor(Key(left, right))];
   if (slot.key == kFree) ++size_;
   slot = {Key(left, right), value};
 }
 
-void PairTable::Grow() {
-  std::vector<Slot> old(std::max<size_t>(64, slots_.size() * 2));
+void PairTable::Resize(size_t slots) {
+  if (slots <= slots_.size()) return;
+  std::vector<Slot> old(slots);
   old.swap(slots_);
   for (const Slot& slot : old) {
     if (slot.key != kFree) slots_[SlotFor(slot.key)] = slot;

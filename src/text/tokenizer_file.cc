@@ -5,6 +5,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "text/bpe_lists.h"
 #include "text/json_view.h"
 
 namespace inferd::text {
@@ -52,9 +53,9 @@ StatusOr<std::vector<AddedToken>> ParseAddedTokens(const JsonView& root, const B
                         " in the model's vocabulary");
     }
     const auto id = static_cast<size_t>(token.id);
-    if (own < 0 && id < model.tokens().size() && !model.tokens()[id].empty()) {
-      return item.Error("the id " + std::to_string(id) + " is taken by \"" + model.tokens()[id] +
-                        "\"");
+    if (own < 0 && id < model.num_tokens() && !model.Token(id).empty()) {
+      return item.Error("the id " + std::to_string(id) + " is taken by \"" +
+                        std::string(model.Token(id)) + "\"");
     }
     if (!ids.insert(token.id).second) {
       return item.Error("two added tokens have the id " + std::to_string(id));
@@ -71,7 +72,8 @@ StatusOr<std::vector<AddedToken>> ParseAddedTokens(const JsonView& root, const B
 
 StatusOr<TokenizerParts> ParseTokenizerFile(std::string_view json, std::string_view name,
                                             const TokenizerLimits& limits) {
-  INFERD_ASSIGN_OR_RETURN(const nlohmann::json document, ParseJson(json, name, kMaxDepth));
+  INFERD_ASSIGN_OR_RETURN(const BpeLists lists, ReadBpeLists(json, name, kMaxDepth));
+  INFERD_ASSIGN_OR_RETURN(const nlohmann::json document, ParseJson(lists.rest, name, kMaxDepth));
   const JsonView root(document, std::string(name));
   INFERD_RETURN_IF_ERROR(
       root.OnlyMembers({"version", "truncation", "padding", "added_tokens", "normalizer",
@@ -80,9 +82,9 @@ StatusOr<TokenizerParts> ParseTokenizerFile(std::string_view json, std::string_v
   if (version != "1.0") return root.Error("version \"" + version + "\" is not supported");
   TokenizerParts parts;
   INFERD_ASSIGN_OR_RETURN(const JsonView model, root.Object("model"));
-  INFERD_ASSIGN_OR_RETURN(parts.model, BpeModel::FromJson(model, limits));
+  INFERD_ASSIGN_OR_RETURN(parts.model, BpeModel::FromJson(model, lists, limits));
   INFERD_ASSIGN_OR_RETURN(parts.added_tokens, ParseAddedTokens(root, parts.model, limits));
-  parts.vocab_size = static_cast<int64_t>(parts.model.tokens().size());
+  parts.vocab_size = static_cast<int64_t>(parts.model.num_tokens());
   for (const AddedToken& token : parts.added_tokens) {
     parts.vocab_size = std::max<int64_t>(parts.vocab_size, token.id + 1);
   }

@@ -39,6 +39,14 @@ nlohmann::json RandomModel(std::mt19937_64& random, bool unknown, bool fuse, boo
   return model;
 }
 
+// `model` as that of a file.
+StatusOr<BpeModel> ReadModel(const nlohmann::json& model) {
+  const std::string text = nlohmann::json({{"model", model}}).dump();
+  INFERD_ASSIGN_OR_RETURN(const BpeLists lists, ReadBpeLists(text, "file", 64));
+  INFERD_ASSIGN_OR_RETURN(const nlohmann::json rest, ParseJson(lists.rest, "file", 64));
+  return BpeModel::FromJson(JsonView(rest["model"], "model"), lists, TokenizerLimits{});
+}
+
 class NaiveBpe {
  public:
   explicit NaiveBpe(const nlohmann::json& model) : model_(model) {
@@ -104,7 +112,7 @@ TEST(BpeTest, AgreesWithTheDefinition) {
   for (int round = 0; round < 400; ++round) {
     const nlohmann::json json =
         RandomModel(random, random() % 2 == 0, random() % 2 == 0, random() % 2 == 0);
-    auto model = BpeModel::FromJson(JsonView(json, "model"), TokenizerLimits{});
+    auto model = ReadModel(json);
     ASSERT_TRUE(model.ok()) << model.status().ToString();
     NaiveBpe naive(json);
     BpeModel::Scratch scratch;
@@ -130,7 +138,7 @@ TEST(BpeTest, IgnoreMergesTakesAWholePieceFirst) {
   BpeModel::Scratch scratch;
   for (const bool ignore : {true, false}) {
     json["ignore_merges"] = ignore;
-    auto model = BpeModel::FromJson(JsonView(json, "model"), TokenizerLimits{});
+    auto model = ReadModel(json);
     ASSERT_TRUE(model.ok());
     std::vector<TokenId> ids;
     model->Encode("aba", &scratch, &ids);
@@ -141,7 +149,7 @@ TEST(BpeTest, IgnoreMergesTakesAWholePieceFirst) {
 TEST(BpeTest, ALongRunIsMergedInPieces) {
   const nlohmann::json json = nlohmann::json::parse(R"({"type": "BPE",
       "vocab": {"a": 0, "aa": 1, "aaaa": 2}, "merges": ["a a", "aa aa"]})");
-  auto model = BpeModel::FromJson(JsonView(json, "model"), TokenizerLimits{});
+  auto model = ReadModel(json);
   ASSERT_TRUE(model.ok());
   BpeModel::Scratch scratch;
   std::vector<TokenId> ids;

@@ -204,6 +204,20 @@ TEST(TokenizerFileTest, AMissingFileIsNotFound) {
   EXPECT_EQ(result.status().code(), StatusCode::kNotFound);
 }
 
+// As in a map that is filled in the file's order.
+TEST(TokenizerFileTest, OfEqualTokensTheLastCounts) {
+  const Json json = SmallByteLevel();
+  std::string text = json.dump();
+  const size_t vocab = text.find("\"vocab\":{") + 9;
+  text.insert(vocab, R"("zz":5,"hello":7,"zz":)" + std::to_string(1 << 20) + ",\"zz\":500,");
+  auto tokenizer = FromJson(text);
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status().ToString();
+  EXPECT_EQ((*tokenizer)->TokenToId("zz"), 500);
+  EXPECT_EQ((*tokenizer)->TokenToId("hello"), json["model"]["vocab"]["hello"].get<TokenId>());
+  EXPECT_EQ((*tokenizer)->TokenBytes(500), "zz");
+  EXPECT_EQ((*tokenizer)->vocab_size(), 501);
+}
+
 TEST(TokenizerFileTest, BothFormsOfMergesMeanTheSame) {
   Json strings = SmallByteLevel();
   for (auto& merge : strings["model"]["merges"]) {
