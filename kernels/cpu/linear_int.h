@@ -66,13 +66,18 @@ struct LinearIntParams {
 // Panels [panel_begin, panel_end) of all rows' outputs.
 void LinearInt(const LinearIntParams& p, int64_t panel_begin, int64_t panel_end);
 
-// The same with AMX tiles (AmxInt8Runs), or their emulation, for 8-bit weights: q and
-// scales as QuantizeRows writes them with `wide`, p.tile_rows is kIntTileRows, p.unit
-// is not used. The same bits as LinearInt.
+// The same with AMX tiles (AmxInt8Runs), or their emulation, for 8-bit weights and for 4-bit
+// ones: q and scales as QuantizeRows writes them with `wide`, p.tile_rows is kIntTileRows,
+// p.unit is not used. The same bits as LinearInt.
 inline constexpr int64_t kIntTileRows = 16;
 void LinearIntTiles(const LinearIntParams& p, bool emulated, int64_t panel_begin,
                     int64_t panel_end);
-// Whether AmxInt8Runs, and a small product is that of the emulation bit for bit.
+void LinearInt4Tiles(const LinearIntParams& p, bool emulated, int64_t panel_begin,
+                     int64_t panel_end);
+// Whether there are such products of a layout: not where a group of 4 bits is longer.
+inline constexpr int64_t kInt4TileMostGroup = 1984;
+bool TilesTake(const IntLayout& layout);
+// Whether AmxInt8Runs, and small products are those of the emulation bit for bit.
 bool IntTilesAgree();
 
 // Dot products on registers only; returns the multiplications and additions done.

@@ -12,15 +12,12 @@
 // beyond. Written for hardware that its author did not have: the emulated unit stands
 // for it in the tests, and no speed was measured.
 #include <algorithm>
-#include <bit>
 #include <cstdint>
 #include <cstring>
-#include <iterator>
-#include <memory>
 
 #include "cpu/common.h"
 #include "cpu/linear_int.h"
-#include "cpu/tile_unit.h"
+#include "cpu/tile_square.h"
 
 namespace inferd::kernels {
 namespace {
@@ -33,17 +30,6 @@ constexpr int64_t kRowBytes = 64;  // of any tile
 constexpr int64_t kWeightTileBytes = kQuads * kRowBytes;
 constexpr int64_t kChunkBytes = int64_t{384} << 10;  // of rows that stay in L2
 constexpr int64_t kPrefetchBytes = 4096;
-
-// Tiles 0 to 3 are out's [row tile][panel], 4 and 5 q's, 6 and 7 the weights'.
-TileConfig ConfigFor(int64_t rows0, int64_t rows1) {
-  TileConfig config;
-  const int64_t rows[8] = {rows0, rows0, rows1, rows1, rows0, rows1, kQuads, kQuads};
-  for (int t = 0; t < 8; ++t) {
-    config.rows[t] = static_cast<uint8_t>(rows[t]);
-    config.row_bytes[t] = rows[t] > 0 ? kRowBytes : 0;
-  }
-  return config;
-}
 
 using Sums = int32_t[2 * kRows][2 * kColumns];
 
@@ -77,7 +63,7 @@ class IntTileProduct {
     const int64_t rows[2] = {std::min(kRows, p_.rows - first_row),
                              std::clamp(p_.rows - first_row - kRows, int64_t{0}, kRows)};
     if (rows[0] != rows_[0] || rows[1] != rows_[1]) {
-      unit_.Configure(ConfigFor(rows[0], rows[1]));
+      unit_.Configure(SquareConfig(rows[0], rows[1]));
       rows_[0] = rows[0];
       rows_[1] = rows[1];
     }
@@ -97,10 +83,8 @@ class IntTileProduct {
     const int8_t* a1 = a0 + kRows * k_tiles_ * kRowBytes;  // not used without a second tile
     const std::byte* b0 = p_.weights + panel * panel_bytes_;
     const std::byte* b1 = b0 + panel_bytes_;
-    unit_.template Zero<0>();
-    if constexpr (kPanels == 2) unit_.template Zero<1>();
-    if constexpr (kRowTiles == 2) unit_.template Zero<2>();
-    if constexpr (kRowTiles * kPanels == 4) unit_.template Zero<3>();
+    using Square = TileSquare<Unit, kRowTiles, kPanels>;
+    Square::Zero(unit_);
     const int64_t whole = quads_ / kQuads;
     for (int64_t k = 0; k < whole; ++k) {
       if (row_tiles_ <= 2) {  // the weights come from memory
@@ -109,7 +93,7 @@ class IntTileProduct {
           if constexpr (kPanels == 2) __builtin_prefetch(b1 + kPrefetchBytes + line * kRowBytes);
         }
       }
-      Step<kRowTiles, kPanels>(a0, a1, b0, b1);
+      Square::template Multiply<DotsOfS8U8>(unit_, a0, a1, b0, b1, kRowBytes);
       a0 += rows_[0] * kRowBytes;
       a1 += rows_[1] * kRowBytes;
       b0 += kWeightTileBytes;
@@ -120,29 +104,9 @@ class IntTileProduct {
       alignas(64) std::byte last[2][kWeightTileBytes] = {};
       std::memcpy(last[0], b0, static_cast<size_t>(rest * kRowBytes));
       if constexpr (kPanels == 2) std::memcpy(last[1], b1, static_cast<size_t>(rest * kRowBytes));
-      Step<kRowTiles, kPanels>(a0, a1, last[0], last[1]);
+      Square::template Multiply<DotsOfS8U8>(unit_, a0, a1, last[0], last[1], kRowBytes);
     }
-    constexpr int64_t kStride = sizeof(sums[0]);
-    unit_.template Store<0>(sums[0], kStride);
-    if constexpr (kPanels == 2) unit_.template Store<1>(sums[0] + kColumns, kStride);
-    if constexpr (kRowTiles == 2) unit_.template Store<2>(sums[kRows], kStride);
-    if constexpr (kRowTiles * kPanels == 4) {
-      unit_.template Store<3>(sums[kRows] + kColumns, kStride);
-    }
-  }
-
-  template <int kRowTiles, int kPanels>
-  void Step(const int8_t* a0, const int8_t* a1, const std::byte* b0, const std::byte* b1) {
-    unit_.template Load<6>(b0, kRowBytes);
-    if constexpr (kPanels == 2) unit_.template Load<7>(b1, kRowBytes);
-    unit_.template Load<4>(a0, kRowBytes);
-    unit_.template DotS8U8<0, 4, 6>();
-    if constexpr (kPanels == 2) unit_.template DotS8U8<1, 4, 7>();
-    if constexpr (kRowTiles == 2) {
-      unit_.template Load<5>(a1, kRowBytes);
-      unit_.template DotS8U8<2, 5, 6>();
-      if constexpr (kPanels == 2) unit_.template DotS8U8<3, 5, 7>();
-    }
+    Square::Store(unit_, sums, sizeof(sums[0]));
   }
 
   // The sums of a panel, at `offset` in theirs, to out, as LinearInt rounds them.
@@ -174,50 +138,6 @@ class IntTileProduct {
   Unit unit_;
 };
 
-// A small product with every kind of edge, by the processor and by the emulation.
-bool Agree() {
-  constexpr int64_t kM = 35;
-  constexpr int64_t kN = 41;
-  constexpr int64_t kK = 331;  // several tiles, the last in part, the last quad too
-  constexpr int64_t kPanels = (kN + kColumns - 1) / kColumns;
-  const IntLayout layout{.bits = 8, .in_features = kK, .group_size = kK};
-  struct Memory {
-    alignas(64) int8_t q[kM * RoundUp(kK, kInputs)] = {};
-    alignas(64) std::byte weights[kPanels * (RoundUp(kK, 4) + 4) * kColumns];
-    RowScale scales[kM];
-    float bias[kN];
-    float out[2][kM * kN];
-  };
-  const auto memory = std::make_unique<Memory>();
-  if (IntPanelBytes(layout) * kPanels != sizeof(memory->weights)) return false;
-  uint32_t state = 12345;
-  const auto next = [&state] {
-    state = state * 1664525U + 1013904223U;
-    return state >> 16;
-  };
-  for (int8_t& value : memory->q) value = static_cast<int8_t>(next() % 255 - 127);
-  for (std::byte& value : memory->weights) value = static_cast<std::byte>(next());
-  for (int64_t panel = 0; panel < kPanels; ++panel) {
-    float scales[kColumns];
-    for (float& scale : scales) scale = 1.0F / static_cast<float>(3 + next());
-    std::memcpy(memory->weights + (panel + 1) * IntPanelBytes(layout) - sizeof(scales), scales,
-                sizeof(scales));
-  }
-  for (RowScale& scale : memory->scales) {
-    scale = {1.0F / static_cast<float>(3 + next()), static_cast<int32_t>(next())};
-  }
-  for (float& value : memory->bias) value = 1.0F / static_cast<float>(3 + next());
-  for (int i = 0; i < 2; ++i) {
-    const LinearIntParams p{DotUnit::kWiden, layout,        memory->weights, kN,
-                            memory->bias,    memory->q,     memory->scales,  kM,
-                            kRows,           memory->out[i]};
-    LinearIntTiles(p, /*emulated=*/i == 1, 0, kPanels);
-  }
-  return std::equal(
-      std::begin(memory->out[0]), std::end(memory->out[0]), memory->out[1],
-      [](float a, float b) { return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b); });
-}
-
 }  // namespace
 
 void LinearIntTiles(const LinearIntParams& p, bool emulated, int64_t panel_begin,
@@ -231,7 +151,5 @@ void LinearIntTiles(const LinearIntParams& p, bool emulated, int64_t panel_begin
   static_cast<void>(emulated);
   IntTileProduct<EmulatedTiles>(p).Run(panel_begin, panel_end);
 }
-
-bool IntTilesAgree() { return AmxInt8Runs() && Agree(); }
 
 }  // namespace inferd::kernels

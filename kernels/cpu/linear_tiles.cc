@@ -19,7 +19,7 @@
 #include <memory>
 
 #include "cpu/linear_bf16.h"
-#include "cpu/tile_unit.h"
+#include "cpu/tile_square.h"
 
 namespace inferd::kernels {
 namespace {
@@ -32,17 +32,6 @@ constexpr int64_t kRowBytes = 64;    // of any tile
 constexpr int64_t kBlockTiles = 16;  // of inputs: 512
 constexpr int64_t kGroupTiles = 16;  // of columns: 256
 constexpr int64_t kPrefetchBytes = 4096;
-
-// Tiles 0 to 3 are out's [row tile][column tile], 4 and 5 x's, 6 and 7 the weights'.
-TileConfig ConfigFor(int64_t rows0, int64_t rows1) {
-  TileConfig config;
-  const int64_t rows[8] = {rows0, rows0, rows1, rows1, rows0, rows1, kPairs, kPairs};
-  for (int t = 0; t < 8; ++t) {
-    config.rows[t] = static_cast<uint8_t>(rows[t]);
-    config.row_bytes[t] = rows[t] > 0 ? kRowBytes : 0;
-  }
-  return config;
-}
 
 struct MacroArgs {
   const std::byte* a[2];  // of each row tile, at the first input
@@ -58,35 +47,13 @@ struct MacroArgs {
 };
 
 template <class Unit, int kRowTiles, int kColumnTiles>
-void Dots(Unit& unit, const std::byte* a0, const std::byte* a1, const std::byte* b0,
-          const std::byte* b1, int64_t b_stride) {
-  unit.template Load<6>(b0, b_stride);
-  if constexpr (kColumnTiles == 2) unit.template Load<7>(b1, b_stride);
-  unit.template Load<4>(a0, kRowBytes);
-  unit.template DotBF16<0, 4, 6>();
-  if constexpr (kColumnTiles == 2) unit.template DotBF16<1, 4, 7>();
-  if constexpr (kRowTiles == 2) {
-    unit.template Load<5>(a1, kRowBytes);
-    unit.template DotBF16<2, 5, 6>();
-    if constexpr (kColumnTiles == 2) unit.template DotBF16<3, 5, 7>();
-  }
-}
-
-template <class Unit, int kTile>
-void Begin(Unit& unit, const MacroArgs& t, int64_t row, int64_t column) {
-  if (t.accumulate) {
-    unit.template Load<kTile>(t.c + row * t.ldc + column, t.ldc * 4);
-  } else {
-    unit.template Zero<kTile>();
-  }
-}
-
-template <class Unit, int kRowTiles, int kColumnTiles>
 void Macro(Unit& unit, const MacroArgs& t) {
-  Begin<Unit, 0>(unit, t, 0, 0);
-  if constexpr (kColumnTiles == 2) Begin<Unit, 1>(unit, t, 0, kColumns);
-  if constexpr (kRowTiles == 2) Begin<Unit, 2>(unit, t, kRows, 0);
-  if constexpr (kRowTiles * kColumnTiles == 4) Begin<Unit, 3>(unit, t, kRows, kColumns);
+  using Square = TileSquare<Unit, kRowTiles, kColumnTiles>;
+  if (t.accumulate) {
+    Square::Load(unit, t.c, t.ldc * 4);
+  } else {
+    Square::Zero(unit);
+  }
   const std::byte* a0 = t.a[0];
   const std::byte* a1 = t.a[1];
   const std::byte* b0 = t.b[0];
@@ -100,7 +67,7 @@ void Macro(Unit& unit, const MacroArgs& t) {
         }
       }
     }
-    Dots<Unit, kRowTiles, kColumnTiles>(unit, a0, a1, b0, b1, t.b_stride);
+    Square::template Multiply<DotsOfBF16>(unit, a0, a1, b0, b1, t.b_stride);
     a0 += t.a_tile_bytes[0];
     if constexpr (kRowTiles == 2) a1 += t.a_tile_bytes[1];
     b0 += kPairs * t.b_stride;
@@ -115,14 +82,9 @@ void Macro(Unit& unit, const MacroArgs& t) {
         std::memcpy(rest[1][pair], b1 + pair * t.b_stride, kRowBytes);
       }
     }
-    Dots<Unit, kRowTiles, kColumnTiles>(unit, a0, a1, rest[0][0], rest[1][0], kRowBytes);
+    Square::template Multiply<DotsOfBF16>(unit, a0, a1, rest[0][0], rest[1][0], kRowBytes);
   }
-  unit.template Store<0>(t.c, t.ldc * 4);
-  if constexpr (kColumnTiles == 2) unit.template Store<1>(t.c + kColumns, t.ldc * 4);
-  if constexpr (kRowTiles == 2) unit.template Store<2>(t.c + kRows * t.ldc, t.ldc * 4);
-  if constexpr (kRowTiles * kColumnTiles == 4) {
-    unit.template Store<3>(t.c + kRows * t.ldc + kColumns, t.ldc * 4);
-  }
+  Square::Store(unit, t.c, t.ldc * 4);
 }
 
 struct Span {
@@ -166,7 +128,7 @@ class TileProduct {
     const int64_t rows[2] = {std::min(kRows, p_.rows - first_row),
                              std::clamp(p_.rows - first_row - kRows, int64_t{0}, kRows)};
     if (rows[0] != rows_[0] || rows[1] != rows_[1]) {
-      unit_.Configure(ConfigFor(rows[0], rows[1]));
+      unit_.Configure(SquareConfig(rows[0], rows[1]));
       rows_[0] = rows[0];
       rows_[1] = rows[1];
     }
@@ -311,7 +273,7 @@ double BurnTileProducts(int64_t iterations, float* sink) {
   *sink = 0;
 #if defined(__x86_64__)
   AmxTiles unit;
-  unit.Configure(ConfigFor(kRows, kRows));
+  unit.Configure(SquareConfig(kRows, kRows));
   unit.Zero<4>();
   unit.Zero<5>();
   unit.Zero<6>();

@@ -23,14 +23,16 @@
 HWY_BEFORE_NAMESPACE();
 namespace inferd::kernels::HWY_NAMESPACE {
 
-// Where the quads of a row go: `together` (a power of two) side by side, and as many
-// again `stride` bytes further.
+// Where the quads of a group go, `first` the group's first: `together` (a power of two) side by
+// side, and as many again `stride` bytes further.
 struct QuadPlaces {
   int8_t* q;
   int64_t stride;
   int64_t shift;  // of `together`
+  int64_t first;
 
-  HWY_INLINE int8_t* at(int64_t quad) const {
+  HWY_INLINE int8_t* at(int64_t of_group) const {
+    const int64_t quad = first + of_group;
     return q + (quad >> shift) * stride + (quad & ((int64_t{1} << shift) - 1)) * 4;
   }
 };
@@ -84,16 +86,17 @@ void QuantizeRowsTarget(const QuantizeRowsParams& p, int64_t row_begin, int64_t 
       const float max = finite ? std::bit_cast<float>(bits) : 0.0F;
       const float inverse = max > 0 ? 127.0F / max : kInfinity;
       const bool vanishes = inverse == kInfinity;
-      const QuadPlaces places =
-          p.wide ? QuadPlaces{q, height * 64, kWideShift}
-                 : QuadPlaces{q + g * (p.group_size / 4) * height * 4, height * 4, 0};
+      const int64_t first = g * p.group_size / 4;
+      const QuadPlaces places = p.wide ? QuadPlaces{q, height * 64, kWideShift, first}
+                                       : QuadPlaces{q, height * 4, 0, first};
       int32_t sum = 0;
       if (finite) {
         sum = RoundGroup(x, p.group_size, vanishes ? 0.0F : inverse, places);
       } else {
         for (int64_t k = 0; k < p.group_size; k += 4) std::memset(places.at(k / 4), 0, 4);
       }
-      for (int64_t k = RoundUp(p.group_size, 4); p.wide && k < padded; k += 4) {
+      for (int64_t k = RoundUp(p.group_size, 4);
+           p.wide && g + 1 == groups && 4 * first + k < padded; k += 4) {
         std::memset(places.at(k / 4), 0, 4);
       }
       scales[g * height] = {!finite    ? std::numeric_limits<float>::quiet_NaN()

@@ -24,7 +24,7 @@ struct QuantizeRowsParams {
   // scales [groups][rows of tile]. Padding is zero.
   int8_t* q;
   RowScale* scales;
-  // For LinearIntTiles, one group per row: q [ceil(in / 64)][rows of tile][64].
+  // For LinearIntTiles and LinearInt4Tiles: q [ceil(in / 64)][rows of tile][64].
   bool wide = false;
 };
 int64_t QuantizedRowBytes(int64_t in_features, bool wide);

@@ -99,7 +99,7 @@ void EmulatedTiles::DotTiles(Tile& c, const Tile& a, const Tile& b) {
   }
 }
 
-void EmulatedTiles::DotBytes(Tile& c, const Tile& a, const Tile& b) {
+void EmulatedTiles::DotBytes(Tile& c, const Tile& a, const Tile& b, bool b_is_signed) {
   FaultUnless(&c != &a && &c != &b && &a != &b);
   FaultUnless(c.rows == a.rows && c.row_bytes == b.row_bytes && a.row_bytes == 4 * b.rows);
   for (int m = 0; m < c.rows; ++m) {
@@ -109,7 +109,8 @@ void EmulatedTiles::DotBytes(Tile& c, const Tile& a, const Tile& b) {
       for (int k = 0; k < b.rows; ++k) {
         for (int i = 0; i < 4; ++i) {
           const int x = SignedByte(a.data[m][4 * k + i]);
-          const int w = std::to_integer<int>(b.data[k][4 * n + i]);
+          const std::byte byte = b.data[k][4 * n + i];
+          const int w = b_is_signed ? SignedByte(byte) : std::to_integer<int>(byte);
           sum += static_cast<uint32_t>(x * w);
         }
       }

@@ -23,7 +23,7 @@ static_assert(sizeof(TileConfig) == 64);
 
 // Step by step what the manual says, faults included (they trap): Configure as
 // LDTILECFG, which also zeroes the tiles; Load and Store as TILELOADD and TILESTORED;
-// DotBF16 as TDPBF16PS, DotS8U8 as TDPBSUD.
+// DotBF16 as TDPBF16PS, DotS8U8 as TDPBSUD, DotS8S8 as TDPBSSD.
 class EmulatedTiles {
  public:
   void Configure(const TileConfig& config);
@@ -48,7 +48,12 @@ class EmulatedTiles {
   // unsigned, modulo 2^32
   template <int kC, int kA, int kB>
   void DotS8U8() {
-    DotBytes(Used(kC), Used(kA), Used(kB));
+    DotBytes(Used(kC), Used(kA), Used(kB), /*b_is_signed=*/false);
+  }
+  // The same with b signed.
+  template <int kC, int kA, int kB>
+  void DotS8S8() {
+    DotBytes(Used(kC), Used(kA), Used(kB), /*b_is_signed=*/true);
   }
   void Release() { Configure(TileConfig{.palette = 0}); }
 
@@ -63,7 +68,7 @@ class EmulatedTiles {
   static void LoadTile(Tile& tile, const void* from, int64_t stride);
   static void StoreTile(const Tile& tile, void* to, int64_t stride);
   static void DotTiles(Tile& c, const Tile& a, const Tile& b);
-  static void DotBytes(Tile& c, const Tile& a, const Tile& b);
+  static void DotBytes(Tile& c, const Tile& a, const Tile& b, bool b_is_signed);
 
   Tile tiles_[8];
 };
@@ -93,6 +98,10 @@ class AmxTiles {
   template <int kC, int kA, int kB>
   void DotS8U8() {
     asm volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kC), "i"(kA), "i"(kB));
+  }
+  template <int kC, int kA, int kB>
+  void DotS8S8() {
+    asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kC), "i"(kA), "i"(kB));
   }
   void Release() { asm volatile("tilerelease"); }
 };

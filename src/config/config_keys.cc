@@ -265,8 +265,8 @@ constexpr std::array kKeys{
               "more, without a quota, if a core is left over."},
     ConfigKey{
         "cpu.amx", "", kBoolean, FIELD(cpu.amx), 0, 0, "",
-        "Allow the AMX instructions, for activations in BF16 and for 8-bit weights, if the CPU "
-        "has them."},
+        "Allow the AMX instructions, for activations in BF16 and for weights in 8 and 4 bits, if "
+        "the CPU has them."},
     // ---- parallel ----
     ConfigKey{"parallel.tp", "tp", kString, FIELD(parallel.tp), 1, 7, "",
               "Ranks that share every layer: a number, or rows and columns of a grid, as in `2x2`, "

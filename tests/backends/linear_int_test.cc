@@ -129,14 +129,17 @@ std::vector<float> Product(const Matrix& m, DotUnit unit, const std::vector<floa
   return out.Get();
 }
 
-// By emulated tiles of AMX.
-std::vector<float> TileProduct(const Matrix& m, const std::vector<float>& x, int64_t rows) {
+// By tiles of AMX, of the processor or emulated.
+std::vector<float> TileProduct(const Matrix& m, const std::vector<float>& x, int64_t rows,
+                               bool emulated = true) {
   const int64_t in = m.layout.in_features;
+  const int64_t group = m.layout.group_size;
   std::vector<int8_t> q(static_cast<size_t>(rows * QuantizedRowBytes(in, /*wide=*/true)), 99);
-  std::vector<RowScale> scales(static_cast<size_t>(rows));
-  QuantizeRows({x.data(), rows, in, in, kInt8Zero, kIntTileRows, q.data(), scales.data(),
-                /*wide=*/true},
-               0, rows);
+  std::vector<RowScale> scales(static_cast<size_t>(rows * (in / group)));
+  const int32_t zero = m.layout.zero == kZeroPerGroup ? 1 : m.layout.zero;
+  QuantizeRows(
+      {x.data(), rows, in, group, zero, kIntTileRows, q.data(), scales.data(), /*wide=*/true}, 0,
+      rows);
   GuardedRows out(rows, m.out);
   out.Poison();
   const LinearIntParams p{DotUnit::kWiden, m.layout,
@@ -145,8 +148,9 @@ std::vector<float> TileProduct(const Matrix& m, const std::vector<float>& x, int
                           scales.data(),   rows,
                           kIntTileRows,    out.view().As<float>()};
   const int64_t panels = (m.out + kIntPanelWidth - 1) / kIntPanelWidth;
-  LinearIntTiles(p, /*emulated=*/true, 0, panels / 2);
-  LinearIntTiles(p, /*emulated=*/true, panels / 2, panels);
+  const auto multiply = m.layout.bits == 4 ? LinearInt4Tiles : LinearIntTiles;
+  multiply(p, emulated, 0, panels / 2);
+  multiply(p, emulated, panels / 2, panels);
   EXPECT_TRUE(out.GuardsIntact());
   return out.Get();
 }
@@ -163,16 +167,24 @@ void ExpectExact(const IntLayout& layout, int64_t out) {
       expected.push_back(Expected(m, x.data() + r * layout.in_features, j));
     }
   }
-  for (int64_t rows = 1; layout.bits == 8 && rows <= kMostRows; ++rows) {
-    const auto actual = TileProduct(m, x, rows);
-    for (size_t i = 0; i < actual.size(); ++i) {
-      ASSERT_EQ(actual[i], expected[i])
-          << rows << " rows in AMX tiles, row " << i / out << ", output " << i % out;
+  const auto expect_tiles = [&](int64_t rows) {
+    for (const bool emulated : {true, false}) {
+      if (!emulated && !AmxInt8Runs()) continue;
+      const auto actual = TileProduct(m, x, rows, emulated);
+      for (size_t i = 0; i < actual.size(); ++i) {
+        ASSERT_EQ(actual[i], expected[i]) << rows << " rows in " << (emulated ? "emulated " : "")
+                                          << "AMX tiles, row " << i / out << ", output " << i % out;
+      }
     }
-  }
+  };
+  for (int64_t rows = 1; layout.bits == 8 && rows <= kMostRows; ++rows) expect_tiles(rows);
   for (const Target& target : Targets()) {
     const OnlyTarget only(target.target);
     SCOPED_TRACE(std::string(hwy::TargetName(target.target)) + " " + DotUnitName(target.unit));
+    // Of 4 bits what is around the tiles is vectors.
+    for (const int64_t rows : {1, 15, 16, 17, 31, 32, 35}) {
+      if (layout.bits == 4) expect_tiles(rows);
+    }
     for (int64_t tile_rows = 1; tile_rows <= LinearIntMaxTileRows(target.unit); ++tile_rows) {
       for (const int64_t rows : {tile_rows, int64_t{2 * tile_rows + 3}}) {
         const auto actual = Product(m, target.unit, x, rows, tile_rows);
@@ -196,33 +208,42 @@ TEST(LinearIntTest, EightBitsAreExactOnEveryUnit) {
 
 // The whole op, with rows that are not finite, rows enough for the tiles and too few,
 // and scratch memory that does not hold all of them.
-TEST(LinearIntTest, TilesChangeNoBitOfTheOp) {
+void ExpectTilesChangeNothing(const inferd::testing::LinearShape& shape) {
   const SystemClock clock;
-  for (const int64_t in : {64, 301}) {
-    const inferd::testing::LinearShape shape{1, in, 70, WeightFormat::kInt8, 1, true};
-    std::vector<std::vector<float>> results;
-    for (const IntTiles tiles : {IntTiles::kNone, IntTiles::kEmulated}) {
-      CpuOps ops({2, {}}, clock, std::nullopt, tiles);
-      const auto weight = inferd::testing::PackLinear(shape, ops).value();
-      const int64_t bytes = 24 * IntLinearRowBytes(in);
-      const Buffer scratch = Buffer::Create(ops.allocator(), static_cast<size_t>(bytes)).value();
-      ops.SetScratch({scratch.data(), DType::kU8, {bytes}});
-      std::vector<float>& all = results.emplace_back();
-      for (const int64_t rows : {1, 7, 8, 16, 33, 70}) {
-        auto x = inferd::testing::Normal(3, rows * in);
-        x[static_cast<size_t>(rows / 2 * in + 5)] = NAN;
-        std::vector<float> out(static_cast<size_t>(rows * shape.out));
-        ops.Linear({x.data(), DType::kF32, {rows, in}}, weight,
-                   {out.data(), DType::kF32, {rows, shape.out}});
-        all.insert(all.end(), out.begin(), out.end());
-      }
-    }
-    ASSERT_EQ(results[0].size(), results[1].size());
-    for (size_t i = 0; i < results[0].size(); ++i) {
-      if (std::isnan(results[0][i]) && std::isnan(results[1][i])) continue;
-      ASSERT_EQ(results[0][i], results[1][i]) << in << " inputs, " << i;
+  std::vector<std::vector<float>> results;
+  for (const IntTiles tiles : {IntTiles::kNone, IntTiles::kEmulated}) {
+    CpuOps ops({2, {}}, clock, std::nullopt, tiles);
+    const auto weight = inferd::testing::PackLinear(shape, ops).value();
+    const int64_t bytes = 24 * IntLinearRowBytes(shape.in);
+    const Buffer scratch = Buffer::Create(ops.allocator(), static_cast<size_t>(bytes)).value();
+    ops.SetScratch({scratch.data(), DType::kU8, {bytes}});
+    std::vector<float>& all = results.emplace_back();
+    for (const int64_t rows : {1, 7, 8, 16, 33, 70}) {
+      auto x = inferd::testing::Normal(3, rows * shape.in);
+      x[static_cast<size_t>(rows / 2 * shape.in + 5)] = NAN;
+      std::vector<float> out(static_cast<size_t>(rows * shape.out));
+      ops.Linear({x.data(), DType::kF32, {rows, shape.in}}, weight,
+                 {out.data(), DType::kF32, {rows, shape.out}});
+      all.insert(all.end(), out.begin(), out.end());
     }
   }
+  ASSERT_EQ(results[0].size(), results[1].size());
+  for (size_t i = 0; i < results[0].size(); ++i) {
+    if (std::isnan(results[0][i]) && std::isnan(results[1][i])) continue;
+    ASSERT_EQ(results[0][i], results[1][i]) << shape.in << " inputs, " << i;
+  }
+}
+
+TEST(LinearIntTest, TilesChangeNoBitOfTheOp) {
+  for (const int64_t in : {64, 301}) {
+    ExpectTilesChangeNothing({1, in, 70, WeightFormat::kInt8, 1, true});
+  }
+  for (const int32_t group : {32, 96, 192}) {
+    ExpectTilesChangeNothing({1, 192, 70, WeightFormat::kInt4, 1, true, group});
+    ExpectTilesChangeNothing({1, 192, 70, WeightFormat::kInt4, 1, false, group, false, false});
+  }
+  // Longer than tiles take.
+  ExpectTilesChangeNothing({1, 2048, 20, WeightFormat::kInt4, 1, true, 2048});
 }
 
 TEST(EmulatedTilesTest, BytesAreSignedByUnsignedAndWrap) {
@@ -264,6 +285,34 @@ TEST(LinearIntTest, FourBitsAreExactOnEveryUnit) {
       }
     }
   }
+}
+
+// Groups that begin and end within a tile, more of them than are unpacked at a time, and the
+// longest that tiles take.
+TEST(LinearIntTest, FourBitsInTilesAreExactWhereverGroupsLie) {
+  const auto expect = [](int64_t group, int64_t groups) {
+    const IntLayout layout{4, groups * group, group, true, kZeroPerGroup};
+    ASSERT_TRUE(TilesTake(layout));
+    const Matrix m = MakeMatrix(layout, 37);
+    const auto x = inferd::testing::Normal(9, 18 * layout.in_features);
+    const auto actual = TileProduct(m, x, 18);
+    for (int64_t r = 0; r < 18; ++r) {
+      for (int64_t j = 0; j < 37; ++j) {
+        ASSERT_EQ(actual[static_cast<size_t>(r * 37 + j)],
+                  Expected(m, x.data() + r * layout.in_features, j))
+            << group << " a group, row " << r << ", output " << j;
+      }
+    }
+  };
+  for (const Target& target : Targets()) {
+    const OnlyTarget only(target.target);
+    expect(32, 33);
+    expect(64, 40);
+    expect(96, 41);
+    expect(kInt4TileMostGroup, 3);
+  }
+  EXPECT_FALSE(TilesTake({4, 4096, kInt4TileMostGroup + 32, true, 8}));
+  EXPECT_TRUE(TilesTake({8, 4096, 4096, false, kInt8Zero}));
 }
 
 TEST(LinearIntTest, TheLongestRowFitsItsSum) {

@@ -26,6 +26,15 @@ constexpr int32_t kLargestInt4Zero = 15;
 constexpr int64_t kTaskPanels = 4;
 // With fewer rows the weights come from memory as fast either way.
 constexpr int64_t kWorthTiles = 8;
+// Weights of 4 bits have to be unpacked for the tiles, and sums of short groups scaled often.
+constexpr int64_t kWorthInt4Tiles = 16;
+constexpr int64_t kWorthInt4Products = 1024;  // rows times the inputs of a group
+
+bool WorthTiles(const IntLayout& layout, int64_t rows) {
+  if (!kernels::TilesTake(layout)) return false;
+  if (layout.bits == 8) return rows >= kWorthTiles;
+  return rows >= kWorthInt4Tiles && rows * layout.group_size >= kWorthInt4Products;
+}
 
 int64_t NumPanels(const LinearWeight& weight) {
   return (weight.out_features + kIntPanelWidth - 1) / kIntPanelWidth;
@@ -123,7 +132,8 @@ void RunIntLinear(TensorView x, const LinearWeight& weight, IntUnits units, Tens
   std::memcpy(&layout, weight.packed.data(), sizeof(layout));
   const int64_t in = layout.in_features;
   const int64_t groups = in / layout.group_size;
-  const bool tiles = units.tiles != IntTiles::kNone && layout.bits == 8 && rows >= kWorthTiles;
+  const bool four = layout.bits == 4;
+  const bool tiles = units.tiles != IntTiles::kNone && WorthTiles(layout, rows);
   const int64_t q_bytes = kernels::QuantizedRowBytes(in, tiles);
   const int64_t row_bytes = q_bytes + groups * static_cast<int64_t>(sizeof(RowScale));
   const int64_t room = scratch.empty() ? 0 : scratch.NumBytes() / row_bytes;
@@ -164,8 +174,9 @@ void RunIntLinear(TensorView x, const LinearWeight& weight, IntUnits units, Tens
                   [&](int64_t begin, int64_t end, int) {
                     const int64_t last = std::min(end * kTaskPanels, panels);
                     if (tiles) {
-                      kernels::LinearIntTiles(p, units.tiles == IntTiles::kEmulated,
-                                              begin * kTaskPanels, last);
+                      const auto multiply =
+                          four ? kernels::LinearInt4Tiles : kernels::LinearIntTiles;
+                      multiply(p, units.tiles == IntTiles::kEmulated, begin * kTaskPanels, last);
                     } else {
                       kernels::LinearInt(p, begin * kTaskPanels, last);
                     }

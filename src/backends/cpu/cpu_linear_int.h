@@ -1,7 +1,7 @@
 // Linear layers with integer weights on the CPU.
 //
-// Their sums are exact, so which unit computes them changes no bit: tiles take 8-bit
-// weights of many rows, dot products the rest.
+// Their sums are exact, so which unit computes them changes no bit: tiles take many rows, dot
+// products few.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@
 
 namespace inferd {
 
-// What multiplies 8-bit weights with many rows.
+// What multiplies with many rows.
 enum class IntTiles : uint8_t {
   kNone,      // dot products as well
   kAmx,       // TDPBSUD
