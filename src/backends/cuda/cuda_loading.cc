@@ -1,7 +1,6 @@
 // What happens once, at load: weights to the device, memory and its plan.
 #include <algorithm>
 #include <utility>
-#include <vector>
 
 #include "backends/cuda/cuda_ops.h"
 #include "backends/cuda/cuda_weights.h"
@@ -29,7 +28,9 @@ StatusOr<LinearWeight> CudaOps::Pack(std::span<const RawLinear> parts,
                                              static_cast<int64_t>(count / unit), files_, to);
                     });
   if (form.bytes > form.scales_at) {
-    std::vector<std::byte> tail(static_cast<size_t>(form.bytes - form.scales_at));
+    HostAllocator host;
+    INFERD_ASSIGN_OR_RETURN(const Buffer tail,
+                            Buffer::Create(host, static_cast<size_t>(form.bytes - form.scales_at)));
     WritePackedTail(parts, weight, tail.data());
     device_->CopyIn(weight.packed.data() + form.scales_at, tail.data(), tail.size());
   }

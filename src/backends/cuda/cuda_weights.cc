@@ -1,6 +1,7 @@
 #include "backends/cuda/cuda_weights.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "backends/cuda/arena_map.h"
@@ -16,24 +17,48 @@ int64_t PaddedOutputs(const LinearWeight& weight) {
   return cuda::RoundUp(weight.out_features, cuda::kInt4TileOutputs);
 }
 
-// Eight neighbouring inputs, two a byte with the even one low, as the kernel takes
-// them: the first four in the low halves.
-void ArrangeEight(const uint8_t* from, uint8_t* to) {
-  const auto nibble = [&](int i) { return i % 2 == 0 ? from[i / 2] & 15 : from[i / 2] >> 4; };
-  for (int i = 0; i < 4; ++i) to[i] = static_cast<uint8_t>(nibble(i) | nibble(i + 4) << 4);
+// Eight neighbouring inputs, in their order from the lowest bits up, as the kernel takes them:
+// the first four in the low halves of four bytes, the others in the high ones.
+uint32_t ArrangeEight(uint32_t codes) {
+  const auto spread = [](uint32_t four) {
+    four = (four | four << 8) & 0x00ff00ffU;
+    return (four | four << 4) & 0x0f0f0f0fU;
+  };
+  return spread(codes & 0xffffU) | spread(codes >> 16) << 4;
 }
 
+// Inputs of a word of codes, and words of a row of a block.
+constexpr int64_t kWordInputs = 8;
+constexpr size_t kBlockWords = cuda::kInt4BlockInputs / kWordInputs;
+
+// Where they lie from where the first of them does.
+constexpr std::array<int64_t, kBlockWords> kWordPlaces = [] {
+  std::array<int64_t, kBlockWords> places{};
+  for (size_t i = 0; i < places.size(); ++i) {
+    places[i] =
+        cuda::PlaceInt4(0, static_cast<int64_t>(i) * kWordInputs, cuda::kInt4BlockInputs).byte;
+  }
+  return places;
+}();
+
 void WriteInt4Tile(std::span<const RawLinear> parts, const LinearWeight& weight, int64_t tile,
-                   int64_t tile_bytes, uint8_t* to) {
+                   int64_t tile_bytes, std::byte* to) {
+  const int64_t in = weight.in_features;
   std::memset(to, 0, static_cast<size_t>(tile_bytes));
   for (int64_t row = 0; row < cuda::kInt4TileOutputs; ++row) {
     const int64_t output = tile * cuda::kInt4TileOutputs + row;
     if (output >= weight.out_features) return;
     const auto [part, part_row] = FindRow(parts, output);
-    const uint8_t* from = part.data.As<uint8_t>() + part_row * weight.in_features / 2;
-    for (int64_t input = 0; input < weight.in_features; input += 8) {
-      const cuda::Int4Place place = cuda::PlaceInt4(row, input, weight.in_features);
-      ArrangeEight(from + input / 2, to + place.byte);
+    const std::byte* from = part.data.As<std::byte>() + part_row * in / 2;
+    for (int64_t input = 0; input < in; input += cuda::kInt4BlockInputs) {
+      std::byte* block = to + cuda::PlaceInt4(row, input, in).byte;
+      const auto words = static_cast<size_t>((in - input) / kWordInputs);
+      for (size_t i = 0; i < std::min(kBlockWords, words); ++i, from += sizeof(uint32_t)) {
+        uint32_t codes = 0;
+        std::memcpy(&codes, from, sizeof(codes));
+        codes = ArrangeEight(codes);
+        std::memcpy(block + kWordPlaces[i], &codes, sizeof(codes));
+      }
     }
   }
 }
@@ -91,7 +116,7 @@ Status WritePackedRows(std::span<const RawLinear> parts, const LinearWeight& wei
   const PackedForm form = FormOf(weight);
   if (weight.format == WeightFormat::kInt4) {
     for (int64_t i = 0; i < count; ++i, to += form.row_bytes) {
-      WriteInt4Tile(parts, weight, first_row + i, form.row_bytes, reinterpret_cast<uint8_t*>(to));
+      WriteInt4Tile(parts, weight, first_row + i, form.row_bytes, to);
     }
     return OkStatus();
   }
@@ -118,14 +143,21 @@ void WritePackedTail(std::span<const RawLinear> parts, const LinearWeight& weigh
   const bool four = weight.format == WeightFormat::kInt4;
   const int64_t groups = weight.group_size > 0 ? weight.in_features / weight.group_size : 1;
   const int64_t stride = four ? PaddedOutputs(weight) : weight.out_features;
+  // As many outputs at a time as a line of the cache has scales.
+  constexpr int64_t kAtOnce = 16;
   int64_t output = 0;
   for (const RawLinear& part : parts) {
-    for (int64_t row = 0; row < part.data.dim(0); ++row, ++output) {
+    const int64_t rows = part.data.dim(0);
+    for (int64_t row = 0; row < rows; row += kAtOnce) {
+      const int64_t end = std::min(rows, row + kAtOnce);
       for (int64_t g = 0; g < groups; ++g) {
-        std::memcpy(&scales[g * stride + output], part.scales.As<float>() + row * groups + g,
-                    sizeof(float));
-        if (four) zeros[g * stride + output] = part.zeros.As<uint8_t>()[row * groups + g];
+        int64_t at = g * stride + output;
+        for (int64_t r = row; r < end; ++r, ++at) {
+          scales[at] = part.scales.As<float>()[r * groups + g];
+          if (four) zeros[at] = part.zeros.As<uint8_t>()[r * groups + g];
+        }
       }
+      output += end - row;
     }
   }
 }

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <deque>
 #include <functional>
 #include <iterator>
@@ -137,14 +138,22 @@ class Finally {
   const std::function<void()> then_;
 };
 
+int64_t ThreadCpuUs() {
+  timespec now{};
+  INFERD_CHECK(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now) == 0);
+  return int64_t{now.tv_sec} * 1'000'000 + now.tv_nsec / 1000;
+}
+
 // Runs the stream's work up to its `position`-th entry, or up to one that is not ready.
 // Whether it got there.
 bool RunTo(FakeStream* stream, int64_t position) {
   if (stream->done >= position) return true;
   const auto begin = std::chrono::steady_clock::now();
-  const Finally count([begin] {
+  const int64_t cpu_begin_us = ThreadCpuUs();
+  const Finally count([begin, cpu_begin_us] {
     const auto took = std::chrono::steady_clock::now() - begin;
     Fake().counts.device_us += std::chrono::duration_cast<std::chrono::microseconds>(took).count();
+    Fake().counts.device_cpu_us += ThreadCpuUs() - cpu_begin_us;
   });
   const OnDevice device;
   while (stream->done < position) {

@@ -36,6 +36,7 @@ struct FakeCudaCounts {
   int64_t graphs = 0;             // instantiated now
   int64_t library_products = 0;   // run by the stand-in of the matrix library
   int64_t device_us = 0;          // of the host's time, what the device's work took
+  int64_t device_cpu_us = 0;      // of its processor time
 };
 FakeCudaCounts FakeCuda();
 
