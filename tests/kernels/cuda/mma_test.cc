@@ -8,6 +8,7 @@
 #include <random>
 #include <vector>
 
+#include "cuda/emulator/emulator.h"
 #include "cuda/vec.h"
 
 namespace inferd::cuda {
