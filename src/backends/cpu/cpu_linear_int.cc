@@ -1,6 +1,7 @@
 #include "backends/cpu/cpu_linear_int.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <vector>
 
@@ -59,6 +60,19 @@ IntLayout ChooseLayout(std::span<const RawLinear> parts, const LinearWeight& wei
   return layout;
 }
 
+// Member by member: what pads the layout must not reach a file.
+void WriteHeader(const IntLayout& layout, std::byte* to) {
+  std::memset(to, 0, kHeaderBytes);
+  const auto put = [to](size_t offset, const auto& value) {
+    std::memcpy(to + offset, &value, sizeof(value));
+  };
+  put(offsetof(IntLayout, bits), layout.bits);
+  put(offsetof(IntLayout, in_features), layout.in_features);
+  put(offsetof(IntLayout, group_size), layout.group_size);
+  put(offsetof(IntLayout, half_scales), layout.half_scales);
+  put(offsetof(IntLayout, zero), layout.zero);
+}
+
 // Row `row`, whose values are at `values`.
 kernels::IntRow RowOf(std::span<const RawLinear> parts, const IntLayout& layout, int64_t row,
                       const void* values) {
@@ -79,7 +93,7 @@ Status PackIntLinear(std::span<const RawLinear> parts, const FileBytes* files, A
   const int64_t panel_bytes = kernels::IntPanelBytes(layout);
   INFERD_ASSIGN_OR_RETURN(weight->packed,
                           Buffer::Create(allocator, kHeaderBytes + panels * panel_bytes));
-  std::memcpy(weight->packed.data(), &layout, sizeof(layout));
+  WriteHeader(layout, weight->packed.data());
   INFERD_ASSIGN_OR_RETURN(
       RowReader reader, RowReader::Create(parts, kIntPanelWidth, pool.threads(), files, allocator));
   ShareProducts(pool, panels, weight->out_features * weight->in_features,
