@@ -14,6 +14,8 @@
 #include <bit>
 #include <cstring>
 
+#include "cpu/transpose.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "cpu/linear.cc"
 #include "hwy/foreach_target.h"
@@ -213,15 +215,6 @@ HWY_EXPORT(MaxTileRowsTarget);
 HWY_EXPORT(BurnPairsTarget);
 HWY_EXPORT(PairsRunTarget);
 
-// Element k of a row whose bytes may be unaligned.
-template <typename T>
-T LoadUnaligned(const void* row, int64_t k) {
-  T value;
-  std::memcpy(&value, static_cast<const std::byte*>(row) + k * static_cast<int64_t>(sizeof(T)),
-              sizeof(T));
-  return value;
-}
-
 }  // namespace
 
 int64_t LinearPanelWidth() { return HWY_DYNAMIC_DISPATCH(PanelWidthTarget)(); }
@@ -243,16 +236,17 @@ void PackLinearPanel(Element element, const void* const* rows, int64_t count, in
   if (count < width || in_features % 2 != 0) {
     std::memset(panel, 0, static_cast<size_t>(LinearPackedBytes(element, width, in_features)));
   }
+  if (element == Element::kF16) {
+    TransposeHalfWords(rows, count, 0, in_features, width, panel);
+    return;
+  }
+  // A float, or two values of bf16, are a word.
+  const int64_t words = element == Element::kF32 ? in_features : in_features / 2;
+  TransposeWords(WordChange::kNone, rows, count, 0, words, width, panel);
+  if (element == Element::kF32 || in_features % 2 == 0) return;
+  auto* last = static_cast<std::byte*>(panel) + words * width * 4;
   for (int64_t j = 0; j < count; ++j) {
-    for (int64_t k = 0; k < in_features; ++k) {
-      if (element == Element::kF32) {
-        static_cast<float*>(panel)[k * width + j] = LoadUnaligned<float>(rows[j], k);
-        continue;
-      }
-      const int64_t place =
-          element == Element::kBF16 ? (k / 2 * width + j) * 2 + k % 2 : k * width + j;
-      static_cast<uint16_t*>(panel)[place] = LoadUnaligned<uint16_t>(rows[j], k);
-    }
+    std::memcpy(last + j * 4, static_cast<const std::byte*>(rows[j]) + words * 4, 2);
   }
 }
 

@@ -13,6 +13,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "cpu/transpose.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "cpu/linear_fp8.cc"
 #include "hwy/foreach_target.h"
@@ -123,15 +125,20 @@ void PackFp8Columns(const Fp8Layout& layout, const Fp8Row* rows, int64_t group, 
   const int64_t first = group * kFp8Columns;
   const int64_t count = std::min(kFp8Columns, layout.out_features - first);
   const int64_t panels = PaddedColumns(layout, group) / width;
+  const void* codes[kFp8Columns];
+  for (int64_t j = 0; j < count; ++j) codes[j] = rows[j].codes;
   auto* to = static_cast<uint8_t*>(packed) + first * RoundUp(layout.in_features, 2);
   for (int64_t k = 0; k < layout.in_features; k += layout.block_inputs()) {
     const int64_t n = std::min(layout.block_inputs(), layout.in_features - k);
     const int64_t panel_bytes = RoundUp(n, 2) * width;
     for (int64_t panel = 0; panel < panels; ++panel, to += panel_bytes) {
-      std::memset(to, 0, static_cast<size_t>(panel_bytes));
-      for (int64_t j = 0; j < width && panel * width + j < count; ++j) {
-        const auto* from = static_cast<const uint8_t*>(rows[panel * width + j].codes) + k;
-        for (int64_t i = 0; i < n; ++i) to[(i / 2 * width + j) * 2 + i % 2] = from[i];
+      const int64_t here = std::clamp<int64_t>(count - panel * width, 0, width);
+      if (here < width || n % 2 != 0) std::memset(to, 0, static_cast<size_t>(panel_bytes));
+      const void* const* from = codes + panel * width;
+      TransposeHalfWords(from, here, k, n / 2, width, to);
+      if (n % 2 == 0) continue;
+      for (int64_t j = 0; j < here; ++j) {
+        to[((n - 1) * width) + j * 2] = static_cast<const uint8_t*>(from[j])[k + n - 1];
       }
     }
   }

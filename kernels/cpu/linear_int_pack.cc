@@ -1,4 +1,4 @@
-// Integer weights into panels; scalar, and bound by memory all the same.
+// Integer weights into panels.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -6,6 +6,7 @@
 
 #include "cpu/common.h"
 #include "cpu/linear_int.h"
+#include "cpu/transpose.h"
 
 namespace inferd::kernels {
 namespace {
@@ -44,37 +45,31 @@ Half ToHalf(float value) {
   return {(bits & 0x1fffu) == 0, static_cast<uint16_t>(sign | (rebased >> 13))};
 }
 
-// The low four values of a word's eight in the low half-bytes, one a byte.
-uint32_t SpreadHalfBytes(uint32_t values) {
-  values = (values | (values << 8)) & 0x00ff00ffu;
-  return (values | (values << 4)) & 0x0f0f0f0fu;
-}
-
 int64_t HeadBytes(const IntLayout& layout) {
   return kIntPanelWidth * ((layout.half_scales ? 2 : 4) + (layout.zero == kZeroPerGroup ? 1 : 0));
 }
 
 void PackInt8(const IntLayout& layout, const IntRow* rows, int64_t count, std::byte* panel) {
   const int64_t in = layout.in_features;
-  const int64_t quads = (in + 3) / 4;
+  const void* values[kIntPanelWidth];
+  for (int64_t j = 0; j < count; ++j) values[j] = rows[j].values;
+  TransposeWords(WordChange::kFlipSigns, values, count, 0, in / 4, kIntPanelWidth, panel);
+  std::byte* const scales = panel + RoundUp(in, 4) * kIntPanelWidth;
   for (int64_t j = 0; j < count; ++j) {
-    std::byte* to = panel + j * 4;
-    for (int64_t k = 0; k + 4 <= in; k += 4) {
-      const uint32_t word = LoadWord(rows[j].values, k) ^ 0x80808080u;
-      std::memcpy(to + k * kIntPanelWidth, &word, sizeof(word));
-    }
     for (int64_t k = in / 4 * 4; k < in; ++k) {
-      to[k / 4 * 4 * kIntPanelWidth + k % 4] =
+      panel[k / 4 * 4 * kIntPanelWidth + j * 4 + k % 4] =
           static_cast<const std::byte*>(rows[j].values)[k] ^ std::byte{0x80};
     }
-    std::memcpy(panel + quads * 4 * kIntPanelWidth + j * 4, rows[j].scales, 4);
+    std::memcpy(scales + j * 4, rows[j].scales, 4);
   }
 }
 
 void PackInt4(const IntLayout& layout, const IntRow* rows, int64_t count, std::byte* panel) {
-  const int64_t group_bytes = layout.group_size * kIntPanelWidth / 2;
+  const int64_t group_bytes = layout.group_size / 2;
   const int64_t head_bytes = HeadBytes(layout);
   const int64_t scale_size = layout.half_scales ? 2 : 4;
+  const void* values[kIntPanelWidth];
+  for (int64_t j = 0; j < count; ++j) values[j] = rows[j].values;
   for (int64_t g = 0; g < layout.in_features / layout.group_size; ++g) {
     for (int64_t j = 0; j < count; ++j) {
       const float scale = LoadScale(rows[j].scales, g);
@@ -87,13 +82,10 @@ void PackInt4(const IntLayout& layout, const IntRow* rows, int64_t count, std::b
       if (layout.zero == kZeroPerGroup) {
         panel[kIntPanelWidth * scale_size + j] = static_cast<std::byte>(rows[j].zeros[g]);
       }
-      for (int64_t i = 0; i < layout.group_size / 8; ++i) {
-        const uint32_t word = LoadWord(rows[j].values, (g * layout.group_size + i * 8) / 2);
-        const uint32_t both = SpreadHalfBytes(word & 0xffffu) | (SpreadHalfBytes(word >> 16) << 4);
-        std::memcpy(panel + head_bytes + i * 4 * kIntPanelWidth + j * 4, &both, sizeof(both));
-      }
     }
-    panel += head_bytes + group_bytes;
+    TransposeWords(WordChange::kSpreadHalfBytes, values, count, g * group_bytes, group_bytes / 4,
+                   kIntPanelWidth, panel + head_bytes);
+    panel += head_bytes + group_bytes * kIntPanelWidth;
   }
 }
 
