@@ -1,7 +1,5 @@
 #include "app/daemon.h"
 
-#include <malloc.h>
-
 #include <atomic>
 #include <chrono>
 #include <utility>
@@ -109,7 +107,6 @@ class Daemon {
     }
     engine_ = StartEngines(context);
     server_->Attach(std::move(model->served), *engine_);
-    malloc_trim(0);  // loading leaves much behind
     logger().info("ready after {:.3f} s: {}; context {} tokens, KV cache {} tokens", load_seconds,
                   summary, context, cache_tokens);
     starting.reset();

@@ -74,6 +74,15 @@ StatusOr<Weights> LoadPacked(const ModelShard& shard, WeightSource& source,
                              const std::function<Status(LayerWeights&)>& take = nullptr) {
   const ModelConfig& config = shard.whole;
   Weights weights;
+  if (shard.place.last_stage()) {
+    // Before the layers: what decoding and packing the largest matrix takes beside it is
+    // given back before they come. Most files have it first, too.
+    const std::string_view head = config.tie_word_embeddings ? "model.embed_tokens" : "lm_head";
+    INFERD_ASSIGN_OR_RETURN(weights.head,
+                            LoadLinear(shard, "", {{head, LinearRole::kHead, config.vocab_size}},
+                                       config.hidden_size, /*bias=*/false, source));
+    source.ReleasePages();
+  }
   weights.layers.reserve(static_cast<size_t>(shard.local.num_layers));
   for (int32_t i = 0; i < shard.local.num_layers; ++i) {
     INFERD_ASSIGN_OR_RETURN(weights.layers.emplace_back(),
@@ -84,10 +93,6 @@ StatusOr<Weights> LoadPacked(const ModelShard& shard, WeightSource& source,
   }
   if (!shard.place.last_stage()) return weights;
   INFERD_ASSIGN_OR_RETURN(weights.final_norm, source.Vector(std::string(kFinalNorm)));
-  const std::string_view head = config.tie_word_embeddings ? "model.embed_tokens" : "lm_head";
-  INFERD_ASSIGN_OR_RETURN(weights.head,
-                          LoadLinear(shard, "", {{head, LinearRole::kHead, config.vocab_size}},
-                                     config.hidden_size, /*bias=*/false, source));
   return weights;
 }
 

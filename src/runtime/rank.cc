@@ -1,5 +1,7 @@
 #include "inferd/runtime/rank.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -164,6 +166,7 @@ StatusOr<std::unique_ptr<Rank>> LoadRank(const RankOptions& options, const RankP
   INFERD_ASSIGN_OR_RETURN(
       std::unique_ptr<Model> model,
       LoadModel(shard, timed, std::move(inspected.checkpoint), step, ops, options.packed_cache));
+  malloc_trim(0);  // what loading left behind is not to lie beside workspace and KV cache
   info.load_us = clock.NowUs() - start_us;
   if (logger != nullptr) {
     const std::string rank = alone ? ""

@@ -66,6 +66,28 @@ INSTANTIATE_TEST_SUITE_P(All, EveryFormatTest,
                            return name;
                          });
 
+// What the largest matrix takes beside itself while it is packed, which for 4 bits is all of
+// it, lies beside nothing else then.
+TEST_F(LoadMemoryTest, TheHeadIsPackedBeforeTheLayers) {
+  class Order final : public TapOps {
+   public:
+    using TapOps::TapOps;
+    StatusOr<LinearWeight> Pack(std::span<const RawLinear> parts,
+                                std::span<const TensorView> bias) override {
+      outputs.push_back(parts[0].data.dim(0));
+      return TapOps::Pack(parts, bias);
+    }
+    std::vector<int64_t> outputs;
+  };
+  for (const char* name : {"llama3", "qwen2", "quantised/llama_gptq"}) {
+    Order ops(backend_->ops());
+    const auto rank = LoadRank(Options(GoldenDir(name)), {}, {}, ops, clock_, nullptr);
+    ASSERT_TRUE(rank.ok()) << rank.status().ToString();
+    ASSERT_GT(ops.outputs.size(), 4U);
+    EXPECT_EQ(ops.outputs.front(), (*rank)->info().config.vocab_size) << name;
+  }
+}
+
 // Instead of a signal that ends the process.
 TEST_F(LoadMemoryTest, AFileThatBecomesShorterIsAnError) {
   const TempDir folder;
