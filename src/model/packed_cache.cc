@@ -27,7 +27,9 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kExtension = ".packed";
 constexpr size_t kMaxConfigBytes = size_t{1} << 20;
-constexpr unsigned kMostThreads = 4;  // by then memory is the limit
+// Whatever the processors: a disk is quickest with several requests at a time, and each reader
+// has one or two. In memory two or four would do.
+constexpr int kReaders = 8;
 constexpr int kMostEntries = 10'000;  // of a directory that are looked at
 // Not a secret: nobody gains by two models that share a key.
 constexpr HashKey kKey{0x696e66657264, 0x7061636b6564};
@@ -175,8 +177,7 @@ StatusOr<PackedCache> PackedCache::Create(const PackedCacheOptions& options,
 
 PackedFile PackedCache::Open() const {
   const auto begin = std::chrono::steady_clock::now();
-  const unsigned threads = std::clamp(std::thread::hardware_concurrency(), 1U, kMostThreads);
-  StatusOr<PackedFile> file = PackedFile::Open(path_, key_, static_cast<int>(threads));
+  StatusOr<PackedFile> file = PackedFile::Open(path_, key_, kReaders);
   if (!file.ok()) {
     if (file.status().code() != StatusCode::kNotFound) Reject(file.status());
     return {};
