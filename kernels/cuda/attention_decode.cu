@@ -4,6 +4,7 @@
 // each warp every fourth group of 8 dimensions. The last block to bring its split joins
 // them all, in order. Two stages of cp.async; up to three blocks run on a multiprocessor.
 #include "cuda/attention_tile.h"
+#include "cuda/code.h"
 
 namespace inferd::cuda {
 namespace {
@@ -364,5 +365,7 @@ int DecodeAttention(const AttentionParams& p, Stream stream) {
                  .early = true},
                 stream, p);
 }
+
+int code::LoadAttentionDecode() { return LoadKernels(DecodeKernel<1>, DecodeKernel<3>); }
 
 }  // namespace inferd::cuda

@@ -2,6 +2,7 @@
 // key for the scores, a lane every 32nd dimension for the values. Online softmax.
 #include "cuda/attention.h"
 
+#include "cuda/code.h"
 #include "cuda/reduce.h"
 #include "cuda/row_access.h"
 #include "cuda/simt.h"
@@ -118,5 +119,7 @@ int PlainAttention(const AttentionParams& p, Stream stream) {
                  .early = true},
                 stream, p);
 }
+
+int code::LoadAttentionPlain() { return LoadKernels(PlainKernel); }
 
 }  // namespace inferd::cuda

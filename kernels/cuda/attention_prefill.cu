@@ -4,6 +4,7 @@
 // to the running one, which lies in shared memory, a word a lane: that is what decode
 // blocks do with their splits. One or two stages of cp.async.
 #include "cuda/attention_tile.h"
+#include "cuda/code.h"
 
 namespace inferd::cuda {
 namespace {
@@ -266,5 +267,7 @@ int PrefillAttention(const AttentionParams& params, Stream stream) {
                  .early = true},
                 stream, p);
 }
+
+int code::LoadAttentionPrefill() { return LoadKernels(PrefillKernel<1>, PrefillKernel<3>); }
 
 }  // namespace inferd::cuda

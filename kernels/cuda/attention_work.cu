@@ -2,6 +2,7 @@
 // sum of each sequence's counts, which says where its items go.
 #include "cuda/attention_work.h"
 
+#include "cuda/code.h"
 #include "cuda/reduce.h"
 #include "cuda/simt.h"
 
@@ -100,5 +101,7 @@ int64_t MaxDecodeItems(int32_t max_sequences, int64_t max_context) {
 int64_t MaxPrefillItems(int32_t max_sequences, int64_t max_rows, int32_t group) {
   return max_rows * group / kPrefillTileRows + max_sequences;
 }
+
+int code::LoadAttentionWork() { return LoadKernels(WorkKernel); }
 
 }  // namespace inferd::cuda

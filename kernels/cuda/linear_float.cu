@@ -5,6 +5,7 @@
 //
 // Each output is one chain of fused multiply-adds in the order of the inputs, so it
 // does not depend on kRows. For checkpoints in f32; not tuned.
+#include "cuda/code.h"
 #include "cuda/linear.h"
 #include "cuda/simt.h"
 
@@ -87,5 +88,7 @@ int LinearFloat(LinearFloatParams p, Stream stream) {
   if (p.inputs <= 0) return kBadArguments;
   return p.rows <= 8 ? LaunchFloat<8>(p, stream) : LaunchFloat<32>(p, stream);
 }
+
+int code::LoadLinearFloat() { return LoadKernels(FloatKernel<8>, FloatKernel<32>); }
 
 }  // namespace inferd::cuda

@@ -11,6 +11,7 @@
 // instructions a half. That permutes the inputs within a half, in w and in x alike. Sums
 // are scaled where a group or a block ends; blocks, then warps, are added in one order.
 // Bound: bytes of w.
+#include "cuda/code.h"
 #include "cuda/linear_warps.h"
 #include "cuda/mma.h"
 #include "cuda/stream_load.h"
@@ -211,6 +212,10 @@ int LinearFp8(LinearFp8Params p, Stream stream) {
   if (p.rows <= 16) return LaunchFp8<1, 2>(params, stream);
   if (p.rows <= 32) return LaunchFp8<1, 4>(params, stream);
   return LaunchFp8<1, 8>(params, stream);
+}
+
+int code::LoadLinearFp8() {
+  return LoadKernels(Fp8Kernel<1, 1>, Fp8Kernel<1, 2>, Fp8Kernel<1, 4>, Fp8Kernel<1, 8>);
 }
 
 }  // namespace inferd::cuda

@@ -9,6 +9,7 @@
 // A warp takes every eighth block of 128 inputs; four int8 instructions cover it.
 // Within a group and block sums are integers; they are scaled where either ends.
 // Blocks, then warps, are added in one order. Bound: bytes of the codes.
+#include "cuda/code.h"
 #include "cuda/int4_codes.h"
 #include "cuda/linear_warps.h"
 #include "cuda/mma.h"
@@ -180,6 +181,10 @@ int LinearInt4(LinearInt4Params p, Stream stream) {
   if (p.rows <= 16) return LaunchInt4<1, 2>(params, stream);
   if (p.rows <= 32) return LaunchInt4<1, 4>(params, stream);
   return LaunchInt4<1, 8>(params, stream);
+}
+
+int code::LoadLinearInt4() {
+  return LoadKernels(Int4Kernel<1, 1>, Int4Kernel<1, 2>, Int4Kernel<1, 4>, Int4Kernel<1, 8>);
 }
 
 }  // namespace inferd::cuda

@@ -15,6 +15,7 @@
 // Bound: int8 instructions. Rows of xq lie in shared memory with their 16-byte pieces
 // permuted, so that the lanes of half a warp read from different banks.
 #include "cuda/async_copy.h"
+#include "cuda/code.h"
 #include "cuda/int4_codes.h"
 #include "cuda/linear_warps.h"
 #include "cuda/mma.h"
@@ -229,5 +230,7 @@ int LinearInt4Tiles(LinearInt4Params p, Stream stream) {
   shape.early = true;
   return Launch(Int4TileKernel, shape, stream, params);
 }
+
+int code::LoadLinearInt4Tile() { return LoadKernels(Int4TileKernel); }
 
 }  // namespace inferd::cuda

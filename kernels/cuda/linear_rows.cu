@@ -1,5 +1,6 @@
 // What x goes through before a matrix product: bf16 and f16 terms, 8 bits with scales. Bound by
 // bytes, of few rows by latency.
+#include "cuda/code.h"
 #include "cuda/linear.h"
 #include "cuda/number.h"
 #include "cuda/reduce.h"
@@ -252,6 +253,13 @@ int QuantizeRowsFp8(QuantizeFp8Params p, Stream stream) {
   }
   return RoundRows<ToE4m3>({p.x, static_cast<E4m3*>(p.q), p.scales, p.inputs, p.padded, p.group},
                            p.rows, stream);
+}
+
+int code::LoadLinearRows() {
+  return LoadKernels(SplitKernel<1>, SplitKernel<4>, SplitHalfKernel, QuantizeRowKernel<ToInt8>,
+                     QuantizeGroupsKernel<ToInt8>, QuantizeRowKernel<ToE4m3>,
+                     QuantizeGroupsKernel<ToE4m3>, QuantizeRowKernel<ToWideE4m3>,
+                     QuantizeGroupsKernel<ToWideE4m3>);
 }
 
 }  // namespace inferd::cuda

@@ -15,6 +15,7 @@
 //
 // Bound: bytes of w. The first kDepth blocks are requested before the predecessor
 // is waited for.
+#include "cuda/code.h"
 #include "cuda/linear_warps.h"
 #include "cuda/mma.h"
 #include "cuda/stream_load.h"
@@ -214,6 +215,23 @@ int LinearInt8(LinearInt8Params p, Stream stream) {
       {static_cast<const uint32_t*>(p.x), nullptr, static_cast<const uint32_t*>(p.weights),
        p.x_scales, p.weight_scales, p.bias, p.out, p.rows, p.outputs, p.row_bytes / 4, 1},
       stream);
+}
+
+namespace {
+
+template <class Value>
+int LoadSkinny() {
+  return LoadKernels(SkinnyKernel<Value, 1, 1, false>, SkinnyKernel<Value, 1, 2, false>,
+                     SkinnyKernel<Value, 2, 4, false>, SkinnyKernel<Value, 2, 8, false>);
+}
+
+}  // namespace
+
+int code::LoadLinearSkinny() {
+  if (const int error = LoadSkinny<Bf16>(); error != 0) return error;
+  if (const int error = LoadSkinny<Half>(); error != 0) return error;
+  if (const int error = LoadSkinny<int8_t>(); error != 0) return error;
+  return LoadKernels(SkinnyKernel<Bf16, 1, 1, true>);
 }
 
 }  // namespace inferd::cuda

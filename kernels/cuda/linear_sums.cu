@@ -1,5 +1,6 @@
 // What sums go through after a matrix product that left them in place: scales and bias. A block
 // takes every eighth 256 outputs of a row, or more of few. Bound by bytes, of few rows by latency.
+#include "cuda/code.h"
 #include "cuda/linear.h"
 #include "cuda/number.h"
 #include "cuda/simt.h"
@@ -86,6 +87,10 @@ int ScaleInt8Sums(LinearInt8Params p, Stream stream) {
 int AddBias(BiasParams p, Stream stream) {
   if (p.rows <= 0 || p.outputs <= 0) return 0;
   return Launch(BiasKernel, ShapeOf(p.rows, p.outputs), stream, p);
+}
+
+int code::LoadLinearSums() {
+  return LoadKernels(ScaleSumsKernel, ScaleFp8SumsKernel, ScaleHalfSumsKernel, BiasKernel);
 }
 
 }  // namespace inferd::cuda

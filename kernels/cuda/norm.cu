@@ -1,6 +1,7 @@
 // y = x / sqrt(mean(x^2) + eps) * weight over rows and over heads of rows.
 // Rows: one block each, sums by thread, then warp, then block, in f32; the row stays
 // in registers (what is past 8192 columns is read again). Heads: one warp each.
+#include "cuda/code.h"
 #include "cuda/reduce.h"
 #include "cuda/row_access.h"
 #include "cuda/rows.h"
@@ -154,5 +155,7 @@ int HeadRmsNorm(const HeadNormParams& p, Stream stream) {
                  .early = true},
                 stream, p);
 }
+
+int code::LoadNorm() { return LoadKernels(NormKernel<4>, NormKernel<1>, HeadNormKernel); }
 
 }  // namespace inferd::cuda

@@ -3,6 +3,7 @@
 // keys and values need its largest, the norm its sum.
 #include "cuda/rope_kv.h"
 
+#include "cuda/code.h"
 #include "cuda/reduce.h"
 #include "cuda/row_access.h"
 #include "cuda/simt.h"
@@ -145,5 +146,7 @@ int RopeKv(const RopeKvParams& p, Stream stream) {
                  .early = true},
                 stream, p);
 }
+
+int code::LoadRopeKv() { return LoadKernels(RopeKvKernel); }
 
 }  // namespace inferd::cuda

@@ -2,6 +2,7 @@
 // them (or one at a time where rows are not aligned).
 #include "cuda/rows.h"
 
+#include "cuda/code.h"
 #include "cuda/row_access.h"
 #include "cuda/simt.h"
 
@@ -122,6 +123,11 @@ int AddRows(const AddParams& p, Stream stream) {
   const bool fours = TakesFours(p.x, p.columns) && TakesFours(p.y, p.columns);
   return Launch(fours ? AddKernel<4> : AddKernel<1>, ShapeOf(p.num_rows, p.columns, true), stream,
                 p);
+}
+
+int code::LoadRows() {
+  return LoadKernels(EmbedKernel<4>, EmbedKernel<1>, GatherKernel<4>, GatherKernel<1>,
+                     CopyColumnsKernel<4>, CopyColumnsKernel<1>, AddKernel<4>, AddKernel<1>);
 }
 
 }  // namespace inferd::cuda

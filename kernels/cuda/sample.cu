@@ -3,6 +3,7 @@
 // among blocks of 8192 columns; the last to arrive joins their parts.
 #include "cuda/sample.h"
 
+#include "cuda/code.h"
 #include "cuda/philox.h"
 #include "cuda/sample_select.h"
 #include "cuda/sample_steps.h"
@@ -262,5 +263,7 @@ int Sample(const SampleParams& p, Stream stream) {
   if (code == 0 && p.any_drawn) code = SampleDraw(p, stream);
   return code;
 }
+
+int code::LoadSample() { return LoadKernels(ScanKernel, RankKernel, DrawKernel); }
 
 }  // namespace inferd::cuda

@@ -1,5 +1,6 @@
 // Steps 3 and 4 of inferd/ops/sampling.h on the few logits they concern. One block a
 // row; each operation rounds by itself, as on the host.
+#include "cuda/code.h"
 #include "cuda/sample_row.h"
 #include "cuda/sample_steps.h"
 
@@ -82,5 +83,7 @@ int SampleAdjust(const SampleParams& p, Stream stream) {
                  .early = p.any_logprobs},
                 stream, p);
 }
+
+int code::LoadSampleAdjust() { return LoadKernels(AdjustKernel); }
 
 }  // namespace inferd::cuda

@@ -3,6 +3,7 @@
 // block a row.
 #include "cuda/sample_select.h"
 
+#include "cuda/code.h"
 #include "cuda/sample_steps.h"
 
 namespace inferd::cuda {
@@ -91,5 +92,7 @@ int SampleLogprobs(const SampleParams& p, Stream stream) {
                  .early = false},
                 stream, p);
 }
+
+int code::LoadSampleLogprobs() { return LoadKernels(LogprobsKernel); }
 
 }  // namespace inferd::cuda

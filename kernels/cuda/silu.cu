@@ -1,5 +1,6 @@
 // out = gate / (1 + exp(-gate)) * up. Without rounding a block takes 1024 columns of
 // a row; with it, all of a row, computed twice: for the largest, then for the values.
+#include "cuda/code.h"
 #include "cuda/reduce.h"
 #include "cuda/row_access.h"
 #include "cuda/rows.h"
@@ -90,6 +91,10 @@ int SiluMul(const SiluParams& p, Stream stream) {
   return Launch(fours ? SiluKernel<4> : SiluKernel<1>,
                 {.grid = {rows, blocks}, .block = {kThreads}, .shared_bytes = 0, .early = true},
                 stream, p);
+}
+
+int code::LoadSilu() {
+  return LoadKernels(SiluKernel<4>, SiluKernel<1>, SiluRoundKernel<4>, SiluRoundKernel<1>);
 }
 
 }  // namespace inferd::cuda

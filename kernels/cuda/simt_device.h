@@ -138,4 +138,16 @@ int Launch(void (*kernel)(Params), const LaunchShape& shape, Stream stream,
   return cudaLaunchKernelEx(&config, kernel, params);
 }
 
+// The kernels' code to the thread's device; nothing is run.
+template <class... Params>
+int LoadKernels(void (*... kernels)(Params)) {
+  cudaFuncAttributes attributes;
+  cudaError_t error = cudaSuccess;
+  const auto load = [&](const void* kernel) {
+    if (error == cudaSuccess) error = cudaFuncGetAttributes(&attributes, kernel);
+  };
+  (load(reinterpret_cast<const void*>(kernels)), ...);
+  return error;
+}
+
 }  // namespace inferd::cuda

@@ -192,4 +192,14 @@ int Launch(void (*kernel)(Params), const LaunchShape& shape, Stream stream,
       &call, sizeof(call));
 }
 
+template <class... Params>
+int LoadKernels(void (*... kernels)(Params)) {
+  int error = 0;
+  const auto load = [&](const void* kernel) {
+    if (error == 0) error = emulator::LoadKernel(kernel);
+  };
+  (load(reinterpret_cast<const void*>(kernels)), ...);
+  return error;
+}
+
 }  // namespace inferd::cuda

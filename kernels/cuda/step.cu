@@ -1,6 +1,7 @@
 // words[at[i]] = values[i]: one thread a change. Bound by the launch.
 #include "cuda/step.h"
 
+#include "cuda/code.h"
 #include "cuda/simt.h"
 
 namespace inferd::cuda {
@@ -23,5 +24,7 @@ int ApplyDeltas(const DeltaParams& p, Stream stream) {
   const auto blocks = static_cast<unsigned>((p.count + kThreads - 1) / kThreads);
   return Launch(DeltaKernel, {.grid = {blocks}, .block = {kThreads}}, stream, p);
 }
+
+int code::LoadStep() { return LoadKernels(DeltaKernel); }
 
 }  // namespace inferd::cuda

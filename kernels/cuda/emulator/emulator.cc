@@ -427,6 +427,10 @@ std::atomic<LaunchSink>& Sink() {
   static std::atomic<LaunchSink> sink = nullptr;
   return sink;
 }
+std::atomic<LoadSink>& SinkOfLoads() {
+  static std::atomic<LoadSink> sink = nullptr;
+  return sink;
+}
 }  // namespace
 
 void SetLaunchSink(LaunchSink sink) { Sink() = sink; }
@@ -436,6 +440,13 @@ int RunOrQueueGrid(Stream stream, const LaunchShape& shape, void (*invoke)(const
   const LaunchSink sink = Sink();
   if (stream == nullptr || sink == nullptr) return RunGrid(shape, invoke, call);
   return sink(stream, shape, invoke, call, bytes);
+}
+
+void SetLoadSink(LoadSink sink) { SinkOfLoads() = sink; }
+
+int LoadKernel(const void* kernel) {
+  const LoadSink sink = SinkOfLoads();
+  return sink == nullptr ? 0 : sink(kernel);
 }
 
 }  // namespace inferd::cuda::emulator

@@ -93,11 +93,17 @@ void AsyncWait(unsigned pending);
 int RunGrid(const LaunchShape& shape, void (*invoke)(const void* call), const void* call);
 
 // Takes launches on streams, to run them later with RunGrid: the `bytes` of `call` are
-// to be copied. Without a sink, and without a stream, a launch runs at once.
+// to be copied, and begin with what tells its kernel from others. Without a sink, and without
+// a stream, a launch runs at once.
 using LaunchSink = int (*)(Stream stream, const LaunchShape& shape,
                            void (*invoke)(const void* call), const void* call, size_t bytes);
 void SetLaunchSink(LaunchSink sink);  // of all threads
 int RunOrQueueGrid(Stream stream, const LaunchShape& shape, void (*invoke)(const void* call),
                    const void* call, size_t bytes);
+
+// Takes what LoadKernels asks the code of, named as launches name it.
+using LoadSink = int (*)(const void* kernel);
+void SetLoadSink(LoadSink sink);  // of all threads
+int LoadKernel(const void* kernel);
 
 }  // namespace inferd::cuda::emulator

@@ -5,7 +5,9 @@
 #include <cstring>
 #include <utility>
 
+#include "backends/cuda/cuda_error.h"
 #include "backends/cuda/nccl_group.h"
+#include "cuda/code.h"
 
 namespace inferd {
 namespace {
@@ -18,6 +20,8 @@ constexpr int kExactTerms = 3;
 StatusOr<std::unique_ptr<CudaOps>> CudaOps::Create(const BackendOptions& options) {
   INFERD_ASSIGN_OR_RETURN(std::unique_ptr<Device> device, Device::Open(options.device));
   const int terms = options.activations == Activations::kF32 ? kExactTerms : 1;
+  // Before anybody looks at how much memory is free.
+  if (const int code = cuda::LoadCode(); code != 0) return CudaStartError(code, "the kernels");
   std::unique_ptr<CudaOps> ops(new CudaOps(std::move(device), terms, options));
   INFERD_ASSIGN_OR_RETURN(ops->library_,
                           LibraryGemm::Create(*ops->device_, options.tuning_directory));

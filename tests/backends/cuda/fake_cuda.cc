@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -62,7 +63,8 @@ struct State {
   std::map<char*, size_t> pinned;
   int depth = 0;  // of work being run
   std::function<int(FakeCudaEvent)> fault;
-  std::map<int, UniqueFd> contexts;  // of devices in use: a file for /proc to show
+  std::set<std::pair<int, const void*>> code;  // kernels that a device was given
+  std::map<int, UniqueFd> contexts;            // of devices in use: a file for /proc to show
 };
 
 State& Fake() {
@@ -208,6 +210,12 @@ int LaunchOnStream(cuda::Stream stream, const cuda::LaunchShape& shape,
   const Guard guard(Mutex());
   if (const cudaError_t error = Enter(); error != cudaSuccess) return error;
   if (const cudaError_t error = CheckStream(stream); error != cudaSuccess) return error;
+  const void* kernel = nullptr;
+  std::memcpy(&kernel, call, sizeof(kernel));
+  if (!Fake().code.contains({CurrentDevice(), kernel})) {
+    std::fprintf(stderr, "fake cuda: a kernel whose code nobody asked for (kernels/cuda/code.h)\n");
+    return cudaErrorInvalidDeviceFunction;
+  }
   ++Fake().counts.launches;
   std::vector<char> copy(static_cast<const char*>(call), static_cast<const char*>(call) + bytes);
   return Put(stream, [=, copy = std::move(copy)] {
@@ -224,6 +232,13 @@ int LaunchOnStream(cuda::Stream stream, const cuda::LaunchShape& shape,
   });
 }
 
+int LoadOnDevice(const void* kernel) {
+  const Guard guard(Mutex());
+  if (const cudaError_t error = Enter(); error != cudaSuccess) return error;
+  Fake().code.insert({CurrentDevice(), kernel});
+  return cudaSuccess;
+}
+
 }  // namespace
 
 FakeCudaCounts FakeCuda() {
@@ -236,6 +251,7 @@ void ResetFakeCuda(int64_t total_bytes) {
   Fake() = State();
   Fake().total_bytes = total_bytes;
   cuda::emulator::SetLaunchSink(&LaunchOnStream);
+  cuda::emulator::SetLoadSink(&LoadOnDevice);
 }
 
 void FailFakeCuda(int64_t calls, int error) {
@@ -303,6 +319,7 @@ cudaError_t cudaDeviceReset() {
     if (device == CurrentDevice()) return cudaErrorUnknown;
   }
   Fake().contexts.erase(CurrentDevice());
+  std::erase_if(Fake().code, [](const auto& entry) { return entry.first == CurrentDevice(); });
   return cudaSuccess;
 }
 cudaError_t cudaDriverGetVersion(int* version) {

@@ -10,6 +10,7 @@
 //   - a thread's device is the first one until it says otherwise, and streams and events of
 //     another are refused;
 //   - a launch cannot be told from a failed one before the host waits;
+//   - a kernel whose code was not asked for before (kernels/cuda/code.h) is refused;
 //   - what failed once fails for ever.
 // A process that has chosen a device holds a file named emulated-gpu until that is reset.
 // Any thread, one at a time but while work waits for others; device memory can be touched

@@ -18,6 +18,7 @@
 #include "cuda/launch.h"
 #include "kernels/cuda/ptx/library.h"
 #include "kernels/cuda/ptx/machine.h"
+#include "kernels/cuda/ptx/runtime.h"
 
 namespace inferd::cuda {
 namespace {
@@ -28,6 +29,7 @@ constexpr size_t kPlainSharedBytes = size_t{48} * 1024;
 struct Registered {
   std::string name;
   size_t max_dynamic_bytes = kPlainSharedBytes;
+  bool loaded = false;  // its code has been asked for
 };
 
 struct Registry {
@@ -58,6 +60,11 @@ ThreadState& OfThread() {
 
 std::atomic<emulator::LaunchSink>& Sink() {
   static std::atomic<emulator::LaunchSink> sink = nullptr;
+  return sink;
+}
+
+std::atomic<emulator::LoadSink>& SinkOfLoads() {
+  static std::atomic<emulator::LoadSink> sink = nullptr;
   return sink;
 }
 
@@ -97,7 +104,25 @@ int RunOrQueueGrid(Stream stream, const LaunchShape& shape, void (*invoke)(const
   return sink(stream, shape, invoke, call, bytes);
 }
 
+void SetLoadSink(LoadSink sink) { SinkOfLoads() = sink; }
+
+int LoadKernel(const void* kernel) {
+  const LoadSink sink = SinkOfLoads();
+  return sink == nullptr ? 0 : sink(kernel);
+}
+
 }  // namespace emulator
+
+std::vector<std::string> KernelsNotLoaded() {
+  Registry& registry = Kernels();
+  const std::lock_guard<std::mutex> lock(registry.mutex);
+  std::vector<std::string> names;
+  for (const auto& [stub, kernel] : registry.functions) {
+    if (!kernel.loaded) names.push_back(kernel.name);
+  }
+  return names;
+}
+
 }  // namespace inferd::cuda
 
 using namespace inferd::cuda;  // NOLINT: the C functions below are in no namespace
@@ -144,6 +169,24 @@ cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribu
   }
   found->second.max_dynamic_bytes = static_cast<size_t>(value);
   return cudaSuccess;
+}
+
+// Decodes the kernel as well: what it is launched with begins with that.
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* function) {
+  std::string name;
+  {
+    Registry& registry = Kernels();
+    const std::lock_guard<std::mutex> lock(registry.mutex);
+    const auto found = registry.functions.find(function);
+    if (found == registry.functions.end()) return cudaErrorInvalidDeviceFunction;
+    found->second.loaded = true;
+    name = found->second.name;
+  }
+  std::string error;
+  const ptx::Program* program = Library().Find(name, &error);
+  if (program == nullptr) return static_cast<cudaError_t>(Failed(cudaErrorInvalidPtx, error));
+  *attributes = {};
+  return static_cast<cudaError_t>(emulator::LoadKernel(program));
 }
 
 cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* function,
