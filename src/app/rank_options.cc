@@ -62,6 +62,7 @@ BackendOptions BackendOptionsOf(const ServerConfig& config, int rank, int ranks_
                                                              : Activations::kF32;
   options.amx = config.cpu.amx;
   options.layer_ranges = config.engine.layer_ranges;
+  options.batch_invariant = config.engine.batch_invariant;
   // Ranks of a group compare their tokens: all take the first choices, which are the same.
   if (ShapeOf(config).ranks() == 1) options.tuning_directory = config.model.packed_cache;
   return options;

@@ -243,10 +243,14 @@ constexpr std::array kKeys{
               "A sequence that was being computed each time when the ranks died so many times in "
               "a row is ended with UNAVAILABLE, POISON. Before the last time it is computed "
               "alone."},
-    // ---- kv_cache ----
     ConfigKey{"engine.layer_ranges", "", kBoolean, FIELD(engine.layer_ranges), 0, 0, "",
               "On a GPU: name layers to a profiler as well as steps, as NVTX ranges. Steps that "
               "are launched as one graph have no layers."},
+    ConfigKey{"engine.batch_invariant", "", kBoolean, FIELD(engine.batch_invariant), 0, 0, "",
+              "On GPUs: compute a row with the same bits however many rows a step has, so that a "
+              "prompt cut otherwise, or computed again, goes on the same. Prefill is slower. CPUs "
+              "always do."},
+    // ---- kv_cache ----
     ConfigKey{"kv_cache.size", "kv-cache-size", kSize, FIELD(kv_cache.size_bytes), 0, 64 * kTiB, "",
               "Memory for the KV cache. 0: decided by `kv_cache.fraction`."},
     ConfigKey{"kv_cache.fraction", "", kNumber, FIELD(kv_cache.fraction), 0.01, 0.95, "",

@@ -28,6 +28,13 @@ class FakeBackend final : public Backend {
   const int devices_;
 };
 
+TEST(RankOptionsTest, BatchInvarianceIsTheBackends) {
+  ServerConfig config;
+  EXPECT_FALSE(BackendOptionsOf(config, 0, 1).batch_invariant);
+  config.engine.batch_invariant = true;
+  EXPECT_TRUE(BackendOptionsOf(config, 0, 1).batch_invariant);
+}
+
 TEST(RankOptionsTest, DevicesArePutTogetherWhereTheyCanBe) {
   for (const bool pipeline : {false, true}) {
     ServerConfig split;

@@ -37,6 +37,9 @@ struct BackendOptions {
   // nothing.
   std::filesystem::path tuning_directory = {};
   bool layer_ranges = false;  // layers are named to a profiler, where a device's backend has one
+  // A row's result has the same bits however many rows there are, also where a device's backend
+  // is faster otherwise (docs/gpu-status.md).
+  bool batch_invariant = false;
   bool graphs = true;  // decode steps may be recorded and launched as one, where that is faster
 };
 

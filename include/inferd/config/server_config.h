@@ -101,6 +101,7 @@ struct ServerConfig {
     bool resume = true;
     int32_t max_rank_losses = 3;
     bool layer_ranges = false;
+    bool batch_invariant = false;
   };
   struct KvCache {
     int64_t size_bytes = 0;  // 0: by `fraction`

@@ -48,7 +48,7 @@ int64_t CudaOps::PreparedRowBytes(const LinearWeight& weight) const {
 }
 
 bool CudaOps::UsesLibrary(const LinearWeight& weight, int64_t rows) const {
-  if (rows < LibraryGemm::kLeastRows) return false;
+  if (rows < LibraryGemm::kLeastRows || batch_invariant_) return false;
   if (weight.format == WeightFormat::kFp8) {
     return device_->compute_capability() >= kFp8Capability && Groups(weight) == 1 &&
            weight.out_features % kLibraryOutputs == 0;

@@ -38,7 +38,8 @@ CudaOps::CudaOps(std::unique_ptr<Device> device, int terms, const BackendOptions
       terms_(terms),
       sampler_(*device_),
       ranges_(options.layer_ranges),
-      use_graphs_(options.graphs) {}
+      use_graphs_(options.graphs),
+      batch_invariant_(options.batch_invariant) {}
 
 CudaOps::~CudaOps() {
   device_->Use();

@@ -181,6 +181,7 @@ class CudaOps final : public Ops {
   std::vector<LibraryGemm::Product> library_shapes_;  // of the weights packed, each once
   int64_t widest_row_ = 1;                            // bytes of one prepared for them
   const bool use_graphs_;
+  const bool batch_invariant_;    // many rows are multiplied as few are
   StepGraphs* graphs_ = nullptr;  // of the step whose ops are being named, if it has any
 };
 

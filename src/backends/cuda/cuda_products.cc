@@ -195,7 +195,8 @@ void CudaOps::Int4Piece(TensorView x, const LinearWeight& weight, TensorView out
   RoundToInt8(x, x_row_bytes, weight.group_size, values, scales);
   if (!Running()) return;
   const std::byte* const packed = weight.packed.data();
-  const auto multiply = rows < LibraryGemm::kLeastRows ? cuda::LinearInt4 : cuda::LinearInt4Tiles;
+  const bool few = rows < LibraryGemm::kLeastRows || batch_invariant_;
+  const auto multiply = few ? cuda::LinearInt4 : cuda::LinearInt4Tiles;
   Launched(multiply({.x = values,
                      .x_scales = scales,
                      .weights = packed,

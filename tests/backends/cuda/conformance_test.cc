@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "backends/cuda/cuda_backend.h"
 #include "backends/cuda/fake_cuda.h"
 
@@ -36,6 +38,45 @@ TEST_F(CudaConformanceTest, RowOps) {
 
 TEST_F(CudaConformanceTest, Rope) {
   EXPECT_GT(Compare(*reference_, *backend_, 16, "Rope_").run, 0);
+}
+
+// A row of many has the bits of the row alone, in each format and with either activations.
+TEST(CudaBatchInvarianceTest, RowsDoNotDependOnTheirNumber) {
+  constexpr int64_t kRows = 131;
+  using WF = WeightFormat;
+  for (const Activations activations : {Activations::kF32, Activations::kBF16}) {
+    for (const LinearShape& shape :
+         {LinearShape{1, 160, 80, WF::kF32}, LinearShape{1, 160, 80, WF::kF16},
+          LinearShape{1, 160, 80, WF::kBF16, 2, true}, LinearShape{1, 160, 80, WF::kInt8, 1, true},
+          LinearShape{1, 256, 80, WF::kInt4, 1, true, 64}, LinearShape{1, 160, 80, WF::kFp8},
+          LinearShape{1, 256, 80, WF::kFp8, 1, false, 128},
+          LinearShape{1, 160, 80, WF::kFp8Weights}}) {
+      SCOPED_TRACE(LinearCase(shape).name);
+      ResetFakeCuda();
+      BackendOptions options;
+      options.activations = activations;
+      options.batch_invariant = true;
+      const auto backend = MakeCudaBackend(options).value();
+      Ops& ops = backend->ops();
+      const int64_t bytes = ops.ScratchBytes(kRows, 1, 256, 1);
+      const Buffer scratch = Buffer::Create(ops.allocator(), static_cast<size_t>(bytes)).value();
+      ops.SetScratch({scratch.data(), DType::kU8, {bytes}});
+      const auto weight = PackLinear(shape, ops);
+      ASSERT_TRUE(weight.ok()) << weight.status().ToString();
+      const auto multiply = [&](TensorView x, TensorView out) { ops.Linear(x, *weight, out); };
+      const std::vector<float> x = Normal(12, kRows * shape.in);
+      const std::vector<float> many = RunOnRows(ops, x, kRows, shape.out, multiply);
+      for (const int64_t row : {0, 63, 64, 130}) {
+        const std::vector<float> own(x.begin() + row * shape.in, x.begin() + (row + 1) * shape.in);
+        const std::vector<float> alone = RunOnRows(ops, own, 1, shape.out, multiply);
+        EXPECT_EQ(
+            std::memcmp(alone.data(), many.data() + row * shape.out, alone.size() * sizeof(float)),
+            0)
+            << "row " << row;
+      }
+      EXPECT_EQ(FakeCuda().library_products, 0);
+    }
+  }
 }
 
 // Rows of every kind in one step, among them some that the host has to draw.
