@@ -25,6 +25,10 @@ while (($# > 0)); do
   shift 2
 done
 mkdir -p "$RESULTS/tuning"
+# What Python loads is its own: see run.sh.
+python() {
+  LD_LIBRARY_PATH="${DEVICE_PEERS_LIBRARY_PATH-${LD_LIBRARY_PATH:-}}" python3 -B "$@"
+}
 PEERS=cuda
 [[ "$BACKEND" == cuda ]] || PEERS=cpu
 failed=0
@@ -38,8 +42,8 @@ for format in ${FORMATS//,/ }; do
     tee "$RESULTS/device_$format.jsonl" || failed=1
   # Early, and again when there is more: a run that is cut short has a record, too.
   [[ "$format" != bf16 ]] ||
-    python3 -B "$HERE/device_peers.py" --shape "$SHAPE" --device "$PEERS" |
+    python "$HERE/device_peers.py" --shape "$SHAPE" --device "$PEERS" |
     tee "$RESULTS/device_peers.jsonl" || failed=1
-  python3 -B "$HERE/device_record.py" "$RESULTS" "$RESULTS" || failed=1
+  python "$HERE/device_record.py" "$RESULTS" "$RESULTS" || failed=1
 done
 exit "$failed"

@@ -105,7 +105,10 @@ std::vector<Buffer> Measures::Caches(int32_t blocks) const {
 }
 
 Buffer Measures::Scratch(int32_t tokens, int32_t sequences) {
-  const int64_t bytes = ops_.ScratchBytes(tokens, sequences, Widest(), options_.shape.vocab);
+  // No less than a daemon has by default: attention splits sequences as far as there is room.
+  constexpr int32_t kStepTokens = 2048;
+  const int64_t bytes =
+      ops_.ScratchBytes(std::max(tokens, kStepTokens), sequences, Widest(), options_.shape.vocab);
   Buffer scratch = model_.Memory(bytes);
   ops_.SetScratch({scratch.data(), DType::kU8, {bytes}});
   return scratch;

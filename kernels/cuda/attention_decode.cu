@@ -113,7 +113,9 @@ SIMT_DEVICE void AddTile(const AttentionParams& p, const AttentionLayout& l, con
       };
       store(dl.weights, w0, w1);
       if (scaled) {
-        store(dl.scaled_weights, w0 * tile.value_scales[key], w1 * tile.value_scales[key + 1]);
+        // Not to be fused with what follows: prefill is to have the same bits.
+        store(dl.scaled_weights, ExactMultiply(w0, tile.value_scales[key]),
+              ExactMultiply(w1, tile.value_scales[key + 1]));
       }
     }
   }
@@ -271,6 +273,7 @@ SIMT_DEVICE void BringSplit(const AttentionParams& p, const DecodeItem& item, co
   SyncThreads();
   int32_t* const arrivals = p.arrivals + int64_t{item.group} * p.kv.num_kv_heads + head;
   if (ThreadX() == 0) {
+    ThreadFence();  // also for what the other threads wrote
     const bool last = AtomicAdd(arrivals, 1) == item.num_splits - 1;
     if (last) *arrivals = 0;  // for the next layer
     ThreadFence();

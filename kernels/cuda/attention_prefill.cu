@@ -84,7 +84,9 @@ SIMT_DEVICE void AddTile(const AttentionParams& p, const AttentionLayout& l,
         SIMT_UNROLL
         for (int i = 0; i < 2; ++i) {
           x[i] = FastExp2(scores[pair][w / 2][w % 2 * 2 + i] - zero[w % 2]);
-          if (with_scales) x[i] *= tile.value_scales[16 * pair + w / 2 * 8 + 2 * t + i];
+          if (with_scales) {
+            x[i] = ExactMultiply(x[i], tile.value_scales[16 * pair + w / 2 * 8 + 2 * t + i]);
+          }
         }
         float low[kTerms];
         float high[kTerms];

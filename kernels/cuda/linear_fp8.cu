@@ -38,7 +38,8 @@ struct Fp8Params {
   int32_t terms;
 };
 
-// Four codes, the first in the lowest byte, as two words of two bf16.
+// Four codes, the first in the lowest byte, as two words of two bf16. The codes for NaN, which no
+// weights have, become 480 on the device.
 SIMT_DEVICE void Widen(uint32_t codes, uint32_t& low, uint32_t& high) {
 #ifdef __CUDACC__
   const auto widen = [](uint32_t pair) {

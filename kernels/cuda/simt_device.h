@@ -3,6 +3,8 @@
 
 #include <cuda_runtime.h>
 
+#include <cstdlib>
+
 #include "cuda/launch.h"
 
 #define SIMT_KERNEL(max_threads) static __global__ void __launch_bounds__(max_threads)
@@ -114,6 +116,16 @@ SIMT_DEVICE float FastLog(float x) { return __logf(x); }
 SIMT_DEVICE float FastDivide(float x, float y) { return __fdividef(x, y); }
 SIMT_DEVICE float Rsqrt(float x) { return rsqrtf(x); }
 
+// INFERD_EARLY_LAUNCH=0 in the environment: no kernel begins before its predecessor has ended.
+// Where a result or a hang is in doubt; also in graphs.
+inline bool EarlyLaunchAllowed() {
+  static const bool allowed = [] {
+    const char* const value = std::getenv("INFERD_EARLY_LAUNCH");
+    return value == nullptr || value[0] != '0';
+  }();
+  return allowed;
+}
+
 template <class Params>
 int Launch(void (*kernel)(Params), const LaunchShape& shape, Stream stream,
            const std::type_identity_t<Params>& params) {
@@ -124,6 +136,10 @@ int Launch(void (*kernel)(Params), const LaunchShape& shape, Stream stream,
                                                    cudaFuncAttributeMaxDynamicSharedMemorySize,
                                                    static_cast<int>(shape.shared_bytes));
     if (error != cudaSuccess) return error;
+    // As many blocks at once as the shared memory holds; a hint, whose refusal is no error.
+    (void)cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                               cudaFuncAttributePreferredSharedMemoryCarveout,
+                               cudaSharedmemCarveoutMaxShared);
   }
   cudaLaunchConfig_t config = {};
   config.gridDim = {shape.grid.x, shape.grid.y, shape.grid.z};
@@ -134,7 +150,7 @@ int Launch(void (*kernel)(Params), const LaunchShape& shape, Stream stream,
   attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attribute.val.programmaticStreamSerializationAllowed = 1;
   config.attrs = &attribute;
-  config.numAttrs = shape.early ? 1 : 0;
+  config.numAttrs = shape.early && EarlyLaunchAllowed() ? 1 : 0;
   return cudaLaunchKernelEx(&config, kernel, params);
 }
 

@@ -48,7 +48,10 @@ cuda_folder() {
   done
 }
 CUDA_FOLDER="$(cuda_folder libcublasLt.so.13)"
-export LD_LIBRARY_PATH="$HERE/lib${CUDA_FOLDER:+:$CUDA_FOLDER}${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+NCCL_FOLDER="$(cuda_folder libnccl.so.2)"
+# For PyTorch, whose libraries are not to meet ours.
+export DEVICE_PEERS_LIBRARY_PATH="${LD_LIBRARY_PATH:-}"
+export LD_LIBRARY_PATH="$HERE/lib${CUDA_FOLDER:+:$CUDA_FOLDER}${NCCL_FOLDER:+:$NCCL_FOLDER}${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 
 # check NAME command...: its output goes to results/NAME.log
 check() {

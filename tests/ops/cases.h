@@ -89,6 +89,9 @@ struct OpCase {
   std::function<std::unique_ptr<PreparedCase>(Ops& ops)> prepare;
   bool integer = false;                                // the flops are on 8-bit integers
   std::optional<WeightFormat> weights = std::nullopt;  // that a backend must support
+  // Where a library's FP8 products take over, whose tensor cores keep some 14 bits of a sum
+  // before they add it to an f32; 0: nowhere.
+  double fp8_unit_tolerance = 0;
 };
 
 struct LinearShape {

@@ -55,9 +55,10 @@ struct Tally {
 
 // Runs every case on `backend`, or those whose name contains `part`; blocks of
 // `block_size` tokens. The reference itself is only held to the rules. `slack` times
-// the tolerances, for backends that sum in an order of their own.
+// the tolerances, for backends that sum in an order of their own; `fp8_units`: and on FP8
+// tensor cores.
 inline Tally Compare(Backend& reference, Backend& backend, int32_t block_size,
-                     const std::string& part = "", double slack = 1.0) {
+                     const std::string& part = "", double slack = 1.0, bool fp8_units = false) {
   Tally tally;
   for (const OpCase& c : AllCases(block_size)) {
     if (c.name.find(part) == std::string::npos) continue;
@@ -73,7 +74,8 @@ inline Tally Compare(Backend& reference, Backend& backend, int32_t block_size,
     EXPECT_EQ(expected.size(), actual.size());
     EXPECT_FALSE(HasPoison(actual)) << "an output element was not written";
     const double deviation = Deviation(actual, expected);
-    EXPECT_LE(deviation, slack * c.tolerance) << c.reason;
+    const double bound = std::max(slack * c.tolerance, fp8_units ? c.fp8_unit_tolerance : 0.0);
+    EXPECT_LE(deviation, bound) << c.reason;
     EXPECT_TRUE(SameBits(actual, RunOnce(*prepared))) << "a second run differs";
     EXPECT_TRUE(backend.ops().Finish().ok());
     ++tally.run;

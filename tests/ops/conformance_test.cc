@@ -27,7 +27,8 @@ TEST(ConformanceTest, EveryBackendAgreesWithTheReference) {
       std::cout << "conformance: skipping " << name << ": " << backend.status().ToString() << "\n";
       continue;
     }
-    tally = Compare(**reference, **backend, 16, "", name == "cuda" ? 2.0 : 1.0);
+    const bool is_gpu = name == "cuda";
+    tally = Compare(**reference, **backend, 16, "", is_gpu ? 2.0 : 1.0, is_gpu);
   }
   std::cout << "conformance:";
   for (const auto& [name, tally] : tallies) {

@@ -138,6 +138,10 @@ OpCase LinearCase(const LinearShape& s) {
     c.tolerance = 2e-7 * std::sqrt(static_cast<double>(s.in)) + 1e-6;
     c.reason = "one f32 chain over the inputs: error grows with its root";
   }
+  constexpr int64_t kMostSkinnyRows = 64;
+  if (s.format == WeightFormat::kFp8 && s.rows > kMostSkinnyRows && s.group_size == 0) {
+    c.fp8_unit_tolerance = 2e-3;
+  }
   c.bytes = static_cast<double>(WeightBytes(s) + 4 * s.rows * (s.in + s.out));
   c.flops = 2.0 * static_cast<double>(s.rows * s.in * s.out);
   c.prepare = [s](Ops& ops) {

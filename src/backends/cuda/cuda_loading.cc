@@ -128,7 +128,9 @@ int64_t CudaOps::ScratchBytes(int32_t max_tokens, int32_t /*max_sequences*/, int
   const int64_t row = std::max({terms_ * 2 * cuda::Fp8RowBytes(max_features),
                                 2 * cuda::Fp8RowBytes(max_features) + scales,
                                 2 * cuda::Int4RowBytes(max_features)});
-  return max_tokens * row + 4 * static_cast<int64_t>(ArenaMap::kUnit);
+  // Attention puts the parts of split sequences there, which are many where the tokens are few.
+  constexpr int32_t kLeastTokens = 256;
+  return std::max(max_tokens, kLeastTokens) * row + 4 * static_cast<int64_t>(ArenaMap::kUnit);
 }
 
 }  // namespace inferd

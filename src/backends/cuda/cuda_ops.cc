@@ -8,6 +8,7 @@
 #include "backends/cuda/cuda_error.h"
 #include "backends/cuda/nccl_group.h"
 #include "cuda/code.h"
+#include "spdlog/logger.h"
 
 namespace inferd {
 namespace {
@@ -38,6 +39,7 @@ CudaOps::CudaOps(std::unique_ptr<Device> device, int terms, const BackendOptions
       terms_(terms),
       sampler_(*device_),
       ranges_(options.layer_ranges),
+      logger_(options.logger),
       use_graphs_(options.graphs),
       batch_invariant_(options.batch_invariant) {}
 
@@ -149,6 +151,11 @@ bool CudaOps::PlanPreparing(StepPlan* plan) {
 
 void CudaOps::EndPreparing() {
   EndOps();
+  const Status& refusal = device_->graph_refusal();
+  if (!refusal.ok() && !std::exchange(graphs_refused_, true) && logger_ != nullptr) {
+    logger_->warn("no more steps are recorded as graphs, and steps may take longer: {}",
+                  refusal.message());
+  }
   ranges_.EndStep();
   embedded_ = false;
 }

@@ -126,7 +126,9 @@ class CudaOps final : public Ops {
     if (graphs_ != nullptr) graphs_->End();
     graphs_ = nullptr;
   }
-  void Launched(int code, const char* what) { device_->Check(code, what); }
+  void Launched(int code, const char* what) {
+    if (graphs_ == nullptr || !graphs_->Takes(code)) device_->Check(code, what);
+  }
   void Norm(TensorView x, TensorView* y, const VectorWeight& weight, float eps, TensorView out);
   // Of rows that fit the scratch memory; by the form of the weights.
   void LinearPiece(TensorView x, const LinearWeight& weight, TensorView out);
@@ -180,8 +182,10 @@ class CudaOps final : public Ops {
   int32_t max_sequences_ = 1;                         // of the largest plan
   std::vector<LibraryGemm::Product> library_shapes_;  // of the weights packed, each once
   int64_t widest_row_ = 1;                            // bytes of one prepared for them
+  const std::shared_ptr<spdlog::logger> logger_;      // may be null
   const bool use_graphs_;
   const bool batch_invariant_;    // many rows are multiplied as few are
+  bool graphs_refused_ = false;   // and said so
   StepGraphs* graphs_ = nullptr;  // of the step whose ops are being named, if it has any
 };
 

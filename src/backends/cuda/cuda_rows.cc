@@ -141,12 +141,14 @@ void CudaOps::CopyColumns(TensorView from, int64_t from_column, TensorView to, i
   INFERD_CHECK(from_column + columns <= from.dim(1) && to_column + columns <= to.dim(1));
   if (columns == 0 || from.dim(0) == 0) return;
   if (!Begins(Op::kCopyColumns, {from, to}, nullptr, {from_column, to_column, columns})) return;
-  const auto bytes = [](int64_t floats) { return static_cast<size_t>(floats) * sizeof(float); };
-  device_->Check(cudaMemcpy2DAsync(to.As<float>() + to_column, bytes(to.dim(1)),
-                                   from.As<float>() + from_column, bytes(from.dim(1)),
-                                   bytes(columns), static_cast<size_t>(from.dim(0)),
-                                   cudaMemcpyDeviceToDevice, device_->stream()),
-                 "copying columns");
+  Launched(cuda::CopyColumns({.from = RowsOf(from),
+                              .to = RowsOf(to),
+                              .from_column = from_column,
+                              .to_column = to_column,
+                              .columns = columns,
+                              .num_rows = NumRows(from)},
+                             device_->stream()),
+           "copying columns");
 }
 
 cuda::KvCache CudaOps::CacheOf(const KvLayerView& kv) const {

@@ -70,6 +70,11 @@ class Device final : public Allocator {
   const Status& error() const { return error_; }
   // For errors that are not the runtime's.
   void Fail(const Status& error);
+  // No error: why no more graphs are made on the device. The first reason is kept.
+  void RefuseGraphs(const Status& reason) {
+    if (graph_refusal_.ok()) graph_refusal_ = reason;
+  }
+  const Status& graph_refusal() const { return graph_refusal_; }
   // Pageable memory to the device, through the two pinned slots; `host` is the caller's
   // again on return.
   void CopyIn(void* data, const void* host, size_t bytes);
@@ -125,6 +130,7 @@ class Device final : public Allocator {
   std::array<Slot, 2> slots_;
   size_t next_slot_ = 0;
   Status error_;
+  Status graph_refusal_;
   DeviceWaiter* waiter_ = nullptr;
 };
 

@@ -1,6 +1,9 @@
 #include "backends/cuda/step_graphs.h"
 
 #include <algorithm>
+#include <utility>
+
+#include "backends/cuda/cuda_error.h"
 
 namespace inferd {
 namespace {
@@ -9,6 +12,22 @@ uint64_t Mix(uint64_t hash, uint64_t value) {
   hash ^= value + 0x9E3779B97F4A7C15U + (hash << 6) + (hash >> 2);
   hash *= 0xFF51AFD7ED558CCDU;
   return hash ^ (hash >> 33);
+}
+
+// Of the call alone: a kernel that failed, or a device that is lost, answers otherwise.
+bool IsRefusal(int code) {
+  switch (code) {
+    case cudaErrorMemoryAllocation:
+    case cudaErrorInvalidValue:
+    case cudaErrorInvalidResourceHandle:
+    case cudaErrorNotSupported:
+    case cudaErrorStreamCaptureUnsupported:
+    case cudaErrorStreamCaptureInvalidated:
+    case cudaErrorStreamCaptureImplicit:
+      return true;
+    default:
+      return false;
+  }
 }
 
 }  // namespace
@@ -35,15 +54,15 @@ void StepGraphs::Begin(int32_t rows) {
   if (!device_.ok()) return;
   entry_ = &entries_[rows];
   hash_ = 0;
-  mode_ = entry_->graph != nullptr       ? Mode::kReplay
-          : entry_->seen + 1 < kPatience ? Mode::kOneByOne
-                                         : Mode::kRecord;
+  mode_ = entry_->graph != nullptr                                        ? Mode::kReplay
+          : entry_->seen + 1 < kPatience || !device_.graph_refusal().ok() ? Mode::kOneByOne
+                                                                          : Mode::kRecord;
   ++entry_->seen;
   if (mode_ == Mode::kRecord) StartCapture();
 }
 
 int32_t StepGraphs::NextToRecord(int32_t limit) const {
-  if (entries_.empty() || !device_.ok()) return 0;
+  if (entries_.empty() || !device_.ok() || !device_.graph_refusal().ok()) return 0;
   for (int32_t rows = limit; rows > 0; --rows) {
     const int32_t bucket = DecodeBucket(rows, limit);
     const auto entry = entries_.find(bucket);
@@ -74,15 +93,34 @@ bool StepGraphs::Next(std::initializer_list<uint64_t> what) {
   return mode_ != Mode::kReplay && device_.ok();
 }
 
-void StepGraphs::Record() {
+bool StepGraphs::Takes(int code) {
+  if (mode_ != Mode::kRecordOnly || !IsRefusal(code)) return false;
+  device_.RefuseGraphs(InternalError("cuda: recording a step: " + CudaErrorText(code)));
+  return true;
+}
+
+// `beside` the service: nothing waits for the ops, so they are not lost with their graph.
+void StepGraphs::Record(bool beside) {
   cudaGraph_t graph = nullptr;
   // Ended in any case: nothing else can be done with the stream before.
-  const cudaError_t ended = cudaStreamEndCapture(device_.stream(), &graph);
-  if (device_.Check(ended, "recording a step")) {
-    device_.Check(cudaGraphInstantiate(&entry_->graph, graph, 0), "making a graph");
+  cudaError_t code = cudaStreamEndCapture(device_.stream(), &graph);
+  if (code == cudaSuccess && device_.graph_refusal().ok()) {
+    code = cudaGraphInstantiate(&entry_->graph, graph, 0);
+    if (code != cudaSuccess) entry_->graph = nullptr;
+    // Else the first replay would pay for it.
+    if (code == cudaSuccess) code = cudaGraphUpload(entry_->graph, device_.stream());
   }
   if (graph != nullptr) (void)cudaGraphDestroy(graph);
-  if (!device_.ok()) entry_->graph = nullptr;
+  if (code != cudaSuccess && beside && IsRefusal(code)) {
+    device_.RefuseGraphs(InternalError("cuda: making a graph: " + CudaErrorText(code)));
+  } else {
+    device_.Check(code, "making a graph");
+  }
+  if (!device_.graph_refusal().ok() && beside)
+    (void)cudaGetLastError();  // or the next launch answers it
+  if (code != cudaSuccess && entry_->graph != nullptr) {
+    (void)cudaGraphExecDestroy(std::exchange(entry_->graph, nullptr));
+  }
   entry_->hash = hash_;
   if (entry_->graph != nullptr) ++num_graphs_;
 }
@@ -90,7 +128,7 @@ void StepGraphs::Record() {
 void StepGraphs::End() {
   const Mode mode = std::exchange(mode_, Mode::kNone);
   if (mode == Mode::kNone || mode == Mode::kOneByOne) return;
-  if (mode == Mode::kRecord || mode == Mode::kRecordOnly) Record();
+  if (mode == Mode::kRecord || mode == Mode::kRecordOnly) Record(mode == Mode::kRecordOnly);
   if (mode == Mode::kRecordOnly) return;
   if (mode == Mode::kReplay) {
     ++replayed_;

@@ -21,6 +21,10 @@ namespace inferd {
 // Graphs are recorded while nobody waits, the largest first (BeginRecording); where there is
 // no such time, a number of rows that came kPatience times is recorded by the step itself.
 //
+// Where the runtime refuses to record or to make one beside the service (memory, which graphs take
+// outside of the arena, or the driver), the device gets no more of them: steps go op by op. Of a
+// graph that a step records itself that is an error, for the step's ops are lost with it.
+//
 // Graphs hold addresses: everything a step names must stay where it is. One thread.
 class StepGraphs {
  public:
@@ -40,6 +44,9 @@ class StepGraphs {
   bool Next(std::initializer_list<uint64_t> what);
   // The step's ops have ended; nothing happens when none has begun.
   void End();
+  // What launching one of the ops answered: whether that is taken for a refusal to record,
+  // which is no error of the device.
+  bool Takes(int code);
 
   bool active() const { return mode_ != Mode::kNone; }
   int64_t num_graphs() const { return num_graphs_; }
@@ -55,7 +62,7 @@ class StepGraphs {
     uint64_t hash = 0;
   };
   void StartCapture();
-  void Record();
+  void Record(bool beside);
 
   Device& device_;
   Mode mode_ = Mode::kNone;

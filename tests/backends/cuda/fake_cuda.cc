@@ -56,6 +56,8 @@ struct State {
   int64_t calls_to_failure = 0;
   cudaError_t failure = cudaSuccess;
   cudaError_t sticky = cudaSuccess;
+  cudaError_t last = cudaSuccess;  // of one call
+  int graphs_left = 1 << 30;
   int devices = 1;
   bool old_driver = false;
   std::map<char*, size_t> device;  // mapped size
@@ -266,6 +268,11 @@ void SetFakeCudaFault(std::function<int(FakeCudaEvent)> fault) {
   Fake().fault = std::move(fault);
 }
 
+void SetFakeGraphs(int count) {
+  const Guard guard(Mutex());
+  Fake().graphs_left = count;
+}
+
 void SetFakeDevices(int count, bool old_driver) {
   Fake().devices = count;
   Fake().old_driver = old_driver;
@@ -360,7 +367,8 @@ const char* cudaGetErrorString(cudaError_t error) {
 const char* cudaGetErrorName(cudaError_t /*error*/) { return "cudaErrorFake"; }
 cudaError_t cudaGetLastError() {
   const Guard guard(Mutex());
-  return Fake().sticky;
+  const cudaError_t last = std::exchange(Fake().last, cudaSuccess);
+  return Fake().sticky != cudaSuccess ? Fake().sticky : last;
 }
 
 cudaError_t cudaMalloc(void** data, size_t bytes) {
@@ -457,24 +465,6 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
     return cudaSuccess;
   });
 }
-cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch,
-                              size_t width, size_t height, cudaMemcpyKind kind,
-                              cudaStream_t stream) {
-  ENTER();
-  const State& s = Fake();
-  if (kind != cudaMemcpyDeviceToDevice || height == 0 || width > to_pitch || width > from_pitch ||
-      !Contains(s.device, to, (height - 1) * to_pitch + width) ||
-      !Contains(s.device, from, (height - 1) * from_pitch + width)) {
-    return cudaErrorInvalidValue;
-  }
-  return Put(stream, [=] {
-    for (size_t i = 0; i < height; ++i) {
-      std::memmove(static_cast<char*>(to) + i * to_pitch,
-                   static_cast<const char*>(from) + i * from_pitch, width);
-    }
-    return cudaSuccess;
-  });
-}
 cudaError_t cudaMemsetAsync(void* data, int value, size_t bytes, cudaStream_t stream) {
   ENTER();
   if (const cudaError_t error = CheckStream(stream); error != cudaSuccess) return error;
@@ -550,9 +540,18 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph,
                                  unsigned long long /*flags*/) {
   ENTER();
+  // Of this call alone: nothing else is wrong with the device.
+  if (Fake().graphs_left-- <= 0) {
+    ++Fake().counts.graphs_refused;
+    return Fake().last = cudaErrorMemoryAllocation;
+  }
   *exec = reinterpret_cast<cudaGraphExec_t>(new FakeGraph(*reinterpret_cast<FakeGraph*>(graph)));
   ++Fake().counts.graphs;
   return cudaSuccess;
+}
+cudaError_t cudaGraphUpload(cudaGraphExec_t graph, cudaStream_t stream) {
+  ENTER();
+  return graph != nullptr ? CheckStream(stream) : cudaErrorInvalidValue;
 }
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
   delete reinterpret_cast<FakeGraph*>(graph);

@@ -35,6 +35,7 @@ struct FakeCudaCounts {
   int64_t graph_launches = 0;
   int64_t graphs_overlapped = 0;  // launched while an earlier one was not done
   int64_t graphs = 0;             // instantiated now
+  int64_t graphs_refused = 0;     // see SetFakeGraphs
   int64_t library_products = 0;   // run by the stand-in of the matrix library
   int64_t device_us = 0;          // of the host's time, what the device's work took
   int64_t device_cpu_us = 0;      // of its processor time
@@ -53,6 +54,9 @@ void FailFakeCuda(int64_t calls, int error);
 // gets there. Any thread.
 enum class FakeCudaEvent : uint8_t { kMemory, kKernel, kGraph };
 void SetFakeCudaFault(std::function<int(FakeCudaEvent)> fault);
+// How many graphs are made; of others the runtime says that it has no memory, which is of that
+// call alone.
+void SetFakeGraphs(int count);
 // How many devices there are, and whether the driver is new enough.
 void SetFakeDevices(int count, bool old_driver = false);
 // Products of `rows` rows are refused by algorithms of the matrix library that were found for

@@ -177,6 +177,34 @@ TEST_F(CudaModelTest, GraphsChangeNoBit) {
   }
 }
 
+// A runtime that makes one graph and has no memory for another: that one is used, other steps go
+// op by op, and nothing ends.
+TEST_F(CudaModelTest, WithoutGraphsServiceGoesOn) {
+  const std::string family = "llama3";
+  const auto prompts = Prompts(family, 24);
+  std::vector<DrivenResult> plain;
+  {
+    auto rank = Start(family, /*graphs=*/false);
+    ASSERT_TRUE(rank.ok()) << rank.status().ToString();
+    plain = Drive(*rank, prompts, 2);
+  }
+  for (const int graphs : {0, 1}) {
+    ResetFakeCuda();
+    SetFakeGraphs(graphs);
+    auto rank = Start(family, /*graphs=*/true);
+    ASSERT_TRUE(rank.ok()) << rank.status().ToString();
+    for (int ms = 0; FakeCuda().graphs_refused == 0 && ms < 60000; ++ms) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    const auto results = Drive(*rank, prompts, 2);
+    ASSERT_EQ(results.size(), plain.size());
+    for (size_t i = 0; i < plain.size(); ++i) EXPECT_EQ(results[i].tokens, plain[i].tokens);
+    EXPECT_EQ(FakeCuda().graphs, graphs);
+    EXPECT_EQ(FakeCuda().graphs_refused, 1);
+    EXPECT_EQ(FakeCuda().graph_launches > 0, graphs > 0);
+  }
+}
+
 TEST_F(CudaModelTest, AllMemoryIsTakenBeforeTheFirstStep) {
   auto rank = Start("llama3", /*graphs=*/true);
   ASSERT_TRUE(rank.ok()) << rank.status().ToString();
