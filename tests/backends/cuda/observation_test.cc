@@ -107,7 +107,7 @@ TEST_F(ObservationTest, ARankSaysWhichDeviceItHasAndWhatItsMemoryIsFor) {
   EXPECT_EQ(rank.device.total_bytes, int64_t{1} << 30);
   EXPECT_EQ(rank.use, UseOf(rank.memory));
   EXPECT_EQ(rank.use.total(), rank.memory.total_bytes);
-  EXPECT_GT(rank.use.weights, rank.memory.weight_bytes);  // with the embedding
+  EXPECT_EQ(rank.use.weights, rank.memory.weight_bytes);  // the embedding is the head
   EXPECT_GT(rank.use.kv_cache, 0);
   EXPECT_GT(rank.use.activations, 0);
   EXPECT_GT(rank.use.other, 0);

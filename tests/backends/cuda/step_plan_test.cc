@@ -6,6 +6,7 @@
 #include "backends/cuda/cuda_step_plan.h"
 #include "backends/cuda/fake_cuda.h"
 #include "backends/cuda/step_graphs.h"
+#include "cuda/code.h"
 
 namespace inferd::testing {
 namespace {
@@ -37,6 +38,7 @@ class StepPlanTest : public ::testing::Test {
   void SetUp() override {
     ResetFakeCuda();
     device_ = Device::Open(0).value();
+    ASSERT_EQ(cuda::LoadCode(), 0);
     plan_ = std::make_unique<CudaStepPlan>(*device_, kRows, kRows, kBlocks);
     ASSERT_TRUE(device_->ok());
   }
