@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backends/cuda/fake_cuda.h"
+#include "cuda/code.h"
 
 namespace inferd::testing {
 namespace {
@@ -20,6 +21,7 @@ class StepWordsTest : public ::testing::Test {
   void SetUp() override {
     ResetFakeCuda();
     device_ = Device::Open(0).value();
+    ASSERT_EQ(cuda::LoadCode(), 0);
     words_ = std::make_unique<StepWords>(*device_, kWords, kBoundary);
     ASSERT_TRUE(device_->ok());
   }
