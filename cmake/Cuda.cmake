@@ -56,32 +56,34 @@ else()
   message(STATUS "libinferd_cuda.so: skipped: ${INFERD_CUDA_MISSING}")
 endif()
 
-# inferd_ptx_library(<name> <.cu> ...)
-# compiles kernels to PTX, as the product's are up to ptxas: for the virtual architecture that
-# the code for sm_90a comes from.
-function(inferd_ptx_library name)
-  add_library(${name} OBJECT EXCLUDE_FROM_ALL ${ARGN})
+# inferd_ptx_library(<name> <architecture> <.cu> ... [OPTIONS <of nvcc> ...])
+# compiles kernels to PTX, for a virtual architecture, as the product's are up to ptxas, and
+# lists the files in ptx/<name>.txt.
+function(inferd_ptx_library name architecture)
+  cmake_parse_arguments(A "" "" "OPTIONS" ${ARGN})
+  add_library(${name} OBJECT EXCLUDE_FROM_ALL ${A_UNPARSED_ARGUMENTS})
   set_target_properties(${name} PROPERTIES CUDA_PTX_COMPILATION ON)
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/kernels ${CMAKE_SOURCE_DIR}/tests)
-  target_compile_options(${name} PRIVATE -arch=compute_90a -lineinfo)
+  target_compile_options(${name} PRIVATE -arch=${architecture} -lineinfo ${A_OPTIONS})
+  file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/ptx/${name}.txt
+    CONTENT "$<JOIN:$<TARGET_OBJECTS:${name}>,\n>\n")
 endfunction()
 
-# inferd_ptx_test(<name> PTX <library> SOURCES ... [KERNELS <library>] [as inferd_test])
-# is a test of kernels in nvcc's objects, which tests/kernels/cuda/ptx interprets as PTX when
-# they are launched.
-function(inferd_ptx_test name)
-  cmake_parse_arguments(A "" "PTX;KERNELS;LABELS;TIMEOUT" "SOURCES;DEPS" ${ARGN})
-  foreach(option LABELS TIMEOUT)
-    if(A_${option})
-      list(APPEND A_UNPARSED_ARGUMENTS ${option} ${A_${option}})
-    endif()
-  endforeach()
-  set(list ${CMAKE_CURRENT_BINARY_DIR}/${name}_ptx.txt)
-  file(GENERATE OUTPUT ${list} CONTENT "$<JOIN:$<TARGET_OBJECTS:${A_PTX}>,\n>\n")
-  inferd_test(${name} SOURCES ${A_SOURCES} ${CMAKE_SOURCE_DIR}/tests/kernels/cuda/ptx/runtime.cc
-    DEPS ${A_DEPS} ${A_KERNELS} inferd_ptx inferd_cuda_headers ${A_UNPARSED_ARGUMENTS})
-  target_compile_definitions(${name} PRIVATE PTX_LIST="${list}")
-  add_dependencies(${name} ${A_PTX})
-  # The runtime is the test's own.
-  set_target_properties(${name} PROPERTIES CUDA_RUNTIME_LIBRARY None LINKER_LANGUAGE CXX)
+# inferd_ptx_program(<target> <library>)
+# is an executable with kernels in nvcc's objects, of which the library's PTX is interpreted
+# (tests/kernels/cuda/ptx) when they are launched.
+function(inferd_ptx_program target library)
+  target_sources(${target} PRIVATE ${CMAKE_SOURCE_DIR}/tests/kernels/cuda/ptx/runtime.cc)
+  target_link_libraries(${target} PRIVATE inferd_ptx inferd_cuda_headers)
+  target_compile_definitions(${target} PRIVATE
+    PTX_LIST="${CMAKE_BINARY_DIR}/ptx/${library}.txt")
+  add_dependencies(${target} ${library})
+  # The runtime is the program's own.
+  set_target_properties(${target} PROPERTIES CUDA_RUNTIME_LIBRARY None LINKER_LANGUAGE CXX)
+endfunction()
+
+# inferd_ptx_test(<name> <library> as inferd_test)
+function(inferd_ptx_test name library)
+  inferd_test(${name} ${ARGN})
+  inferd_ptx_program(${name} ${library})
 endfunction()

@@ -12,6 +12,9 @@
 // outside the mask; writes around shared memory; misaligned vectors and copies;
 // copies never waited for; blocks that spin. Blocks that wait for one another cannot
 // be run. One launch at a time in a thread; what is kept is kept per thread.
+//
+// What is marked `for tests` and `for Launch` is also what tests/kernels/cuda/ptx has, which
+// interprets nvcc's PTX of the kernels: a program links one of the two.
 #pragma once
 
 #include <cstddef>

@@ -85,6 +85,26 @@ TEST(PtxWarp, MasksName) {
               "lanes wait for each other: 16 in line");
 }
 
+// Lanes are not in lockstep: what one writes the next may read too early or too late.
+TEST(PtxWarp, LanesAreOrderedByBarriersOnly) {
+  const std::string body =
+      ".shared .align 4 .b8 all[128];\nmov.u32 %r2, all; shl.b32 %r1, %r0, 2;\n"
+      "add.s32 %r3, %r2, %r1; xor.b32 %r4, %r1, 4; add.s32 %r4, %r4, %r2;\n"
+      "st.shared.u32 [%r3], %r0;\nbar.warp.sync -1;\nld.shared.u32 %r9, [%r4];\n";
+  std::string racy = TextOf(body + kStore);
+  racy.erase(racy.find("bar.warp.sync -1;"), 17);
+  bool seen = false;
+  for (uint64_t seed = 0; seed < 300; ++seed) {
+    const Outcome ordered = RunText(TextOf(body + kStore), 32, 0, 0, seed);
+    const Outcome other = RunText(racy, 32, 0, 0, seed);
+    for (uint64_t t = 0; t < 32; ++t) {
+      ASSERT_EQ(ordered.results[t], t ^ 1);
+      seen = seen || other.results[t] != (t ^ 1);
+    }
+  }
+  EXPECT_TRUE(seen);
+}
+
 TEST(PtxBlock, BarriersOrderWarps) {
   const std::string head = ".extern .shared .align 128 .b8 all[];\n";
   const std::string body =

@@ -2,7 +2,8 @@
 // interpreter in the place of a GPU; and the functions of the emulator that tests call, so
 // that their sources are the same for both.
 //
-// Compiled into each program. PTX_LIST is a file that names the PTX files of its kernels.
+// Compiled into each program. PTX_LIST is a file that names the PTX files of its kernels; the
+// variable INFERD_PTX_LIST names another.
 #include <cuda_runtime_api.h>
 
 #include <atomic>
@@ -44,7 +45,8 @@ Registry& Kernels() {
 }
 
 ptx::Library& Library() {
-  static ptx::Library library(PTX_LIST);
+  const char* other = std::getenv("INFERD_PTX_LIST");
+  static ptx::Library library(other != nullptr ? other : PTX_LIST);
   return library;
 }
 

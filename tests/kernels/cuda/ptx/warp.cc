@@ -37,6 +37,8 @@ void Warp::Begin() {
   live_ = exist_;
   waiting_ = 0;
   steps_ = 0;
+  ahead_ = 0;
+  DrawParting();
   pc_.fill(0);
   for (Copies& copies : copies_) {
     copies.open.clear();
@@ -96,7 +98,13 @@ uint32_t Warp::GuardedLanes(const Instruction& instruction, uint32_t lanes) {
 }
 
 uint32_t Warp::ChooseLanes(uint32_t* others) {
-  const uint32_t runnable = live_ & ~waiting_;
+  const uint32_t all = live_ & ~waiting_;
+  if ((ahead_ & all) == 0 || ahead_turns_ == 0) {
+    ahead_ = 0;
+  } else {
+    --ahead_turns_;
+  }
+  const uint32_t runnable = ahead_ != 0 ? ahead_ & all : all;
   uint32_t pc = 0xFFFFFFFFU;
   bool diverged = false;
   for (uint32_t rest = runnable; rest != 0; rest &= rest - 1) {
@@ -117,7 +125,7 @@ uint32_t Warp::ChooseLanes(uint32_t* others) {
   for (uint32_t rest = runnable; rest != 0; rest &= rest - 1) {
     if (pc_[First(rest)] == pc) chosen |= rest & (~rest + 1);
   }
-  *others = runnable & ~chosen;
+  *others = all & ~chosen;
   return chosen;
 }
 
@@ -138,6 +146,18 @@ void Warp::Run(uint64_t instructions) {
   }
 }
 
+// Nothing keeps the lanes of a warp together but instructions that wait for all of them: now
+// and then some go ahead, for some branches.
+void Warp::DrawParting() {
+  const unsigned scale = 1U << machine_->Draw(12);
+  until_parting_ = scale + machine_->Draw(scale);
+}
+
+void Warp::Part(uint32_t lanes) {
+  ahead_ = lanes & (machine_->Draw(0xFFFF) | machine_->Draw(0xFFFF) << 16);
+  ahead_turns_ = 1 + machine_->Draw(32);
+}
+
 // Until they part, wait, meet others or have run long enough.
 void Warp::RunTogether(uint32_t lanes, uint32_t others, uint64_t* budget) {
   const Instruction* code = program_->code.data();
@@ -156,6 +176,11 @@ void Warp::RunTogether(uint32_t lanes, uint32_t others, uint64_t* budget) {
       case Flow::kNext:
         if (active != 0) instruction.execute(*this, instruction, active);
         ++pc;
+        if (--until_parting_ == 0) {
+          if (others == 0) Part(lanes);
+          DrawParting();
+          if (others == 0) meet = pc;
+        }
         if (pc != meet && !machine_->failed()) continue;
         SetPc(lanes, pc);
         return;

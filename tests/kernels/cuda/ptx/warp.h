@@ -3,7 +3,8 @@
 //
 // Lanes that stand at the same instruction run together. Those in an instruction that
 // waits for others (`.sync`, barriers) do not run until all have come. Diverged lanes meet
-// again because mostly those at the lowest instruction go first.
+// again because mostly those at the lowest instruction go first. Now and then a drawn part of
+// them goes ahead of the others without a reason.
 #pragma once
 
 #include <array>
@@ -75,6 +76,8 @@ class Warp {
   uint32_t GuardedLanes(const Instruction& instruction, uint32_t lanes);
   uint32_t ChooseLanes(uint32_t* others);
   void RunTogether(uint32_t lanes, uint32_t others, uint64_t* budget);
+  void DrawParting();
+  void Part(uint32_t lanes);
   void SetPc(uint32_t lanes, uint32_t pc);
   // Lanes wait at `pc`; runs what all have come to.
   void Gather(uint32_t pc);
@@ -93,6 +96,9 @@ class Warp {
   uint32_t waiting_ = 0;  // in an instruction for all of a mask, or at a barrier
   std::array<uint32_t, kLanes> pc_ = {};
   uint64_t steps_ = 0;
+  uint32_t ahead_ = 0;  // lanes that go before the others, as long as they can
+  unsigned ahead_turns_ = 0;
+  uint64_t until_parting_ = 0;
   std::vector<uint64_t> memory_;  // of the registers
   unsigned char* registers_ = nullptr;
   std::vector<unsigned char> local_;
