@@ -25,6 +25,18 @@ float Flush(float value) {
   return std::fpclassify(value) == FP_SUBNORMAL ? std::copysign(0.0F, value) : value;
 }
 
+// x w + sum of flushed operands, rounded once. As with MXCSR's flush-to-zero, a result is
+// denormal by its 24 bits: what would round up to the least normal number only with the
+// fewer bits of a denormal is zero.
+float FlushedFma(float x, float w, float sum) {
+  constexpr float kLeastNormal = 0x1p-126F;
+  const float result = std::fma(x, w, sum);
+  if (std::fabs(result) != kLeastNormal) return Flush(result);
+  // Exact where it is near the bound: products have 16 bits, sums end at 2^-149.
+  const double exact = double{x} * double{w} + double{sum};
+  return std::fabs(exact) < 0x1p-126 - 0x1p-151 ? std::copysign(0.0F, result) : result;
+}
+
 int SignedByte(std::byte byte) { return (std::to_integer<int>(byte) ^ 0x80) - 0x80; }
 
 float LoadBF16(const std::byte* from) {
@@ -86,7 +98,7 @@ void EmulatedTiles::DotTiles(Tile& c, const Tile& a, const Tile& b) {
         const float x = LoadBF16(&a.data[m][4 * k + 2 * odd]);
         for (int n = 0; n < columns; ++n) {
           const float w = LoadBF16(&b.data[k][4 * n + 2 * odd]);
-          sums[n][odd] = Flush(std::fma(x, w, sums[n][odd]));
+          sums[n][odd] = FlushedFma(x, w, sums[n][odd]);
         }
       }
     }
