@@ -35,7 +35,7 @@ struct Registered {
 
 struct Registry {
   std::mutex mutex;
-  std::map<const void*, Registered> functions;  // by their host's stub
+  std::map<const void*, Registered> functions;  // by the function that stands for each on the host
 };
 
 // Filled before main() begins.
@@ -119,7 +119,7 @@ std::vector<std::string> KernelsNotLoaded() {
   Registry& registry = Kernels();
   const std::lock_guard<std::mutex> lock(registry.mutex);
   std::vector<std::string> names;
-  for (const auto& [stub, kernel] : registry.functions) {
+  for (const auto& [host, kernel] : registry.functions) {
     if (!kernel.loaded) names.push_back(kernel.name);
   }
   return names;
@@ -139,21 +139,21 @@ void** __cudaRegisterFatBinary(void* binary) {  // NOLINT
 }
 void __cudaRegisterFatBinaryEnd(void** /*handle*/) {}  // NOLINT
 void __cudaUnregisterFatBinary(void** /*handle*/) {}   // NOLINT
-void __cudaRegisterFunction(void** /*handle*/, const char* stub,
+void __cudaRegisterFunction(void** /*handle*/, const char* host,
                             char* /*device_function*/,  // NOLINT
                             const char* device_name, int /*threads*/, void* /*thread*/,
                             void* /*block*/, void* /*block_dim*/, void* /*grid_dim*/,
                             int* /*warp_size*/) {
   Registry& registry = Kernels();
   const std::lock_guard<std::mutex> lock(registry.mutex);
-  registry.functions[stub].name = device_name;
+  registry.functions[host].name = device_name;
 }
 // Of launches in three angle brackets, of which there are none.
 unsigned __cudaPopCallConfiguration(dim3* /*grid*/, dim3* /*block*/, size_t* /*bytes*/,  // NOLINT
                                     void* /*stream*/) {
   std::abort();
 }
-cudaError_t __cudaGetKernel(cudaKernel_t* /*kernel*/, const void* /*stub*/) {  // NOLINT
+cudaError_t __cudaGetKernel(cudaKernel_t* /*kernel*/, const void* /*host*/) {  // NOLINT
   std::abort();
 }
 cudaError_t __cudaLaunchKernel(cudaKernel_t /*kernel*/, dim3 /*grid*/, dim3 /*block*/,  // NOLINT
