@@ -118,12 +118,13 @@ RankOptions MakeRankOptions(const ServerConfig& config, const Backend& backend, 
   memory.kv_fraction = config.kv_cache.fraction;
   memory.stream_weights = stream;
   memory.available_bytes = backend.AvailableMemoryBytes();
+  // In a plan 0 stands for unknown: where nothing is left it is 1.
   if (backend.HasOwnMemory()) {
     const int ranks = ShapeOf(config).ranks();
     if (ranks > 1) memory.available_bytes -= backend.GroupBytes();
     memory.available_bytes = std::max<int64_t>(memory.available_bytes, 1) * ranks;
   } else {
-    memory.available_bytes /= replicas_left;
+    memory.available_bytes = std::max<int64_t>(memory.available_bytes / replicas_left, 1);
   }
   return options;
 }

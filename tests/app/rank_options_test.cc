@@ -11,12 +11,12 @@ namespace {
 // Only asked what it is, and whether it would have company.
 class FakeBackend final : public Backend {
  public:
-  explicit FakeBackend(bool own_memory, int devices = 2)
-      : own_memory_(own_memory), devices_(devices) {}
+  explicit FakeBackend(bool own_memory, int devices = 2, int64_t available = 900)
+      : own_memory_(own_memory), devices_(devices), available_(available) {}
   Ops& ops() override { std::abort(); }
   std::string Description() const override { return "a device"; }
   int64_t TotalMemoryBytes() const override { return 1000; }
-  int64_t AvailableMemoryBytes() const override { return 900; }
+  int64_t AvailableMemoryBytes() const override { return available_; }
   bool HasOwnMemory() const override { return own_memory_; }
   Status CheckGroup(int ranks_here) const override {
     return ranks_here <= devices_ ? OkStatus() : FailedPreconditionError("too few");
@@ -26,6 +26,7 @@ class FakeBackend final : public Backend {
  private:
   const bool own_memory_;
   const int devices_;
+  const int64_t available_;
 };
 
 TEST(RankOptionsTest, BatchInvarianceIsTheBackends) {
@@ -98,6 +99,14 @@ TEST(RankOptionsTest, MemoryOfDevicesIsCountedByRank) {
   config.parallel.tp = "2";
   EXPECT_EQ(MakeRankOptions(config, FakeBackend(true), 1, nullptr).memory.available_bytes, 1600);
   EXPECT_EQ(MakeRankOptions(config, FakeBackend(false), 1, nullptr).memory.available_bytes, 900);
+}
+
+// A plan takes 0 for "unknown" and would check nothing.
+TEST(RankOptionsTest, NoMemoryIsNotUnknownMemory) {
+  for (const bool own_memory : {false, true}) {
+    const FakeBackend full(own_memory, 2, 0);
+    EXPECT_EQ(MakeRankOptions(ServerConfig(), full, 1, nullptr).memory.available_bytes, 1);
+  }
 }
 
 TEST(RankOptionsTest, APayloadTellsARankItsPartOfTheConfigurationAndNoSecret) {

@@ -3,40 +3,24 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 
-#include <filesystem>
-#include <fstream>
 #include <numeric>
 #include <string>
+
+#include "support/system_root.h"
 
 namespace inferd {
 namespace {
 
-namespace fs = std::filesystem;
-
-// A root directory with control-group files in it.
-class QuotaTest : public ::testing::Test {
+class QuotaTest : public testing::SystemRoot {
  protected:
-  void SetUp() override {
-    root_ = fs::path(::testing::TempDir()) /
-            ("cpu_budget_" +
-             std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()));
-    fs::remove_all(root_);
-  }
-  void TearDown() override { fs::remove_all(root_); }
-
-  void Write(const std::string& path, const std::string& text) {
-    fs::create_directories((root_ / path).parent_path());
-    std::ofstream(root_ / path) << text;
-  }
-  double Quota() const { return ReadCpuQuota(root_.string() + "/"); }
-
-  fs::path root_;
+  double Quota() const { return ReadCpuQuota(root()); }
 };
 
 TEST_F(QuotaTest, NoneWithoutControlGroups) { EXPECT_EQ(Quota(), 0); }
 
 TEST_F(QuotaTest, Version2AsAContainerSeesIt) {
   Write("proc/self/cgroup", "0::/\n");
+  MountVersion2();
   Write("sys/fs/cgroup/cpu.max", "max 100000\n");
   EXPECT_EQ(Quota(), 0);
   Write("sys/fs/cgroup/cpu.max", "250000 100000\n");
@@ -45,6 +29,7 @@ TEST_F(QuotaTest, Version2AsAContainerSeesIt) {
 
 TEST_F(QuotaTest, TheTightestLimitOnTheWayUpCounts) {
   Write("proc/self/cgroup", "0::/pods/pod1/inferd\n");
+  MountVersion2();
   Write("sys/fs/cgroup/pods/pod1/inferd/cpu.max", "max 100000\n");
   Write("sys/fs/cgroup/pods/pod1/cpu.max", "400000 100000\n");
   Write("sys/fs/cgroup/pods/cpu.max", "3200000 100000\n");
@@ -53,12 +38,15 @@ TEST_F(QuotaTest, TheTightestLimitOnTheWayUpCounts) {
 
 TEST_F(QuotaTest, TheGroupAloneMountedUnderTheHostsPath) {
   Write("proc/self/cgroup", "0::/docker/0123abcd\n");
+  MountVersion2("/docker/0123abcd");
   Write("sys/fs/cgroup/cpu.max", "150000 100000\n");
   EXPECT_DOUBLE_EQ(Quota(), 1.5);
 }
 
 TEST_F(QuotaTest, Version1) {
   Write("proc/self/cgroup", "4:memory:/box\n3:cpuset:/\n2:cpu,cpuacct:/box\n0::/\n");
+  Write("proc/self/mountinfo", "");
+  MountVersion1("cpu,cpuacct");
   Write("sys/fs/cgroup/cpu,cpuacct/box/cpu.cfs_quota_us", "-1\n");
   Write("sys/fs/cgroup/cpu,cpuacct/box/cpu.cfs_period_us", "100000\n");
   EXPECT_EQ(Quota(), 0);
@@ -68,6 +56,7 @@ TEST_F(QuotaTest, Version1) {
 
 TEST_F(QuotaTest, NonsenseIsNoLimit) {
   Write("proc/self/cgroup", "\n::\nnothing\n0:/\n0::/a/../b\n");
+  MountVersion2();
   Write("sys/fs/cgroup/cpu.max", "12 parsecs\n");
   EXPECT_EQ(Quota(), 0);
   Write("sys/fs/cgroup/cpu.max", "100000 0\n");

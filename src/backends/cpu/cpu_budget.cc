@@ -4,8 +4,9 @@
 
 #include <algorithm>
 #include <fstream>
-#include <sstream>
 #include <thread>
+
+#include "inferd/base/control_groups.h"
 
 namespace inferd {
 namespace {
@@ -18,43 +19,21 @@ double Tighter(double a, double b) {
   return std::min(a, b);
 }
 
-// Version 2: "max 100000" or "150000 100000", in microseconds.
-double QuotaOfVersion2(const std::string& directory) {
-  std::ifstream file(directory + "/cpu.max");
-  double quota = 0;
-  double period = 0;
-  return file >> quota >> period && quota > 0 && period > 0 ? quota / period : 0;
-}
-
-// Version 1: -1 is no limit.
-double QuotaOfVersion1(const std::string& directory) {
-  std::ifstream quota_file(directory + "/cpu.cfs_quota_us");
-  std::ifstream period_file(directory + "/cpu.cfs_period_us");
-  double quota = 0;
-  double period = 0;
-  return quota_file >> quota && period_file >> period && quota > 0 && period > 0 ? quota / period
-                                                                                 : 0;
-}
-
-// Of the group at `path` and all above it. Inside a container the path may be that
-// of the host, with only the group itself mounted; then the walk ends there too.
-template <class QuotaOf>
-double QuotaOfPath(const std::string& mount, std::string path, const QuotaOf& quota_of) {
-  double quota = 0;
-  while (!path.empty() && path != "/") {
-    quota = Tighter(quota, quota_of(mount + path));
-    path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
+// Cores' worth of time; 0 is no limit.
+double QuotaOf(const ControlGroup& group) {
+  if (group.version == 2) {
+    // "max 100000" or "150000 100000", in microseconds.
+    std::ifstream file(group.directory + "/cpu.max");
+    double quota = 0;
+    double period = 0;
+    return file >> quota >> period && quota > 0 && period > 0 ? quota / period : 0;
   }
-  return Tighter(quota, quota_of(mount));
-}
-
-bool HasController(const std::string& list, std::string_view name) {
-  std::stringstream controllers(list);
-  std::string controller;
-  while (std::getline(controllers, controller, ',')) {
-    if (controller == name) return true;
-  }
-  return false;
+  // -1 is no limit.
+  const auto quota =
+      static_cast<double>(NumberInFile(group.directory + "/cpu.cfs_quota_us").value_or(0));
+  const auto period =
+      static_cast<double>(NumberInFile(group.directory + "/cpu.cfs_period_us").value_or(0));
+  return quota > 0 && period > 0 ? quota / period : 0;
 }
 
 std::vector<int> AffinityMask() {
@@ -75,23 +54,9 @@ std::vector<int> AffinityMask() {
 }  // namespace
 
 double ReadCpuQuota(const std::string& root) {
-  // Lines of "ID:CONTROLLERS:PATH"; version 2 has ID 0 and no controllers.
-  std::ifstream groups(root + "proc/self/cgroup");
   double quota = 0;
-  std::string line;
-  while (std::getline(groups, line)) {
-    const size_t first = line.find(':');
-    const size_t second = line.find(':', first == std::string::npos ? first : first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    const std::string path = line.substr(second + 1);
-    if (controllers.empty()) {
-      quota = Tighter(quota, QuotaOfPath(root + "sys/fs/cgroup", path, QuotaOfVersion2));
-    } else if (HasController(controllers, "cpu")) {
-      for (const char* mount : {"sys/fs/cgroup/cpu", "sys/fs/cgroup/cpu,cpuacct"}) {
-        quota = Tighter(quota, QuotaOfPath(root + mount, path, QuotaOfVersion1));
-      }
-    }
+  for (const ControlGroup& group : FindControlGroups("cpu", root)) {
+    quota = Tighter(quota, QuotaOf(group));
   }
   return quota;
 }
