@@ -44,7 +44,10 @@ SamplingDefaults MakeDefaults(const GenerationDefaults& generation, spdlog::logg
 Status LoadText(const ServerConfig& config, ServedModel* served, spdlog::logger& logger) {
   const fs::path directory = config.model.path;
   std::error_code error;
-  if (!fs::is_directory(directory, error)) return NotFoundError("no such directory");
+  if (!fs::is_directory(directory, error)) {
+    const bool absent = !error || error == std::errc::no_such_file_or_directory;
+    return NotFoundError(absent ? "no such directory" : "cannot be opened: " + error.message());
+  }
   INFERD_ASSIGN_OR_RETURN(const TokenizerConfig text, LoadTokenizerConfig(directory));
   INFERD_ASSIGN_OR_RETURN(served->tokenizer, Tokenizer::Load(directory, TokenizerLimits()));
   served->bos_token = text.bos_token;

@@ -1,5 +1,7 @@
 #include "app/small_file.h"
 
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 
 namespace inferd::app {
@@ -13,6 +15,7 @@ StatusOr<std::string> ReadSmallFile(const std::string& path) {
   std::string text;
   if (path.empty()) return text;
   std::ifstream file(path, std::ios::binary);
+  if (!file) return InvalidArgumentError(path + ": cannot be read: " + std::strerror(errno));
   text.resize(kMaxFileBytes);
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<size_t>(file.gcount()));

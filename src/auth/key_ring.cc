@@ -1,6 +1,8 @@
 #include "inferd/auth/key_ring.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 
 #include "auth/key_file.h"
@@ -36,7 +38,9 @@ StatusOr<std::shared_ptr<const KeyRing>> KeyRing::Load(const std::string& path) 
     file.read(text.data(), static_cast<std::streamsize>(text.size()));
     text.resize(static_cast<size_t>(file.gcount()));
   }
-  if (!file && !file.eof()) return InvalidArgumentError(path + ": cannot be read");
+  if (!file && !file.eof()) {
+    return InvalidArgumentError(path + ": cannot be read: " + std::strerror(errno));
+  }
   return Parse(text, path);
 }
 

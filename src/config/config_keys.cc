@@ -45,7 +45,8 @@ constexpr std::array kKeys{
               "PEM file with the certificate and its chain: the main port speaks TLS. Read again "
               "at SIGHUP."},
     ConfigKey{"server.tls_key", "tls-key", kString, FIELD(server.tls_key), 0, 4096, "",
-              "PEM file with the certificate's key, readable by its owner alone."},
+              "PEM file with the certificate's key, readable by its owner alone, or root's and "
+              "readable by the daemon's group."},
     ConfigKey{"server.tls_client_ca", "tls-client-ca", kString, FIELD(server.tls_client_ca), 0,
               4096, "",
               "PEM file with the authorities of client certificates: clients must show one."},

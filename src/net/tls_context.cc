@@ -6,6 +6,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -33,14 +34,24 @@ Status Bad(const std::string& path, std::string_view what) {
   return InvalidArgumentError(path + ": " + std::string(what));
 }
 
+// A private key is for its owner alone. One that root has handed to us through our group is as
+// well: so come the secrets of containers, whose users own no files.
+bool OthersMayUse(const struct stat& info) {
+  const bool handed = info.st_uid == 0 && ::geteuid() != 0;
+  const mode_t others = handed ? S_IWGRP | S_IXGRP | S_IRWXO : S_IRWXG | S_IRWXO;
+  return (info.st_mode & others) != 0;
+}
+
 StatusOr<std::string> ReadSmallFile(const std::string& path, bool must_be_private) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
   struct stat info {};
   if (!fd || ::fstat(fd.get(), &info) != 0) return Bad(path, std::strerror(errno));
   if (!S_ISREG(info.st_mode)) return Bad(path, "is not a regular file");
   if (info.st_size > kMaxFileBytes) return Bad(path, "is larger than 1 MiB");
-  if (must_be_private && (info.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-    return Bad(path, "holds a private key and must not be readable by group or others (chmod 600)");
+  if (must_be_private && OthersMayUse(info)) {
+    return Bad(path,
+               "holds a private key and must not be readable by group or others (chmod 600; where "
+               "root owns it and the daemon is another user, 640 will do)");
   }
   std::string text(static_cast<size_t>(info.st_size), '\0');
   size_t have = 0;

@@ -179,7 +179,8 @@ TEST(KeyRingTest, LoadsFilesAndNamesMissingOnes) {
   const auto missing = KeyRing::Load(path);
   EXPECT_EQ(missing.status().code(), StatusCode::kInvalidArgument);
   EXPECT_THAT(missing.status().message(), HasSubstr(path));
-  EXPECT_FALSE(KeyRing::Load(testing::TempDir()).ok());
+  EXPECT_THAT(missing.status().message(), HasSubstr("No such file"));
+  EXPECT_THAT(KeyRing::Load(testing::TempDir()).status().message(), HasSubstr("Is a directory"));
 }
 
 TEST(GenerateKeyTest, WritesWhatItsSecretOpens) {

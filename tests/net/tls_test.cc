@@ -329,5 +329,30 @@ TEST_F(TlsTest, BadFilesAreNamed) {
   EXPECT_TRUE(TlsServerContext::Load(good).ok());
 }
 
+// As Kubernetes mounts a secret: root's, readable by the group of the daemon's user.
+TEST_F(TlsTest, AKeyMayComeFromRootThroughTheGroup) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root, to become another user";
+  constexpr uid_t kUser = 65534;
+  const TlsFiles files = Write(MakeIdentity("server"));
+  ::chmod(directory_.c_str(), 0755);
+  ::chmod(files.certificate.c_str(), 0644);
+  const auto loads = [&files](uid_t owner, mode_t mode) {
+    EXPECT_EQ(::chown(files.key.c_str(), owner, kUser), 0);
+    EXPECT_EQ(::chmod(files.key.c_str(), mode), 0);
+    EXPECT_EQ(::setegid(kUser), 0);
+    EXPECT_EQ(::seteuid(kUser), 0);
+    const bool ok = TlsServerContext::Load(files).ok();
+    EXPECT_EQ(::seteuid(0), 0);
+    EXPECT_EQ(::setegid(0), 0);
+    return ok;
+  };
+  EXPECT_TRUE(loads(0, 0440));
+  EXPECT_TRUE(loads(0, 0640));
+  EXPECT_TRUE(loads(kUser, 0600));
+  for (const mode_t mode : {0444, 0660, 0641}) EXPECT_FALSE(loads(0, mode)) << mode;
+  EXPECT_FALSE(loads(kUser, 0640));
+  EXPECT_FALSE(loads(1, 0640));
+}
+
 }  // namespace
 }  // namespace inferd::net

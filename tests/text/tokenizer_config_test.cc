@@ -13,6 +13,17 @@ TEST(TokenizerConfigTest, BothFilesMayBeAbsent) {
   EXPECT_EQ(config->chat_template, "");
 }
 
+// A file that is there but cannot be had is not an absent one. (Permissions would not stop root.)
+TEST(TokenizerConfigTest, AFileThatCannotBeReadIsAnError) {
+  text::TempDir directory;
+  std::filesystem::create_symlink("tokenizer_config.json",
+                                  directory.path() / "tokenizer_config.json");
+  const auto config = LoadTokenizerConfig(directory.path());
+  ASSERT_FALSE(config.ok());
+  EXPECT_NE(config.status().message().find("cannot be read: Too many levels"), std::string::npos)
+      << config.status().message();
+}
+
 TEST(TokenizerConfigTest, TokensAreStringsOrObjects) {
   text::TempDir directory;
   directory.Write("tokenizer_config.json", R"({"bos_token": "<s>", "unk_token": null,
