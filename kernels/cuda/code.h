@@ -20,6 +20,7 @@ int LoadLinearInt4Tile();
 int LoadLinearRows();
 int LoadLinearSkinny();
 int LoadLinearSums();
+int LoadLinearWide();
 int LoadNorm();
 int LoadRopeKv();
 int LoadRows();
@@ -44,6 +45,7 @@ inline int LoadCode() {
                              code::LoadLinearRows,
                              code::LoadLinearSkinny,
                              code::LoadLinearSums,
+                             code::LoadLinearWide,
                              code::LoadNorm,
                              code::LoadRopeKv,
                              code::LoadRows,

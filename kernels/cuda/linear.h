@@ -96,6 +96,7 @@ struct LinearBf16Params {
   int32_t outputs = 0;
   int32_t row_bytes = 0;  // Bf16RowBytes
   int32_t terms = 1;
+  int32_t max_shared_bytes = 0;  // of a block; decides how fast, never what
 };
 int LinearBf16(LinearBf16Params params, Stream stream);
 
@@ -127,6 +128,7 @@ struct LinearHalfParams {
   int32_t outputs = 0;
   int32_t row_bytes = 0;  // HalfRowBytes
   int32_t terms = 1;
+  int32_t max_shared_bytes = 0;
 };
 int LinearHalf(LinearHalfParams params, Stream stream);
 
@@ -144,6 +146,7 @@ struct LinearInt8Params {
   int32_t rows = 0;
   int32_t outputs = 0;
   int32_t row_bytes = 0;  // Int8RowBytes
+  int32_t max_shared_bytes = 0;
 };
 int LinearInt8(LinearInt8Params params, Stream stream);
 

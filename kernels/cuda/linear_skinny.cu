@@ -16,45 +16,15 @@
 // Bound: bytes of w. The first kDepth blocks are requested before the predecessor
 // is waited for.
 #include "cuda/code.h"
-#include "cuda/linear_warps.h"
-#include "cuda/mma.h"
+#include "cuda/linear_skinny.h"
 #include "cuda/stream_load.h"
 
 namespace inferd::cuda {
 namespace {
 
-constexpr int kBlockWords = kRowAlignBytes / 4;  // 16
-
-struct SkinnyParams {
-  const uint32_t* x;
-  const float* float_x;  // the kernel of kFloatRows
-  const uint32_t* weights;
-  const float* x_scales;       // f16, int8
-  const float* weight_scales;  // int8
-  const float* bias;
-  float* out;
-  int32_t rows;
-  int32_t outputs;
-  int32_t row_words;
-  int32_t terms;
-};
-
-// What an element of x and of w is: Bf16, Half or int8_t.
-template <class Value>
-using SumOf = std::conditional_t<std::is_same_v<Value, int8_t>, int32_t, float>;
-
-template <class Value>
-SIMT_DEVICE void Multiply(SumOf<Value> (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-  if constexpr (std::is_same_v<Value, int8_t>) {
-    MmaInt8(sums, a, b);
-  } else {
-    Mma16<Value>(sums, a, b);
-  }
-}
-
 // With scales the third template would keep registers in memory for a second block.
 template <class Value, int kRowTiles, int kBatchTiles>
-inline constexpr int kSkinnyBlocks = std::is_same_v<Value, Bf16> && kRowTiles * kBatchTiles == 8
+inline constexpr int kSkinnyBlocks = std::is_same_v<Value, Bf16>&& kRowTiles* kBatchTiles == 8
                                          ? 2
                                          : kLinearBlocks<kRowTiles, kBatchTiles>;
 
@@ -134,14 +104,7 @@ SkinnyKernel(SkinnyParams p) {
             }
             SIMT_UNROLL
             for (int r = 0; r < kRowTiles; ++r) {
-              const Words& w0 = ring[d][r][0];
-              const Words& w1 = ring[d][r][1];
-              SIMT_UNROLL
-              for (int s = 0; s < 4; s += 2) {
-                const uint32_t a[4] = {w0.v[s], w1.v[s], w0.v[s + 1], w1.v[s + 1]};
-                const uint32_t b[2] = {x.v[s], x.v[s + 1]};
-                Multiply<Value>(sums[r][j], a, b);
-              }
+              MultiplyBlock<Value>(sums[r][j], ring[d][r][0], ring[d][r][1], x);
             }
           }
         }
@@ -157,15 +120,7 @@ SkinnyKernel(SkinnyParams p) {
     }
   }
   AddWarps(sums, reinterpret_cast<Sum*>(shared), first_output, p.outputs, first_row, p.rows,
-           [&](int32_t row, int32_t output, Sum sum) {
-             float result = static_cast<float>(sum);
-             if constexpr (std::is_same_v<Value, Half>) result *= p.x_scales[row];
-             if constexpr (std::is_same_v<Value, int8_t>) {
-               result *= p.x_scales[row] * p.weight_scales[output];
-             }
-             if (p.bias != nullptr) result += p.bias[output];
-             p.out[static_cast<int64_t>(row) * p.outputs + output] = result;
-           });
+           [&](int32_t row, int32_t output, Sum sum) { StoreProduct<Value>(p, row, output, sum); });
 }
 
 template <class Value, int kRowTiles, int kBatchTiles, bool kFloatRows = false>
@@ -176,12 +131,13 @@ int LaunchSkinny(const SkinnyParams& p, Stream stream) {
 }
 
 template <class Value>
-int Skinny(const SkinnyParams& p, Stream stream) {
+int Skinny(const SkinnyParams& p, int32_t max_shared_bytes, Stream stream) {
   if (p.rows <= 0 || p.outputs <= 0) return 0;
   if (p.row_words <= 0 || p.row_words % kBlockWords != 0) return kBadArguments;
   if (p.rows <= 8) return LaunchSkinny<Value, 1, 1>(p, stream);
   if (p.rows <= 16) return LaunchSkinny<Value, 1, 2>(p, stream);
   if (p.rows <= 32) return LaunchSkinny<Value, 2, 4>(p, stream);
+  if (TakesWide(p, max_shared_bytes)) return LaunchWide<Value>(p, max_shared_bytes, stream);
   return LaunchSkinny<Value, 2, 8>(p, stream);
 }
 
@@ -191,7 +147,7 @@ int LinearBf16(LinearBf16Params p, Stream stream) {
   return Skinny<Bf16>(
       {static_cast<const uint32_t*>(p.x), nullptr, static_cast<const uint32_t*>(p.weights), nullptr,
        nullptr, p.bias, p.out, p.rows, p.outputs, p.row_bytes / 4, p.terms},
-      stream);
+      p.max_shared_bytes, stream);
 }
 
 int LinearBf16Rows(LinearBf16RowsParams p, Stream stream) {
@@ -207,14 +163,14 @@ int LinearHalf(LinearHalfParams p, Stream stream) {
   return Skinny<Half>(
       {static_cast<const uint32_t*>(p.x), nullptr, static_cast<const uint32_t*>(p.weights),
        p.x_scales, nullptr, p.bias, p.out, p.rows, p.outputs, p.row_bytes / 4, p.terms},
-      stream);
+      p.max_shared_bytes, stream);
 }
 
 int LinearInt8(LinearInt8Params p, Stream stream) {
   return Skinny<int8_t>(
       {static_cast<const uint32_t*>(p.x), nullptr, static_cast<const uint32_t*>(p.weights),
        p.x_scales, p.weight_scales, p.bias, p.out, p.rows, p.outputs, p.row_bytes / 4, 1},
-      stream);
+      p.max_shared_bytes, stream);
 }
 
 namespace {

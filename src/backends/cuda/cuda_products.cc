@@ -117,7 +117,8 @@ void CudaOps::Bf16Piece(TensorView x, const LinearWeight& weight, TensorView out
                                       .rows = rows,
                                       .outputs = Int(weight.out_features),
                                       .row_bytes = row_bytes,
-                                      .terms = terms_},
+                                      .terms = terms_,
+                                      .max_shared_bytes = device_->max_shared_bytes()},
                                      stream),
                     "a product");
   }
@@ -155,7 +156,8 @@ void CudaOps::HalfPiece(TensorView x, const LinearWeight& weight, TensorView out
                                          .rows = rows,
                                          .outputs = Int(weight.out_features),
                                          .row_bytes = row_bytes,
-                                         .terms = terms_};
+                                         .terms = terms_,
+                                         .max_shared_bytes = device_->max_shared_bytes()};
   if (!UsesLibrary(weight, rows)) return Launched(cuda::LinearHalf(params, stream), "a product");
   LibraryProduct(weight, values, row_bytes, terms_, out);
   if (Running()) Launched(cuda::ScaleHalfSums(params, stream), "scaling a product");
@@ -179,7 +181,8 @@ void CudaOps::Int8Piece(TensorView x, const LinearWeight& weight, TensorView out
       .out = out.As<float>(),
       .rows = rows,
       .outputs = Int(weight.out_features),
-      .row_bytes = row_bytes};
+      .row_bytes = row_bytes,
+      .max_shared_bytes = device_->max_shared_bytes()};
   const cudaStream_t stream = device_->stream();
   if (!UsesLibrary(weight, rows)) return Launched(cuda::LinearInt8(params, stream), "a product");
   LibraryProduct(weight, values, row_bytes, 1, out);

@@ -7,8 +7,8 @@ A kernel begins while the one before it ends (programmatic dependent launch). So
 order of the code:
 - its own successor is released before anything is waited for, or that one would begin late;
 - before the wait nothing in global memory is read or written but weights, which no kernel writes;
-- in products of few rows the first weights are asked for before the wait, and nothing waits for
-  them before it.
+- in products of few rows the first weights are asked for before the wait, as loads or as copies to
+  shared memory, and nothing waits for them before it.
 What the compiler made of the source decides, not the source: loads may be moved over the wait.
 """
 
@@ -19,12 +19,16 @@ import sys
 
 # Kernels that ask for weights early: loads before the wait.
 EARLY_LOADS = {"SkinnyKernel": 8, "Int4Kernel": 8, "Fp8Kernel": 16}
+# The same by asynchronous copies to shared memory: eight for each stage of a lane's, two or three
+# stages. Those of x, which look alike, are as many after the wait, where their groups begin.
+EARLY_COPIES = {"WideKernel": (16, 24)}
 
 # Of an instruction of 16 bytes: the operation in the low 12 bits of the first word.
 WAIT, RELEASE = 0x82E, 0x82D  # griddepcontrol.wait, .launch_dependents
 LOAD = 0x981  # LDG
+COPY, COMMIT = 0xFAE, 0x9AF  # cp.async, .commit_group
 # Loads and stores through generic and global addresses, asynchronous copies, atomics.
-GLOBAL = {LOAD, 0x980, 0x985, 0x986, 0xFAE, 0x98E, 0x9A6, 0x9A8, 0x9A9, 0x3A8, 0x3A9, 0x38A, 0x98A}
+GLOBAL = {LOAD, COPY, 0x980, 0x985, 0x986, 0x98E, 0x9A6, 0x9A8, 0x9A9, 0x3A8, 0x3A9, 0x38A, 0x98A}
 # What sets ld.global.nc.L1::no_allocate.L2::128B apart from other loads, in the second word.
 WEIGHT_BITS = 0x0408020
 ELF = b"\x7fELF\x02\x01\x01A"  # of CUDA's
@@ -48,8 +52,8 @@ def functions(data):
         start = data.find(ELF, start + 1)
 
 
-def problems(code, early_loads):
-    """What is wrong with a kernel's code, in words."""
+def problems(code, early_loads, early_copies):
+    """What is wrong with a kernel's code, in words; early_copies: the numbers that are right."""
     words = list(struct.iter_unpack("<QQ", code))
     operations = [first & 0xFFF for first, _ in words]
     if operations.count(WAIT) != 1:
@@ -60,6 +64,11 @@ def problems(code, early_loads):
         found.append("the successor is not released before the wait")
     pending = set()  # the scoreboards of weights that are on their way
     loads = 0
+    copies = operations[:wait].count(COPY)
+    if copies not in early_copies:
+        found.append(f"{copies} copies before the wait")
+    if copies and COMMIT in operations[:wait]:
+        found.append("a group of copies ends before the wait")
     for (_, second), operation in zip(words[:wait + 1], operations):
         waits_for = {board for board in range(6) if second >> 52 + board & 1}
         if pending & waits_for:
@@ -68,7 +77,7 @@ def problems(code, early_loads):
         if operation == LOAD and second & WEIGHT_BITS == WEIGHT_BITS:
             loads += 1
             pending.add(second >> 46 & 7)
-        elif operation in GLOBAL:
+        elif operation in GLOBAL - {COPY}:
             found.append(f"access {operation:#x} to global memory before the wait")
     if loads < early_loads:
         found.append(f"{loads} loads of weights before the wait, not {early_loads}")
@@ -82,10 +91,11 @@ def main():
             kernel = next(iter(re.findall(r"[A-Z][A-Za-z0-9]*Kernel", symbol)), symbol)
             kernels += 1
             seen.add(kernel)
-            for problem in problems(code, EARLY_LOADS.get(kernel, 0)):
+            for problem in problems(code, EARLY_LOADS.get(kernel, 0),
+                                    EARLY_COPIES.get(kernel, (0,))):
                 failed += 1
                 print(f"{symbol}: {problem}")
-    for kernel in sorted(EARLY_LOADS.keys() - seen):
+    for kernel in sorted((EARLY_LOADS | EARLY_COPIES).keys() - seen):
         failed += 1
         print(f"no code of {kernel}")
     print(f"early start: {kernels} kernels, {failed} problems")
