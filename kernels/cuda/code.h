@@ -15,8 +15,10 @@ int LoadAttentionPrefill();
 int LoadAttentionWork();
 int LoadLinearFloat();
 int LoadLinearFp8();
+int LoadLinearFp8Wide();
 int LoadLinearInt4();
 int LoadLinearInt4Tile();
+int LoadLinearInt4Wide();
 int LoadLinearRows();
 int LoadLinearSkinny();
 int LoadLinearSums();
@@ -40,8 +42,10 @@ inline int LoadCode() {
                              code::LoadAttentionWork,
                              code::LoadLinearFloat,
                              code::LoadLinearFp8,
+                             code::LoadLinearFp8Wide,
                              code::LoadLinearInt4,
                              code::LoadLinearInt4Tile,
+                             code::LoadLinearInt4Wide,
                              code::LoadLinearRows,
                              code::LoadLinearSkinny,
                              code::LoadLinearSums,

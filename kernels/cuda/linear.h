@@ -176,6 +176,7 @@ struct LinearInt4Params {
   int32_t outputs = 0;
   int32_t inputs = 0;
   int32_t group = 0;  // inputs a group: a multiple of 32
+  int32_t max_shared_bytes = 0;
 };
 int LinearInt4(LinearInt4Params params, Stream stream);
 // The same for many rows; groups are added in another order.
@@ -194,6 +195,7 @@ struct LinearFp8Params {
   int32_t inputs = 0;
   int32_t group = 0;  // inputs a group: all, or a multiple of 32
   int32_t terms = 1;
+  int32_t max_shared_bytes = 0;
 };
 int LinearFp8(LinearFp8Params params, Stream stream);
 

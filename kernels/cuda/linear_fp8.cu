@@ -12,55 +12,13 @@
 // are scaled where a group or a block ends; blocks, then warps, are added in one order.
 // Bound: bytes of w.
 #include "cuda/code.h"
-#include "cuda/linear_warps.h"
-#include "cuda/mma.h"
+#include "cuda/linear_fp8.h"
 #include "cuda/stream_load.h"
 
 namespace inferd::cuda {
 namespace {
 
-constexpr int kBlockInputs = 64;
-constexpr int kHalves = 2;  // of a block, 32 inputs each
-constexpr int kBlockWords = kBlockInputs / 4;
-
-struct Fp8Params {
-  const uint32_t* x;
-  const float* x_scales;
-  const uint32_t* weights;
-  const float* weight_scales;
-  const float* bias;
-  float* out;
-  int32_t rows;
-  int32_t outputs;
-  int32_t blocks;  // of 64 inputs
-  int32_t groups;
-  int32_t group_halves;  // of 32 inputs; of one group for all, not used
-  int32_t terms;
-};
-
-// Four codes, the first in the lowest byte, as two words of two bf16. The codes for NaN, which no
-// weights have, become 480 on the device.
-SIMT_DEVICE void Widen(uint32_t codes, uint32_t& low, uint32_t& high) {
-#ifdef __CUDACC__
-  const auto widen = [](uint32_t pair) {
-    // Moved into place the exponent is 120 too small; right for subnormals too.
-    const uint32_t moved = (pair & 0x00800080U) << 8 | (pair & 0x007F007FU) << 4;
-    uint32_t result;
-    asm("fma.rn.bf16x2 %0, %1, %2, %3;"
-        : "=r"(result)
-        : "r"(moved), "r"(0x7B807B80U), "r"(0x80008000U));
-    return result;
-  };
-  low = widen(__byte_perm(codes, 0, 0x4140));
-  high = widen(__byte_perm(codes, 0, 0x4342));
-#else
-  const auto value = [codes](int i) {
-    return ToFloat(E4m3{static_cast<uint8_t>(codes >> (8 * i))});
-  };
-  low = Pack2<Bf16>(value(0), value(1));
-  high = Pack2<Bf16>(value(2), value(3));
-#endif
-}
+using namespace fp8;  // NOLINT(google-build-using-namespace)
 
 template <int kRowTiles, int kBatchTiles>
 SIMT_KERNEL_BLOCKS(kLinearWarps * 32, (kLinearBlocks<kRowTiles, kBatchTiles>))
@@ -131,7 +89,7 @@ Fp8Kernel(Fp8Params p) {
           const int32_t output =
               AtMost(first_output + 16 * r + g + (c >= 2 ? 8 : 0), p.outputs - 1);
           const float of_weight = p.weight_scales[static_cast<int64_t>(group) * p.outputs + output];
-          totals[r][j][c] += sums[r][j][c] * (x_scale[c % 2] * of_weight);
+          totals[r][j][c] = AddScaled(totals[r][j][c], sums[r][j][c], x_scale[c % 2], of_weight);
           sums[r][j][c] = 0;
         }
       }
@@ -177,10 +135,7 @@ Fp8Kernel(Fp8Params p) {
   }
   if (p.groups == 1) scale(0);
   AddWarps(totals, reinterpret_cast<float*>(shared), first_output, p.outputs, first_row, p.rows,
-           [&](int32_t row, int32_t output, float sum) {
-             if (p.bias != nullptr) sum += p.bias[output];
-             p.out[static_cast<int64_t>(row) * p.outputs + output] = sum;
-           });
+           [&](int32_t row, int32_t output, float sum) { StoreSum(p, row, output, sum); });
 }
 
 template <int kRowTiles, int kBatchTiles>
@@ -210,13 +165,16 @@ int LinearFp8(LinearFp8Params p, Stream stream) {
                             whole ? 1 : p.group / 32,
                             p.terms};
   if (p.rows <= 8) return LaunchFp8<1, 1>(params, stream);
-  if (p.rows <= 16) return LaunchFp8<1, 2>(params, stream);
+  if (p.rows <= 16) return LaunchFp8<2, 2>(params, stream);
+  if (TakesWide(params, p.max_shared_bytes)) {
+    return LaunchWide(params, p.max_shared_bytes, stream);
+  }
   if (p.rows <= 32) return LaunchFp8<1, 4>(params, stream);
   return LaunchFp8<1, 8>(params, stream);
 }
 
 int code::LoadLinearFp8() {
-  return LoadKernels(Fp8Kernel<1, 1>, Fp8Kernel<1, 2>, Fp8Kernel<1, 4>, Fp8Kernel<1, 8>);
+  return LoadKernels(Fp8Kernel<1, 1>, Fp8Kernel<2, 2>, Fp8Kernel<1, 4>, Fp8Kernel<1, 8>);
 }
 
 }  // namespace inferd::cuda

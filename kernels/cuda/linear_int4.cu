@@ -10,32 +10,13 @@
 // Within a group and block sums are integers; they are scaled where either ends.
 // Blocks, then warps, are added in one order. Bound: bytes of the codes.
 #include "cuda/code.h"
-#include "cuda/int4_codes.h"
-#include "cuda/linear_warps.h"
-#include "cuda/mma.h"
+#include "cuda/linear_int4.h"
 #include "cuda/stream_load.h"
 
 namespace inferd::cuda {
 namespace {
 
-constexpr int kSteps = kInt4BlockInputs / 32;
-constexpr int kTileWords = kInt4TileBytes / 4;
-
-struct Int4Params {
-  const int8_t* x;
-  const float* x_scales;
-  const uint32_t* codes;
-  const float* weight_scales;
-  const uint8_t* zeros;
-  const float* bias;
-  float* out;
-  int32_t rows;
-  int32_t outputs;
-  int32_t padded_outputs;
-  int32_t blocks;  // of 128 inputs
-  int32_t groups;
-  int32_t group_steps;  // of 32 inputs
-};
+using namespace int4;  // NOLINT(google-build-using-namespace)
 
 template <int kRowTiles, int kBatchTiles>
 SIMT_KERNEL_BLOCKS(kLinearWarps * 32, (kLinearBlocks<kRowTiles, kBatchTiles>))
@@ -126,7 +107,8 @@ Int4Kernel(Int4Params p) {
                 SIMT_UNROLL
                 for (int c = 0; c < 4; ++c) {
                   const float scale = p.weight_scales[of_group + output + (c >= 2 ? 8 : 0)];
-                  totals[r][j][c] += static_cast<float>(sums[r][j][c]) * (x_scale[c % 2] * scale);
+                  totals[r][j][c] = AddScaled(totals[r][j][c], static_cast<float>(sums[r][j][c]),
+                                              x_scale[c % 2], scale);
                   sums[r][j][c] = 0;
                 }
               }
@@ -145,10 +127,7 @@ Int4Kernel(Int4Params p) {
     }
   }
   AddWarps(totals, reinterpret_cast<float*>(shared), first_output, p.outputs, first_row, p.rows,
-           [&](int32_t row, int32_t output, float sum) {
-             if (p.bias != nullptr) sum += p.bias[output];
-             p.out[static_cast<int64_t>(row) * p.outputs + output] = sum;
-           });
+           [&](int32_t row, int32_t output, float sum) { StoreSum(p, row, output, sum); });
 }
 
 template <int kRowTiles, int kBatchTiles>
@@ -178,13 +157,16 @@ int LinearInt4(LinearInt4Params p, Stream stream) {
       p.group / 32,
   };
   if (p.rows <= 8) return LaunchInt4<1, 1>(params, stream);
-  if (p.rows <= 16) return LaunchInt4<1, 2>(params, stream);
+  if (p.rows <= 16) return LaunchInt4<2, 2>(params, stream);
+  if (TakesWide(params, p.max_shared_bytes)) {
+    return LaunchWide(params, p.max_shared_bytes, stream);
+  }
   if (p.rows <= 32) return LaunchInt4<1, 4>(params, stream);
   return LaunchInt4<1, 8>(params, stream);
 }
 
 int code::LoadLinearInt4() {
-  return LoadKernels(Int4Kernel<1, 1>, Int4Kernel<1, 2>, Int4Kernel<1, 4>, Int4Kernel<1, 8>);
+  return LoadKernels(Int4Kernel<1, 1>, Int4Kernel<2, 2>, Int4Kernel<1, 4>, Int4Kernel<1, 8>);
 }
 
 }  // namespace inferd::cuda

@@ -210,7 +210,8 @@ void CudaOps::Int4Piece(TensorView x, const LinearWeight& weight, TensorView out
                      .rows = rows,
                      .outputs = Int(weight.out_features),
                      .inputs = Int(weight.in_features),
-                     .group = weight.group_size},
+                     .group = weight.group_size,
+                     .max_shared_bytes = device_->max_shared_bytes()},
                     device_->stream()),
            "a product");
 }
@@ -273,7 +274,8 @@ void CudaOps::Fp8Piece(TensorView x, const LinearWeight& weight, TensorView out)
       .outputs = Int(weight.out_features),
       .inputs = inputs,
       .group = weight.group_size,
-      .terms = rounds ? 1 : terms_};
+      .terms = rounds ? 1 : terms_,
+      .max_shared_bytes = device_->max_shared_bytes()};
   if (!library) return Launched(cuda::LinearFp8(params, stream), "a product");
   LibraryProduct(weight, values, padded, 1, out);
   if (Running()) Launched(cuda::ScaleFp8Sums(params, stream), "scaling a product");

@@ -21,7 +21,7 @@ import sys
 EARLY_LOADS = {"SkinnyKernel": 8, "Int4Kernel": 8, "Fp8Kernel": 16}
 # The same by asynchronous copies to shared memory: eight for each stage of a lane's, two or three
 # stages. Those of x, which look alike, are as many after the wait, where their groups begin.
-EARLY_COPIES = {"WideKernel": (16, 24)}
+EARLY_COPIES = {kernel: (16, 24) for kernel in ("WideKernel", "Fp8WideKernel", "Int4WideKernel")}
 
 # Of an instruction of 16 bytes: the operation in the low 12 bits of the first word.
 WAIT, RELEASE = 0x82E, 0x82D  # griddepcontrol.wait, .launch_dependents
