@@ -9,8 +9,9 @@
 // Sums are exact integers, and what follows in f32 is what LinearInt does: so are the
 // bits.
 // Bound: weight bytes for few rows, tile products (1024 multiply-adds per cycle)
-// beyond. Written for hardware that its author did not have: the emulated unit stands
-// for it in the tests, and no speed was measured.
+// beyond. Written for hardware that its author did not have: in the tests the emulated
+// unit stands for it, and its machine code is interpreted (tests/kernels/cpu); no speed was
+// measured.
 #include <algorithm>
 #include <cstdint>
 #include <cstring>

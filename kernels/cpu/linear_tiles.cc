@@ -9,8 +9,9 @@
 // Per output the sums of 32 inputs each are added in the order of k, whatever the
 // number of rows.
 // Bound: weight bytes for few rows, tile products (1024 multiply-adds per cycle)
-// beyond. Written for hardware that its author did not have: the emulated unit
-// stands for it in the tests, and no speed was measured.
+// beyond. Written for hardware that its author did not have: in the tests the emulated
+// unit stands for it, and its machine code is interpreted (tests/kernels/cpu); no speed
+// was measured.
 #include <algorithm>
 #include <bit>
 #include <cstdint>

@@ -161,6 +161,36 @@ TEST(AmxTilesTest, LoadAndStoreMoveConfiguredRowsOnly) {
   }
 }
 
+// Values that a compiler would otherwise keep in registers, or not write at all, are in memory
+// when an instruction reads it, and read again when one has written it.
+TEST(AmxTilesTest, InstructionsReadAndWriteMemory) {
+  if (!AmxBf16Runs() && !AmxInt8Runs()) GTEST_SKIP() << "this machine has no AMX";
+  AmxTiles unit;
+  TileConfig config;
+  config.rows[0] = 1;
+  config.row_bytes[0] = 4;
+  unit.Configure(config);
+  config.rows[0] = 2;
+  uint32_t from = 3;
+  uint32_t to = 5;
+  unit.Load<0>(&from, 64);
+  from = 7;
+  unit.Store<0>(&to, 64);
+  EXPECT_EQ(to, 3U);
+  unit.Load<0>(&from, 64);
+  unit.Store<0>(&to, 64);
+  unit.Release();
+  EXPECT_EQ(to, 7U);
+  EXPECT_EQ(config.rows[0], 2);
+}
+
+// Benchmarks run it.
+TEST(AmxTilesTest, TheirCeilingCanBeMeasured) {
+  if (!AmxBf16Runs()) GTEST_SKIP() << "this machine has no AMX-BF16";
+  float sink = 1;
+  EXPECT_EQ(BurnTileProducts(3, &sink), 3 * 4 * 2.0 * 16 * 16 * 32);
+}
+
 // The operating system keeps every thread's tiles, and gives them to threads that are
 // older than the first request for them too.
 TEST(AmxTilesTest, TilesAreOfTheThreadAndSurviveItsNeighbours) {

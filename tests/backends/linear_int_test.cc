@@ -131,7 +131,7 @@ std::vector<float> Product(const Matrix& m, DotUnit unit, const std::vector<floa
 
 // By tiles of AMX, of the processor or emulated.
 std::vector<float> TileProduct(const Matrix& m, const std::vector<float>& x, int64_t rows,
-                               bool emulated = true) {
+                               bool emulated) {
   const int64_t in = m.layout.in_features;
   const int64_t group = m.layout.group_size;
   std::vector<int8_t> q(static_cast<size_t>(rows * QuantizedRowBytes(in, /*wide=*/true)), 99);
@@ -211,7 +211,8 @@ TEST(LinearIntTest, EightBitsAreExactOnEveryUnit) {
 void ExpectTilesChangeNothing(const inferd::testing::LinearShape& shape) {
   const SystemClock clock;
   std::vector<std::vector<float>> results;
-  for (const IntTiles tiles : {IntTiles::kNone, IntTiles::kEmulated}) {
+  for (const IntTiles tiles : {IntTiles::kNone, IntTiles::kEmulated, IntTiles::kAmx}) {
+    if (tiles == IntTiles::kAmx && !AmxInt8Runs()) continue;
     CpuOps ops({2, {}}, clock, std::nullopt, tiles);
     const auto weight = inferd::testing::PackLinear(shape, ops).value();
     const int64_t bytes = 24 * IntLinearRowBytes(shape.in);
@@ -227,10 +228,13 @@ void ExpectTilesChangeNothing(const inferd::testing::LinearShape& shape) {
       all.insert(all.end(), out.begin(), out.end());
     }
   }
-  ASSERT_EQ(results[0].size(), results[1].size());
-  for (size_t i = 0; i < results[0].size(); ++i) {
-    if (std::isnan(results[0][i]) && std::isnan(results[1][i])) continue;
-    ASSERT_EQ(results[0][i], results[1][i]) << shape.in << " inputs, " << i;
+  for (size_t tiles = 1; tiles < results.size(); ++tiles) {
+    ASSERT_EQ(results[0].size(), results[tiles].size());
+    for (size_t i = 0; i < results[0].size(); ++i) {
+      if (std::isnan(results[0][i]) && std::isnan(results[tiles][i])) continue;
+      ASSERT_EQ(results[0][i], results[tiles][i])
+          << shape.in << " inputs, " << i << (tiles == 1 ? ", emulated" : "");
+    }
   }
 }
 
@@ -295,12 +299,16 @@ TEST(LinearIntTest, FourBitsInTilesAreExactWhereverGroupsLie) {
     ASSERT_TRUE(TilesTake(layout));
     const Matrix m = MakeMatrix(layout, 37);
     const auto x = inferd::testing::Normal(9, 18 * layout.in_features);
-    const auto actual = TileProduct(m, x, 18);
-    for (int64_t r = 0; r < 18; ++r) {
-      for (int64_t j = 0; j < 37; ++j) {
-        ASSERT_EQ(actual[static_cast<size_t>(r * 37 + j)],
-                  Expected(m, x.data() + r * layout.in_features, j))
-            << group << " a group, row " << r << ", output " << j;
+    for (const bool emulated : {true, false}) {
+      if (!emulated && !AmxInt8Runs()) continue;
+      const auto actual = TileProduct(m, x, 18, emulated);
+      for (int64_t r = 0; r < 18; ++r) {
+        for (int64_t j = 0; j < 37; ++j) {
+          ASSERT_EQ(actual[static_cast<size_t>(r * 37 + j)],
+                    Expected(m, x.data() + r * layout.in_features, j))
+              << group << " a group, row " << r << ", output " << j
+              << (emulated ? ", emulated" : "");
+        }
       }
     }
   };
