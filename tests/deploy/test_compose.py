@@ -100,6 +100,8 @@ def test_services(compose):
     for name, service in compose["services"].items():
         assert re.search(r":[\w.-]+$", service["image"]) and not service["image"].endswith(":latest"), name
         assert service["restart"] == "unless-stopped", name
+        # Docker's default never cuts its files, and the daemon logs a line per request.
+        assert service["logging"]["driver"] == "local" and service["logging"]["options"]["max-size"], name
         if name != "dcgm-exporter":  # needs SYS_ADMIN for the profiling counters
             assert service["cap_drop"] == ["ALL"], name
             assert service["security_opt"] == ["no-new-privileges:true"], name

@@ -7,6 +7,7 @@ library this machine's; that the Dockerfiles also compile from source is not tri
 CUDA image serves on the CPU here.
 """
 
+import fnmatch
 import json
 import pathlib
 import re
@@ -71,6 +72,31 @@ def root(image, variant):
 @pytest.fixture(scope="module")
 def config(image):
     return image["Docker"]["config"]
+
+
+def in_context(variant, path):
+    """Whether a path of the repository is sent to the build: the last line that matches it, or a
+    directory above it, decides."""
+    kept = True
+    above = [str(part) for part in (pathlib.PurePath(path), *pathlib.PurePath(path).parents)][:-1]
+    for line in (ROOT / f"deploy/docker/{variant}.Dockerfile.dockerignore").read_text().splitlines():
+        pattern = line.lstrip("!")
+        if line and not line.startswith("#") and any(fnmatch.fnmatch(part, pattern) for part in above):
+            kept = line.startswith("!")
+    return kept
+
+
+@pytest.mark.parametrize("which", ["cpu", "cuda"])
+def test_the_build_gets_what_it_needs_and_no_secrets(which):
+    packaging = (ROOT / "cmake/Packaging.cmake").read_text()
+    dockerfile = (ROOT / f"deploy/docker/{which}.Dockerfile").read_text()
+    needed = set(re.findall(r"\b(?:deploy|docs|configs)/[\w./-]+", packaging + dockerfile)) - \
+        {f"deploy/docker/{which}.Dockerfile"}
+    assert len(needed) > 15
+    for path in needed:
+        assert (ROOT / path).exists() and in_context(which, path), path
+    for path in ("deploy/compose/secrets/client_key", "deploy/compose/.env", ".git/config", "build/release/bin/inferd"):
+        assert not in_context(which, path), path
 
 
 def test_size(image, variant):

@@ -186,6 +186,15 @@ def test_paths_in_the_configuration_are_mounted(deploy):
         assert all(mounts[path]["readOnly"] for path in ("/etc/inferd", "/models", directory))
 
 
+def test_what_can_be_written_is_used(deploy):
+    """A volume that the configuration does not name would be a promise of a cache that is none."""
+    config = (deploy / "kubernetes/base/config.yaml").read_text()
+    for where, template in pod_specs(deploy):
+        writable = {mount["mountPath"] for mount in template["spec"]["containers"][0]["volumeMounts"]
+                    if not mount.get("readOnly")}
+        assert {path for path in writable if path not in config} == {"/tmp"}, where
+
+
 def test_there_is_time_to_drain(deploy):
     drain = documents(deploy / "kubernetes/base/config.yaml")[0]["drain"]
     needed = sum(seconds(drain[key]) for key in ("delay", "timeout", "grace"))
