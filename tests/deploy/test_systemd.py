@@ -110,8 +110,9 @@ def allowed_calls(deploy):
     return calls
 
 
-def test_the_daemon_makes_only_allowed_system_calls(deploy, tmp_path):
-    """From its start over a chat and a scrape to its end, seen by strace."""
+@pytest.mark.parametrize("flags", [(), ("--parallel.tp=2", "--cpu.threads=4", "--cpu.pinning=on")])
+def test_the_daemon_makes_only_allowed_system_calls(deploy, tmp_path, flags):
+    """From its start over a chat and a scrape to its end, seen by strace; with ranks, theirs too."""
     need_analyze()
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
@@ -119,7 +120,7 @@ def test_the_daemon_makes_only_allowed_system_calls(deploy, tmp_path):
     # -D: the daemon stays our child, and strace watches from beside.
     wrapper.write_text(f'#!/bin/sh\nexec strace -D -f -qq -o {trace} {daemon.BINARY} "$@"\n')
     wrapper.chmod(0o755)
-    with daemon.Daemon(binary=wrapper) as traced:
+    with daemon.Daemon(*flags, binary=wrapper) as traced:
         from client import Client
         with traced.channel() as channel:
             Client(channel).text("What is 2+3?", max_tokens=8)
@@ -127,4 +128,5 @@ def test_the_daemon_makes_only_allowed_system_calls(deploy, tmp_path):
         assert traced.stop() == 0
     used = set(re.findall(r"^\d+ +(?:<\.\.\. )?(\w+)[( ]", trace.read_text(), re.MULTILINE))
     assert {"execve", "listen", "accept4", "clone3", "exit_group"} <= used
+    assert "memfd_create" in used or not flags
     assert used <= allowed_calls(deploy), sorted(used - allowed_calls(deploy))
