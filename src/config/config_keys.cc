@@ -263,7 +263,8 @@ constexpr std::array kKeys{
               "token and head; fp8 is one byte each (E4M3) and less exact than int8."},
     // ---- cpu ----
     ConfigKey{"cpu.threads", "threads", kInteger, FIELD(cpu.threads), 0, 256, "",
-              "Computing threads of the CPU backend. 0: one per core that the affinity mask and "
+              "Computing threads of the CPU backend, and threads that load weights for GPUs. 0: "
+              "one per core that the affinity mask and "
               "the control group's quota leave to the process; of eight or more, one less."},
     ConfigKey{"cpu.pinning", "", kChoice, FIELD(cpu.pinning), 0, 0, "auto|on|off",
               "Keep each computing thread but the first on one core. auto: on eight cores or "

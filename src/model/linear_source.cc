@@ -80,7 +80,8 @@ StatusOr<SourcedLinear> LinearSource::Load(const std::string& name) {
 
 StatusOr<TensorSlice> LinearSource::Slice(const TensorView& matrix, int64_t row, int64_t rows,
                                           int64_t column, int64_t columns, Use use) {
-  return SliceMatrix(matrix, row, rows, column, columns, allocator_, files_, use == Use::kToLookAt);
+  return SliceMatrix(matrix, row, rows, column, columns, allocator_, files_, use == Use::kToLookAt,
+                     threads_);
 }
 
 StatusOr<SourcedLinear> LinearSource::LoadFloat(const std::string& name, const LinearBlock& block) {
@@ -106,7 +107,7 @@ StatusOr<SourcedLinear> LinearSource::LoadInt8(const std::string& name, const Li
   INFERD_ASSIGN_OR_RETURN(const TensorView scales, checkpoint_.View(scale_name));
   INFERD_ASSIGN_OR_RETURN(
       const TensorSlice held,
-      HoldTensor(scales.Rows(block.out_begin, block.out_count), allocator_, files_));
+      HoldTensor(scales.Rows(block.out_begin, block.out_count), allocator_, files_, threads_));
   // [out, 1] is in order already, as if one group of all outputs.
   TensorView stored = held.view;
   stored.shape = {1, block.out_count};
@@ -120,15 +121,16 @@ StatusOr<SourcedLinear> LinearSource::LoadFp8(const std::string& name, const Lin
   INFERD_ASSIGN_OR_RETURN(const TensorView whole, checkpoint_.IntegerView(name + ".weight"));
   const std::string scale_name = Fp8ScaleName(checkpoint_, name);
   INFERD_ASSIGN_OR_RETURN(const TensorView scales, checkpoint_.View(scale_name));
-  INFERD_ASSIGN_OR_RETURN(const TensorSlice held, HoldTensor(scales, allocator_, files_));
+  INFERD_ASSIGN_OR_RETURN(const TensorSlice held, HoldTensor(scales, allocator_, files_, threads_));
   const TensorView& stored = held.view;
   SourcedLinear linear;
   linear.raw.format = config_.rounds_inputs ? WeightFormat::kFp8 : WeightFormat::kFp8Weights;
   INFERD_ASSIGN_OR_RETURN(TensorSlice slice, Slice(whole, block.out_begin, block.out_count,
                                                    block.in_begin, block.in_count, Use::kToLookAt));
-  if (HoldsE4M3Nan(slice.view)) {
+  INFERD_RETURN_IF_ERROR(ForOutputs(block.out_count, [&](int64_t begin, int64_t end) {
+    if (!HoldsE4M3Nan(slice.view.Rows(begin, end - begin))) return OkStatus();
     return FailedPreconditionError("tensor \"" + name + ".weight\": holds a NaN");
-  }
+  }));
   linear.raw.data = slice.view;
   linear.data = std::move(slice.owned);
 
@@ -171,18 +173,7 @@ StatusOr<SourcedLinear> LinearSource::LoadInt4(const std::string& name, const Li
   INFERD_ASSIGN_OR_RETURN(linear.data,
                           Buffer::Create(allocator_, static_cast<size_t>(out * in / 2)));
   linear.raw.data = TensorView(linear.data.data(), DType::kU8, {out, in / 2});
-  auto* codes = linear.raw.data.As<uint8_t>();
-  if (awq) {
-    INFERD_ASSIGN_OR_RETURN(const TensorSlice words,
-                            Slice(qweight, block.in_begin, in, block.out_begin / kPacked,
-                                  out / kPacked, Use::kToLookAt));
-    UnpackAwqCodes(words.view, codes);
-  } else {
-    INFERD_ASSIGN_OR_RETURN(const TensorSlice words,
-                            Slice(qweight, block.in_begin / kPacked, in / kPacked, block.out_begin,
-                                  out, Use::kToLookAt));
-    UnpackGptqCodes(words.view, codes);
-  }
+  INFERD_RETURN_IF_ERROR(UnpackCodes(qweight, block, awq, linear.raw.data));
   INFERD_ASSIGN_OR_RETURN(const TensorSlice stored,
                           Slice(scales, first_group, groups, block.out_begin, out, Use::kToLookAt));
   INFERD_RETURN_IF_ERROR(TakeScales(name + ".scales", stored.view, &linear));
@@ -191,21 +182,68 @@ StatusOr<SourcedLinear> LinearSource::LoadInt4(const std::string& name, const Li
   INFERD_ASSIGN_OR_RETURN(linear.zeros,
                           Buffer::Create(allocator_, static_cast<size_t>(out * groups)));
   linear.raw.zeros = TensorView(linear.zeros.data(), DType::kU8, {out, groups});
-  auto* zeros = linear.raw.zeros.As<uint8_t>();
   INFERD_ASSIGN_OR_RETURN(
       const TensorSlice points,
       Slice(qzeros, first_group, groups, block.out_begin / kPacked, out / kPacked, Use::kToLookAt));
-  UnpackZeros(points.view, awq ? NibbleOrder::kAwq : NibbleOrder::kPlain, zeros);
-  if (!awq && config_.zeros_minus_one) {
+  INFERD_RETURN_IF_ERROR(UnpackZeroPoints(name, points.view, awq, linear.raw.zeros));
+  return linear;
+}
+
+// Read a tile at a time, which is decoded while it is in the processor's cache.
+Status LinearSource::UnpackCodes(const TensorView& qweight, const LinearBlock& block, bool awq,
+                                 const TensorView& codes) {
+  constexpr int64_t kTileInputs = 128;
+  constexpr int64_t kTileOutputs = 8192;
+  const int64_t row_inputs = awq ? 1 : kPacked;  // of a row of words
+  const int64_t column_outputs = awq ? kPacked : 1;
+  const int64_t across = (block.out_count + kTileOutputs - 1) / kTileOutputs;
+  const int64_t down = (block.in_count + kTileInputs - 1) / kTileInputs;
+  const int64_t row_bytes = block.in_count / 2;
+  return threads_.Run(across * down, [&](int64_t tile) -> Status {
+    const int64_t input = tile / across * kTileInputs;
+    const int64_t output = tile % across * kTileOutputs;
+    const int64_t inputs = std::min(kTileInputs, block.in_count - input);
+    const int64_t outputs = std::min(kTileOutputs, block.out_count - output);
+    HostAllocator allocator;
+    NoLoadThreads caller;
+    INFERD_ASSIGN_OR_RETURN(
+        const TensorSlice words,
+        SliceMatrix(qweight, (block.in_begin + input) / row_inputs, inputs / row_inputs,
+                    (block.out_begin + output) / column_outputs, outputs / column_outputs,
+                    allocator, files_, /*held=*/true, caller));
+    uint8_t* to = codes.As<uint8_t>() + output * row_bytes + input / 2;
+    if (awq) {
+      UnpackAwqCodes(words.view, to, row_bytes);
+    } else {
+      UnpackGptqCodes(words.view, to, row_bytes);
+    }
+    return OkStatus();
+  });
+}
+
+Status LinearSource::UnpackZeroPoints(const std::string& name, const TensorView& points, bool awq,
+                                      const TensorView& zeros) {
+  const NibbleOrder order = awq ? NibbleOrder::kAwq : NibbleOrder::kPlain;
+  const int64_t groups = zeros.dim(1);
+  return ForOutputs(zeros.dim(0), [&](int64_t begin, int64_t end) {
+    UnpackZeros(points, order, begin / kPacked, end / kPacked, zeros.As<uint8_t>());
+    if (awq || !config_.zeros_minus_one) return OkStatus();
     // Readers of this format disagree on what 15 stored means: 16, or 0.
     uint8_t largest = 0;
-    for (int64_t i = 0; i < out * groups; ++i) largest = std::max(largest, zeros[i]++);
-    if (largest == kLargestZero) {
-      return FailedPreconditionError("tensor \"" + name +
-                                     ".qzeros\": holds a zero point of 16, past the 4 bits");
-    }
-  }
-  return linear;
+    auto* const codes = zeros.As<uint8_t>();
+    for (int64_t i = begin * groups; i < end * groups; ++i) largest = std::max(largest, codes[i]++);
+    if (largest < kLargestZero) return OkStatus();
+    return FailedPreconditionError("tensor \"" + name +
+                                   ".qzeros\": holds a zero point of 16, past the 4 bits");
+  });
+}
+
+Status LinearSource::ForOutputs(int64_t outputs,
+                                const std::function<Status(int64_t, int64_t)>& body) {
+  constexpr int64_t kAtOnce = 256;  // a multiple of what a word holds
+  return threads_.Run((outputs + kAtOnce - 1) / kAtOnce, [&](int64_t part) {
+    return body(part * kAtOnce, std::min(outputs, (part + 1) * kAtOnce));
+  });
 }
 
 // Scales [groups, out], each output's beside one another.
@@ -213,10 +251,11 @@ Status LinearSource::TakeScales(const std::string& name, const TensorView& store
                                 SourcedLinear* linear) {
   const auto bytes = static_cast<size_t>(stored.NumElements()) * sizeof(float);
   INFERD_ASSIGN_OR_RETURN(linear->scales, Buffer::Create(allocator_, bytes));
-  if (!TransposeScales(stored, reinterpret_cast<float*>(linear->scales.data()))) {
+  auto* const to = reinterpret_cast<float*>(linear->scales.data());
+  return ForOutputs(stored.dim(1), [&](int64_t begin, int64_t end) {
+    if (TransposeScales(stored, begin, end, to)) return OkStatus();
     return FailedPreconditionError("tensor \"" + name + "\": holds a scale that is not finite");
-  }
-  return OkStatus();
+  });
 }
 
 }  // namespace inferd::model

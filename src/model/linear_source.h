@@ -1,13 +1,16 @@
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 
 #include "inferd/base/status.h"
 #include "inferd/model/checkpoint.h"
 #include "inferd/model/model_config.h"
+#include "inferd/ops/load_threads.h"
 #include "inferd/ops/weights.h"
 #include "inferd/tensor/tensor.h"
+#include "model/recycled_memory.h"
 #include "model/shard_rules.h"
 #include "model/tensor_slice.h"
 
@@ -28,8 +31,15 @@ struct SourcedLinear {
 class LinearSource {
  public:
   // `reads`: what has to be looked at is read from the files, and their mapping not touched.
-  LinearSource(const QuantizationConfig& config, const Checkpoint& checkpoint, bool reads = false)
-      : config_(config), checkpoint_(checkpoint), files_(reads ? &checkpoint : nullptr) {}
+  // `threads`: who reads and decodes; null: the caller.
+  LinearSource(const QuantizationConfig& config, const Checkpoint& checkpoint, bool reads = false,
+               LoadThreads* threads = nullptr)
+      : config_(config),
+        checkpoint_(checkpoint),
+        files_(reads ? &checkpoint : nullptr),
+        threads_(threads != nullptr ? *threads : caller_) {}
+  LinearSource(const LinearSource&) = delete;
+  LinearSource& operator=(const LinearSource&) = delete;
 
   // A block of the layer `name`, without the ".weight": only that is read. The block is
   // one that CheckBlock passed. FAILED_PRECONDITION when it holds values its scheme does
@@ -48,12 +58,21 @@ class LinearSource {
   enum class Use : uint8_t { kForOps, kToLookAt };
   StatusOr<TensorSlice> Slice(const TensorView& matrix, int64_t row, int64_t rows, int64_t column,
                               int64_t columns, Use use);
+  // Codes [out, in / 2] of a block of `qweight`.
+  Status UnpackCodes(const TensorView& qweight, const LinearBlock& block, bool awq,
+                     const TensorView& codes);
+  Status UnpackZeroPoints(const std::string& name, const TensorView& points, bool awq,
+                          const TensorView& zeros);
+  // body(begin, end) over [0, outputs), a part at a time.
+  Status ForOutputs(int64_t outputs, const std::function<Status(int64_t, int64_t)>& body);
   Status TakeScales(const std::string& name, const TensorView& stored, SourcedLinear* linear);
 
   const QuantizationConfig config_;
   const Checkpoint& checkpoint_;
   const FileBytes* const files_;  // null: the mapping is read
-  HostAllocator allocator_;
+  RecycledMemory allocator_;
+  NoLoadThreads caller_;
+  LoadThreads& threads_;
 };
 
 WeightFormat FormatOf(DType dtype);                      // of f32, f16 and bf16

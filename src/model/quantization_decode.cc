@@ -50,7 +50,7 @@ void TransposeNibbles(NibbleTile& w) {
 
 }  // namespace
 
-void UnpackAwqCodes(const TensorView& qweight, uint8_t* to) {
+void UnpackAwqCodes(const TensorView& qweight, uint8_t* to, int64_t row_bytes) {
   const int64_t words = qweight.dim(0) / 8;  // of a row written
   const int64_t columns = qweight.dim(1);
   const auto* from = qweight.As<const uint32_t>();
@@ -73,14 +73,14 @@ void UnpackAwqCodes(const TensorView& qweight, uint8_t* to) {
         }
       }
       for (int64_t o = 0; o < wide * 8; ++o) {
-        std::memcpy(to + ((c0 * 8 + o) * words + r0) * 4, tile[static_cast<size_t>(o)].data(),
+        std::memcpy(to + (c0 * 8 + o) * row_bytes + r0 * 4, tile[static_cast<size_t>(o)].data(),
                     static_cast<size_t>(high) * 4);
       }
     }
   }
 }
 
-void UnpackGptqCodes(const TensorView& qweight, uint8_t* to) {
+void UnpackGptqCodes(const TensorView& qweight, uint8_t* to, int64_t row_bytes) {
   const int64_t words = qweight.dim(0);
   const int64_t outputs = qweight.dim(1);
   const auto* from = qweight.As<const uint32_t>();
@@ -95,18 +95,19 @@ void UnpackGptqCodes(const TensorView& qweight, uint8_t* to) {
         }
       }
       for (int64_t o = 0; o < wide; ++o) {
-        std::memcpy(to + ((o0 + o) * words + r0) * 4, tile[static_cast<size_t>(o)].data(),
+        std::memcpy(to + (o0 + o) * row_bytes + r0 * 4, tile[static_cast<size_t>(o)].data(),
                     static_cast<size_t>(high) * 4);
       }
     }
   }
 }
 
-void UnpackZeros(const TensorView& qzeros, NibbleOrder order, uint8_t* to) {
+void UnpackZeros(const TensorView& qzeros, NibbleOrder order, int64_t begin, int64_t end,
+                 uint8_t* to) {
   const int64_t groups = qzeros.dim(0);
   const int64_t columns = qzeros.dim(1);
   const auto* from = qzeros.As<const uint32_t>();
-  for (int64_t c = 0; c < columns; ++c) {
+  for (int64_t c = begin; c < end; ++c) {
     for (int64_t g = 0; g < groups; ++g) {
       const uint32_t word = from[g * columns + c];
       for (int k = 0; k < 8; ++k) {
@@ -117,14 +118,14 @@ void UnpackZeros(const TensorView& qzeros, NibbleOrder order, uint8_t* to) {
   }
 }
 
-bool TransposeScales(const TensorView& scales, float* to) {
+bool TransposeScales(const TensorView& scales, int64_t begin, int64_t end, float* to) {
   const int64_t groups = scales.dim(0);
   const int64_t outputs = scales.dim(1);
   bool finite = true;
-  for (int64_t o0 = 0; o0 < outputs; o0 += kTile) {
-    const int64_t end = std::min(o0 + kTile, outputs);
+  for (int64_t o0 = begin; o0 < end; o0 += kTile) {
+    const int64_t next = std::min(o0 + kTile, end);
     for (int64_t g = 0; g < groups; ++g) {
-      for (int64_t o = o0; o < end; ++o) {
+      for (int64_t o = o0; o < next; ++o) {
         const float scale = LoadFloat(scales, g * outputs + o);
         finite = finite && std::isfinite(scale);
         to[o * groups + g] = scale;

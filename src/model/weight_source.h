@@ -34,7 +34,9 @@ class WeightSource {
 class PackingSource final : public WeightSource {
  public:
   PackingSource(const QuantizationConfig& config, const Checkpoint& checkpoint, Ops& ops)
-      : checkpoint_(checkpoint), linears_(config, checkpoint, ops.ReadsFiles()), ops_(ops) {}
+      : checkpoint_(checkpoint),
+        linears_(config, checkpoint, ops.ReadsFiles(), ops.load_threads()),
+        ops_(ops) {}
 
   StatusOr<LinearWeight> Linear(const std::string& prefix, std::span<const LinearPart> parts,
                                 bool bias) override;

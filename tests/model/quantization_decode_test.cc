@@ -39,7 +39,7 @@ TEST(QuantizationDecodeTest, UnpacksAwqCodes) {
   for (const auto& [out, in] : kSizes) {
     std::vector<uint32_t> words = RandomWords(in * out / 8);
     std::vector<uint8_t> codes(static_cast<size_t>(out * in / 2), 0xee);
-    UnpackAwqCodes(TensorView(words.data(), DType::kI32, {in, out / 8}), codes.data());
+    UnpackAwqCodes(TensorView(words.data(), DType::kI32, {in, out / 8}), codes.data(), in / 2);
     for (int64_t o = 0; o < out; ++o) {
       for (int64_t i = 0; i < in; ++i) {
         const uint32_t word = words[static_cast<size_t>(i * (out / 8) + o / 8)];
@@ -53,7 +53,7 @@ TEST(QuantizationDecodeTest, UnpacksGptqCodes) {
   for (const auto& [out, in] : kSizes) {
     std::vector<uint32_t> words = RandomWords(in * out / 8);
     std::vector<uint8_t> codes(static_cast<size_t>(out * in / 2), 0xee);
-    UnpackGptqCodes(TensorView(words.data(), DType::kI32, {in / 8, out}), codes.data());
+    UnpackGptqCodes(TensorView(words.data(), DType::kI32, {in / 8, out}), codes.data(), in / 2);
     for (int64_t o = 0; o < out; ++o) {
       for (int64_t i = 0; i < in; ++i) {
         const uint32_t word = words[static_cast<size_t>(i / 8 * out + o)];
@@ -70,8 +70,9 @@ TEST(QuantizationDecodeTest, UnpacksZeros) {
   const TensorView qzeros(words.data(), DType::kI32, {kGroups, kOut / 8});
   std::vector<uint8_t> plain(kGroups * kOut);
   std::vector<uint8_t> awq(kGroups * kOut);
-  UnpackZeros(qzeros, NibbleOrder::kPlain, plain.data());
-  UnpackZeros(qzeros, NibbleOrder::kAwq, awq.data());
+  UnpackZeros(qzeros, NibbleOrder::kPlain, 0, 1, plain.data());
+  UnpackZeros(qzeros, NibbleOrder::kPlain, 1, kOut / 8, plain.data());
+  UnpackZeros(qzeros, NibbleOrder::kAwq, 0, kOut / 8, awq.data());
   for (int64_t o = 0; o < kOut; ++o) {
     for (int64_t g = 0; g < kGroups; ++g) {
       const uint32_t word = words[static_cast<size_t>(g * (kOut / 8) + o / 8)];
@@ -98,7 +99,8 @@ TEST(QuantizationDecodeTest, TransposesScales) {
                               TensorView(bf16.data(), DType::kBF16, {kGroups, kOut})};
   for (const TensorView& view : views) {
     std::vector<float> to(f32.size());
-    ASSERT_TRUE(TransposeScales(view, to.data()));
+    ASSERT_TRUE(TransposeScales(view, 0, 7, to.data()));  // in two parts
+    ASSERT_TRUE(TransposeScales(view, 7, kOut, to.data()));
     for (int64_t o = 0; o < kOut; ++o) {
       for (int64_t g = 0; g < kGroups; ++g) {
         EXPECT_EQ(to[static_cast<size_t>(o * kGroups + g)], f32[static_cast<size_t>(g * kOut + o)]);
@@ -107,9 +109,9 @@ TEST(QuantizationDecodeTest, TransposesScales) {
   }
   std::vector<float> to(f32.size());
   f32.back() = INFINITY;
-  EXPECT_FALSE(TransposeScales(views[0], to.data()));
+  EXPECT_FALSE(TransposeScales(views[0], 0, kOut, to.data()));
   f16[3] = 0x7e00;  // NaN
-  EXPECT_FALSE(TransposeScales(views[1], to.data()));
+  EXPECT_FALSE(TransposeScales(views[1], 0, kOut, to.data()));
 }
 
 }  // namespace

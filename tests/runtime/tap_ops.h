@@ -29,6 +29,7 @@ class TapOps : public Ops {
   DeviceInfo DescribeDevice() const override { return inner_.DescribeDevice(); }
   void SetFiles(const FileBytes* files) override { inner_.SetFiles(files); }
   bool ReadsFiles() const override { return inner_.ReadsFiles(); }
+  LoadThreads* load_threads() override { return inner_.load_threads(); }
   bool Supports(WeightFormat format) const override { return inner_.Supports(format); }
   StatusOr<LinearWeight> Pack(std::span<const RawLinear> parts,
                               std::span<const TensorView> bias) override {

@@ -14,6 +14,7 @@
 #include "inferd/comm/device_group.h"
 #include "inferd/ops/device_info.h"
 #include "inferd/ops/file_bytes.h"
+#include "inferd/ops/load_threads.h"
 #include "inferd/ops/sampling.h"
 #include "inferd/ops/step.h"
 #include "inferd/ops/weights.h"
@@ -66,6 +67,9 @@ class Ops {
   virtual void SetFiles(const FileBytes* /*files*/) {}
   // Whether they do so.
   virtual bool ReadsFiles() const { return false; }
+  // Threads for whoever reads and decodes what Pack is to get; null: there are none but the
+  // caller. Good from SetFiles with files to SetFiles without.
+  virtual LoadThreads* load_threads() { return nullptr; }
   virtual bool Supports(WeightFormat format) const = 0;
   // Joins `parts` (equal in_features and format) along out_features, so that
   // e.g. q, k and v become one matrix, and puts them in the backend's form.

@@ -9,6 +9,7 @@
 
 #include "backends/cpu/attention_work.h"
 #include "backends/cpu/cpu_linear_int.h"
+#include "backends/cpu/pool_threads.h"
 #include "backends/cpu/thread_pool.h"
 #include "backends/host/host_ops.h"
 #include "cpu/linear_bf16.h"
@@ -31,6 +32,7 @@ class CpuOps final : public HostOps {
   std::string_view name() const override { return "cpu"; }
 
   bool ReadsFiles() const override { return true; }
+  LoadThreads* load_threads() override { return &pool_threads_; }
   bool Supports(WeightFormat format) const override;
   StatusOr<LinearWeight> Pack(std::span<const RawLinear> parts,
                               std::span<const TensorView> bias) override;
@@ -86,6 +88,7 @@ class CpuOps final : public HostOps {
   const std::optional<kernels::Bf16Unit> bf16_;
   const IntUnits int_units_;  // of integer weights
   ThreadPool pool_;
+  PoolThreads pool_threads_{pool_};
   TensorView scratch_;       // bytes
   AttentionWork attention_;  // planned anew by every call
 };

@@ -9,30 +9,48 @@
 
 namespace inferd {
 
+void CudaOps::SetFiles(const FileBytes* files) {
+  if (files == files_) return;
+  files_ = files;
+  if (files != nullptr) return device_->BeginLoading(load_threads_);
+  (void)device_->EndLoading();  // the error stays
+}
+
 bool CudaOps::Supports(WeightFormat /*format*/) const { return true; }
 
 StatusOr<LinearWeight> CudaOps::Pack(std::span<const RawLinear> parts,
                                      std::span<const TensorView> bias) {
   INFERD_ASSIGN_OR_RETURN(LinearWeight weight, DescribeLinear(parts, bias));
   const PackedForm form = FormOf(weight);
-  if (form.row_bytes > static_cast<int64_t>(Device::kSlotBytes) ||
+  const GroupRows rows = GroupRowsOf(weight);
+  if (std::max(form.row_bytes, rows.outputs * static_cast<int64_t>(sizeof(float))) >
+          static_cast<int64_t>(Device::kSlotBytes) ||
       weight.out_features > INT32_MAX || weight.in_features > INT32_MAX) {
     return InvalidArgumentError("a matrix of this size is not taken by the GPU's kernels");
   }
   INFERD_ASSIGN_OR_RETURN(weight.packed, Buffer::Create(*device_, static_cast<size_t>(form.bytes)));
-  device_->CopyMade(weight.packed.data(), static_cast<size_t>(form.value_bytes()),
-                    static_cast<size_t>(form.row_bytes),
-                    [&](std::byte* to, size_t first, size_t count) {
-                      const auto unit = static_cast<size_t>(form.row_bytes);
-                      return WritePackedRows(parts, weight, static_cast<int64_t>(first / unit),
-                                             static_cast<int64_t>(count / unit), files_, to);
-                    });
-  if (form.bytes > form.scales_at) {
-    HostAllocator host;
-    INFERD_ASSIGN_OR_RETURN(const Buffer tail,
-                            Buffer::Create(host, static_cast<size_t>(form.bytes - form.scales_at)));
-    WritePackedTail(parts, weight, tail.data());
-    device_->CopyIn(weight.packed.data() + form.scales_at, tail.data(), tail.size());
+  const auto send = [&](int64_t at, int64_t end, int64_t unit, const auto& write) {
+    device_->CopyMade(weight.packed.data() + at, static_cast<size_t>(end - at),
+                      static_cast<size_t>(unit), [&](std::byte* to, size_t first, size_t count) {
+                        return write(static_cast<int64_t>(first) / unit,
+                                     static_cast<int64_t>(count) / unit, to);
+                      });
+  };
+  send(0, form.value_bytes(), form.row_bytes, [&](int64_t first, int64_t count, std::byte* to) {
+    return WritePackedRows(parts, weight, first, count, files_, to);
+  });
+  if (form.zeros_at > form.scales_at) {
+    send(form.scales_at, form.zeros_at, rows.outputs * static_cast<int64_t>(sizeof(float)),
+         [&](int64_t first, int64_t count, std::byte* to) {
+           WritePackedScales(parts, weight, first, count, to);
+           return OkStatus();
+         });
+  }
+  if (form.bytes > form.zeros_at) {
+    send(form.zeros_at, form.bytes, rows.outputs, [&](int64_t first, int64_t count, std::byte* to) {
+      WritePackedZeros(parts, weight, first, count, to);
+      return OkStatus();
+    });
   }
   if (!bias.empty()) {
     HostAllocator host;
@@ -40,7 +58,7 @@ StatusOr<LinearWeight> CudaOps::Pack(std::span<const RawLinear> parts,
     INFERD_ASSIGN_OR_RETURN(weight.bias, Buffer::Create(*device_, joined.size()));
     device_->CopyIn(weight.bias.data(), joined.data(), joined.size());
   }
-  INFERD_RETURN_IF_ERROR(device_->Wait());
+  INFERD_RETURN_IF_ERROR(device_->error());
   NoteShape(weight);
   return weight;
 }
@@ -75,6 +93,7 @@ StatusOr<EmbeddingTable> CudaOps::TableOf(const LinearWeight& head) const {
 StatusOr<Buffer> CudaOps::Upload(std::span<const float> host) {
   INFERD_ASSIGN_OR_RETURN(Buffer buffer, Buffer::Create(*device_, host.size_bytes()));
   device_->CopyIn(buffer.data(), host.data(), host.size_bytes());
+  INFERD_RETURN_IF_ERROR(device_->error());
   return buffer;
 }
 

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "backends/cpu/cpu_budget.h"
 #include "backends/cuda/cuda_error.h"
 #include "backends/cuda/nccl_group.h"
 #include "cuda/code.h"
@@ -15,6 +16,12 @@ namespace {
 
 // bf16 numbers whose sum is an f32, but for the last bits of subnormals.
 constexpr int kExactTerms = 3;
+
+// The rank's share of what the process may use of the machine.
+int LoadThreadsOf(const BackendOptions& options) {
+  const CpuChoice all = ChooseCpus(ReadCpuBudget("/"), options.threads, ThreadPinning::kOff);
+  return ShareCpus(all, options.rank, std::max(1, options.ranks)).threads;
+}
 
 }  // namespace
 
@@ -40,6 +47,7 @@ CudaOps::CudaOps(std::unique_ptr<Device> device, int terms, const BackendOptions
       sampler_(*device_),
       ranges_(options.layer_ranges),
       logger_(options.logger),
+      load_threads_(LoadThreadsOf(options)),
       use_graphs_(options.graphs),
       batch_invariant_(options.batch_invariant) {}
 

@@ -37,7 +37,8 @@ class CudaOps final : public Ops {
   void CopyIn(void* data, const void* host, size_t bytes) override;
   Status CopyOut(void* host, const void* data, size_t bytes) override;
 
-  void SetFiles(const FileBytes* files) override { files_ = files; }
+  void SetFiles(const FileBytes* files) override;
+  LoadThreads* load_threads() override { return device_->load_threads(); }
   bool ReadsFiles() const override { return true; }
   bool Supports(WeightFormat format) const override;
   StatusOr<LinearWeight> Pack(std::span<const RawLinear> parts,
@@ -183,6 +184,7 @@ class CudaOps final : public Ops {
   std::vector<LibraryGemm::Product> library_shapes_;  // of the weights packed, each once
   int64_t widest_row_ = 1;                            // bytes of one prepared for them
   const std::shared_ptr<spdlog::logger> logger_;      // may be null
+  const int load_threads_;                            // that read and form weights
   const bool use_graphs_;
   const bool batch_invariant_;    // many rows are multiplied as few are
   bool graphs_refused_ = false;   // and said so

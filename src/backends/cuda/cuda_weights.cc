@@ -63,6 +63,30 @@ void WriteInt4Tile(std::span<const RawLinear> parts, const LinearWeight& weight,
   }
 }
 
+// Rows [first, first + count) of the transposed values of all parts, zeros behind them.
+template <typename T>
+void WriteGroups(std::span<const RawLinear> parts, const GroupRows& rows, int64_t first,
+                 int64_t count, TensorView RawLinear::*values, T* to) {
+  // As many outputs at a time as a line of the cache has scales.
+  constexpr int64_t kAtOnce = 16;
+  int64_t output = 0;
+  for (const RawLinear& part : parts) {
+    const int64_t outputs = part.data.dim(0);
+    const T* from = (part.*values).As<T>() + first;
+    for (int64_t o = 0; o < outputs; o += kAtOnce) {
+      const int64_t end = std::min(outputs, o + kAtOnce);
+      for (int64_t g = 0; g < count; ++g) {
+        T* at = to + g * rows.outputs + output;
+        for (int64_t r = o; r < end; ++r) *at++ = from[r * rows.groups + g];
+      }
+      output += end - o;
+    }
+  }
+  for (int64_t g = 0; g < count; ++g) {
+    std::fill(to + g * rows.outputs + output, to + (g + 1) * rows.outputs, T{});
+  }
+}
+
 }  // namespace
 
 int64_t FloatRowBytes(DType dtype, int64_t in_features) {
@@ -134,32 +158,23 @@ Status WritePackedRows(std::span<const RawLinear> parts, const LinearWeight& wei
   return OkStatus();
 }
 
-void WritePackedTail(std::span<const RawLinear> parts, const LinearWeight& weight, std::byte* to) {
-  const PackedForm form = FormOf(weight);
-  if (form.bytes == form.scales_at) return;
-  std::memset(to, 0, static_cast<size_t>(form.bytes - form.scales_at));
-  auto* scales = reinterpret_cast<float*>(to);
-  auto* zeros = reinterpret_cast<uint8_t*>(to + (form.zeros_at - form.scales_at));
+GroupRows GroupRowsOf(const LinearWeight& weight) {
+  if (IsFloat(weight.format)) return {};
   const bool four = weight.format == WeightFormat::kInt4;
-  const int64_t groups = weight.group_size > 0 ? weight.in_features / weight.group_size : 1;
-  const int64_t stride = four ? PaddedOutputs(weight) : weight.out_features;
-  // As many outputs at a time as a line of the cache has scales.
-  constexpr int64_t kAtOnce = 16;
-  int64_t output = 0;
-  for (const RawLinear& part : parts) {
-    const int64_t rows = part.data.dim(0);
-    for (int64_t row = 0; row < rows; row += kAtOnce) {
-      const int64_t end = std::min(rows, row + kAtOnce);
-      for (int64_t g = 0; g < groups; ++g) {
-        int64_t at = g * stride + output;
-        for (int64_t r = row; r < end; ++r, ++at) {
-          scales[at] = part.scales.As<float>()[r * groups + g];
-          if (four) zeros[at] = part.zeros.As<uint8_t>()[r * groups + g];
-        }
-      }
-      output += end - row;
-    }
-  }
+  return {weight.group_size > 0 ? weight.in_features / weight.group_size : 1,
+          four ? PaddedOutputs(weight) : weight.out_features};
+}
+
+void WritePackedScales(std::span<const RawLinear> parts, const LinearWeight& weight, int64_t first,
+                       int64_t count, std::byte* to) {
+  WriteGroups(parts, GroupRowsOf(weight), first, count, &RawLinear::scales,
+              reinterpret_cast<float*>(to));
+}
+
+void WritePackedZeros(std::span<const RawLinear> parts, const LinearWeight& weight, int64_t first,
+                      int64_t count, std::byte* to) {
+  WriteGroups(parts, GroupRowsOf(weight), first, count, &RawLinear::zeros,
+              reinterpret_cast<uint8_t*>(to));
 }
 
 }  // namespace inferd

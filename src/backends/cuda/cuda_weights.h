@@ -36,7 +36,17 @@ PackedForm FormOf(const LinearWeight& weight);
 // the checkpoint has it is read with `files`, unless that is null.
 Status WritePackedRows(std::span<const RawLinear> parts, const LinearWeight& weight,
                        int64_t first_row, int64_t count, const FileBytes* files, std::byte* to);
-// Writes everything behind the values: bytes [scales_at, bytes).
-void WritePackedTail(std::span<const RawLinear> parts, const LinearWeight& weight, std::byte* to);
+// What is behind the values: a row per group of inputs, one of all inputs in int8; float
+// formats have none. Both write groups [first, first + count).
+struct GroupRows {
+  int64_t groups = 0;
+  int64_t outputs = 0;  // in a row, with padding
+};
+GroupRows GroupRowsOf(const LinearWeight& weight);
+void WritePackedScales(std::span<const RawLinear> parts, const LinearWeight& weight, int64_t first,
+                       int64_t count, std::byte* to);
+// Of int4 only.
+void WritePackedZeros(std::span<const RawLinear> parts, const LinearWeight& weight, int64_t first,
+                      int64_t count, std::byte* to);
 
 }  // namespace inferd

@@ -13,6 +13,7 @@
 #include "backends/cuda/arena_map.h"
 #include "backends/cuda/device_handles.h"
 #include "backends/cuda/device_waiter.h"
+#include "backends/cuda/weight_ring.h"
 #include "inferd/base/status.h"
 #include "inferd/ops/device_info.h"
 #include "inferd/tensor/tensor.h"
@@ -80,9 +81,16 @@ class Device final : public Allocator {
   void CopyIn(void* data, const void* host, size_t bytes);
   // The same, of bytes that `write` makes: write(to, first, count) gives bytes [first,
   // first + count) of all; what it fails with is the device's error. Pieces are multiples of
-  // `unit`, of which a slot holds one.
+  // `unit`, of which a slot holds one. While weights are loaded several threads call `write`.
   void CopyMade(void* data, size_t bytes, size_t unit,
                 const std::function<Status(std::byte* to, size_t first, size_t count)>& write);
+  // Weights are loaded from now on, by up to so many threads that fill pinned buffers of their
+  // own; with less than two, or without memory for them, as at any other time.
+  void BeginLoading(int threads);
+  // They are on the device, or there is an error; threads and buffers are gone.
+  Status EndLoading();
+  // Null where there are none.
+  LoadThreads* load_threads() { return ring_ == nullptr ? nullptr : ring_->threads(); }
   Status CopyOut(void* host, const void* data, size_t bytes);
   void Fill(void* data, uint8_t value, size_t bytes);
   // Pinned memory either way, enqueued.
@@ -129,6 +137,7 @@ class Device final : public Allocator {
   std::vector<Piece> pieces_;
   std::array<Slot, 2> slots_;
   size_t next_slot_ = 0;
+  std::unique_ptr<WeightRing> ring_;  // null when no weights are being loaded
   Status error_;
   Status graph_refusal_;
   DeviceWaiter* waiter_ = nullptr;

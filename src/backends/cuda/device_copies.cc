@@ -1,6 +1,7 @@
 // Bytes to and from a GPU's memory.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "backends/cuda/device.h"
 
@@ -17,6 +18,9 @@ Device::Slot& Device::NextSlot() {
 void Device::CopyMade(void* data, size_t bytes, size_t unit,
                       const std::function<Status(std::byte*, size_t, size_t)>& write) {
   INFERD_CHECK(unit > 0 && unit <= kSlotBytes);
+  if (load_threads() != nullptr && unit <= WeightRing::kBufferBytes) {
+    return ring_->CopyMade(*this, static_cast<std::byte*>(data), bytes, unit, write);
+  }
   const size_t piece = kSlotBytes / unit * unit;
   for (size_t first = 0; first < bytes && ok(); first += piece) {
     const size_t count = std::min(piece, bytes - first);
@@ -34,6 +38,25 @@ void Device::CopyIn(void* data, const void* host, size_t bytes) {
     std::memcpy(to, static_cast<const std::byte*>(host) + first, count);
     return OkStatus();
   });
+}
+
+void Device::BeginLoading(int threads) {
+  if (!ok() || ring_ != nullptr || threads < 2) return;
+  Use();
+  StatusOr<std::unique_ptr<WeightRing>> ring = WeightRing::Create(threads);
+  if (ring.ok()) {
+    ring_ = std::move(*ring);
+  } else {
+    (void)cudaGetLastError();  // or the next launch answers it
+  }
+}
+
+Status Device::EndLoading() {
+  if (ring_ == nullptr) return Wait();
+  ring_->StopThreads();
+  // After an error nothing says that its buffers are not read any more.
+  if (Wait().ok()) ring_.reset();
+  return error_;
 }
 
 Status Device::CopyOut(void* host, const void* data, size_t bytes) {

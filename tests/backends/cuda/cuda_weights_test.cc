@@ -104,7 +104,14 @@ TEST(CudaWeightsTest, Int4CodesLieWhereTheKernelLooks) {
                                   packed.data() + row * form.row_bytes)
                       .ok());
     }
-    WritePackedTail(made.raw, made.weight, packed.data() + form.scales_at);
+    const GroupRows rows = GroupRowsOf(made.weight);
+    for (int64_t g = 0; g < rows.groups; g += 3) {
+      const int64_t count = std::min<int64_t>(3, rows.groups - g);
+      const int64_t at = g * rows.outputs;
+      WritePackedScales(made.raw, made.weight, g, count,
+                        packed.data() + form.scales_at + at * int64_t{sizeof(float)});
+      WritePackedZeros(made.raw, made.weight, g, count, packed.data() + form.zeros_at + at);
+    }
     // Nobody reads what lies between the codes and the scales.
     std::fill(packed.begin() + form.value_bytes(), packed.begin() + form.scales_at, std::byte{0});
     for (size_t i = 0; i < expected.size(); ++i) {

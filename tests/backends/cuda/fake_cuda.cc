@@ -60,6 +60,8 @@ struct State {
   int graphs_left = 1 << 30;
   int devices = 1;
   bool old_driver = false;
+  bool leave_mapped = false;
+  int64_t most_pinned = int64_t{1} << 40;
   std::map<char*, size_t> device;  // mapped size
   std::map<char*, int> owner;      // of device memory
   std::map<char*, size_t> pinned;
@@ -125,6 +127,7 @@ class OnDevice {
 
  private:
   static void Protect(int how) {
+    if (Fake().leave_mapped) return;
     for (const auto& [data, bytes] : Fake().device) {
       INFERD_CHECK(mprotect(data, bytes, how) == 0);
     }
@@ -278,6 +281,16 @@ void SetFakeDevices(int count, bool old_driver) {
   Fake().old_driver = old_driver;
 }
 
+void SetFakePinnedBytes(int64_t most) {
+  const Guard guard(Mutex());
+  Fake().most_pinned = most;
+}
+
+void LeaveFakeMemoryMapped() {
+  const Guard guard(Mutex());
+  Fake().leave_mapped = true;
+}
+
 int PutFakeWork(cudaStream_t stream, double milliseconds, std::function<int()> work) {
   const Guard guard(Mutex());
   if (const cudaError_t error = Enter(); error != cudaSuccess) return error;
@@ -384,8 +397,9 @@ cudaError_t cudaMalloc(void** data, size_t bytes) {
   }
   // A page that is never reachable on either side.
   const size_t size = Pages(bytes);
-  void* mapped = mmap(nullptr, size + 2 * kPage, PROT_NONE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  const int access = Fake().leave_mapped ? PROT_READ | PROT_WRITE : PROT_NONE;
+  void* mapped =
+      mmap(nullptr, size + 2 * kPage, access, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapped == MAP_FAILED) return cudaErrorMemoryAllocation;
   *data = static_cast<char*>(mapped) + kPage;
   s.device[static_cast<char*>(*data)] = size;
@@ -407,16 +421,23 @@ cudaError_t cudaFree(void* data) {
 }
 cudaError_t cudaHostAlloc(void** data, size_t bytes, unsigned /*flags*/) {
   ENTER();
+  if (Fake().counts.pinned_bytes + static_cast<int64_t>(bytes) > Fake().most_pinned) {
+    return Fake().last = cudaErrorMemoryAllocation;
+  }
   *data = std::aligned_alloc(kPage, Pages(bytes));
   if (*data == nullptr) return cudaErrorMemoryAllocation;
   std::memset(*data, 0xff, Pages(bytes));
   Fake().pinned[static_cast<char*>(*data)] = bytes;
+  Fake().counts.pinned_bytes += static_cast<int64_t>(bytes);
   ++Fake().counts.host_allocations;
   return cudaSuccess;
 }
 cudaError_t cudaFreeHost(void* data) {
   const Guard guard(Mutex());
-  if (Fake().pinned.erase(static_cast<char*>(data)) == 0) return cudaErrorInvalidValue;
+  const auto it = Fake().pinned.find(static_cast<char*>(data));
+  if (it == Fake().pinned.end()) return cudaErrorInvalidValue;
+  Fake().counts.pinned_bytes -= static_cast<int64_t>(it->second);
+  Fake().pinned.erase(it);
   std::free(data);
   return cudaSuccess;
 }

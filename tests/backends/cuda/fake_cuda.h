@@ -30,6 +30,7 @@ struct FakeCudaCounts {
   int64_t device_allocations = 0;
   int64_t host_allocations = 0;
   int64_t device_bytes = 0;  // allocated now
+  int64_t pinned_bytes = 0;  // likewise
   int64_t kernels = 0;       // run, those of graphs included
   int64_t launches = 0;      // kernels launched one by one
   int64_t graph_launches = 0;
@@ -59,6 +60,11 @@ void SetFakeCudaFault(std::function<int(FakeCudaEvent)> fault);
 void SetFakeGraphs(int count);
 // How many devices there are, and whether the driver is new enough.
 void SetFakeDevices(int count, bool old_driver = false);
+// There is no more pinned memory than so much in all; of a call that wants more the runtime says
+// so, which is of that call alone.
+void SetFakePinnedBytes(int64_t most);
+// Device memory is mapped all the time: for who takes times, not for tests.
+void LeaveFakeMemoryMapped();
 // Products of `rows` rows are refused by algorithms of the matrix library that were found for
 // another number. 0: none are.
 void SetFakeLibraryRefusal(uint64_t rows);

@@ -88,29 +88,75 @@ TEST_F(WeightsFromFileTest, TouchingIsSeen) {
   EXPECT_GT(ops.most_resident_bytes(), 0);
 }
 
+// All that a load packed, as it lies on the device.
+class CollectingOps final : public TapOps {
+ public:
+  using TapOps::TapOps;
+  StatusOr<LinearWeight> Pack(std::span<const RawLinear> parts,
+                              std::span<const TensorView> bias) override {
+    INFERD_ASSIGN_OR_RETURN(LinearWeight weight, TapOps::Pack(parts, bias));
+    const size_t at = bytes.size();
+    bytes.resize(at + weight.packed.size());
+    INFERD_RETURN_IF_ERROR(CopyOut(bytes.data() + at, weight.packed.data(), weight.packed.size()));
+    return weight;
+  }
+  std::vector<std::byte> bytes;
+};
+
+TEST_P(EveryFormatTest, TheBytesAreTheSameByAnyNumberOfThreads) {
+  for (const int tp : {1, 2}) {
+    std::vector<std::byte> by_one;
+    for (const int threads : {1, 2, 5}) {
+      backend_.reset();
+      ResetFakeCuda();
+      BackendOptions options;
+      options.threads = threads;
+      backend_ = MakeCudaBackend(options).value();
+      CollectingOps ops(backend_->ops());
+      const Status loaded = Load(GoldenDir(GetParam()), ops, {tp, 1, 1});
+      ASSERT_TRUE(loaded.ok()) << loaded.ToString();
+      if (threads == 1) by_one = ops.bytes;
+      EXPECT_GT(by_one.size(), 10000U);
+      EXPECT_TRUE(ops.bytes == by_one) << threads << " threads, tp " << tp;
+    }
+  }
+}
+
 // Instead of a signal that ends the process.
-TEST_F(WeightsFromFileTest, AFileThatBecomesShorterIsAnError) {
-  const std::filesystem::path folder =
-      std::filesystem::temp_directory_path() / ("inferd-short-" + std::to_string(getpid()));
-  std::filesystem::remove_all(folder);
-  std::filesystem::copy(GoldenDir("llama3"), folder);
+TEST_P(EveryFormatTest, AFileThatBecomesShorterIsAnError) {
   class Shortener final : public TapOps {
    public:
-    Shortener(Ops& inner, std::filesystem::path file) : TapOps(inner), file_(std::move(file)) {}
+    Shortener(Ops& inner, std::filesystem::path folder)
+        : TapOps(inner), folder_(std::move(folder)) {}
     StatusOr<LinearWeight> Pack(std::span<const RawLinear> parts,
                                 std::span<const TensorView> bias) override {
-      std::filesystem::resize_file(file_, 4096);
+      for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
+        if (entry.path().extension() == ".safetensors") {
+          std::filesystem::resize_file(entry.path(), 4096);
+        }
+      }
       return TapOps::Pack(parts, bias);
     }
 
    private:
-    const std::filesystem::path file_;
+    const std::filesystem::path folder_;
   };
-  Shortener ops(backend_->ops(), folder / "model.safetensors");
-  const Status loaded = Load(folder, ops);
-  EXPECT_EQ(loaded.code(), StatusCode::kUnavailable) << loaded.ToString();
-  EXPECT_NE(loaded.message().find("a file has become shorter"), std::string::npos);
-  std::filesystem::remove_all(folder);
+  for (const int threads : {1, 2, 5}) {
+    const std::filesystem::path folder =
+        std::filesystem::temp_directory_path() / ("inferd-short-" + std::to_string(getpid()));
+    std::filesystem::remove_all(folder);
+    std::filesystem::copy(GoldenDir(GetParam()), folder);
+    backend_.reset();
+    ResetFakeCuda();
+    BackendOptions options;
+    options.threads = threads;
+    backend_ = MakeCudaBackend(options).value();
+    Shortener ops(backend_->ops(), folder);
+    const Status loaded = Load(folder, ops);
+    EXPECT_EQ(loaded.code(), StatusCode::kUnavailable) << loaded.ToString();
+    EXPECT_NE(loaded.message().find("a file has become shorter"), std::string::npos);
+    std::filesystem::remove_all(folder);
+  }
 }
 
 // By hand: INFERD_WEIGHTS_MODEL names a checkpoint. How long the host takes to load it, without
@@ -134,7 +180,12 @@ TEST_F(WeightsFromFileTest, SpeedOfALargeCheckpoint) {
   };
   for (int round = 0; round < 3; ++round) {
     ResetFakeCuda(int64_t{1} << 36);
-    backend_ = MakeCudaBackend({}).value();
+    LeaveFakeMemoryMapped();
+    const char* threads = std::getenv("INFERD_WEIGHTS_THREADS");
+    BackendOptions options;
+    options.threads = threads == nullptr ? 0 : std::atoi(threads);
+    options.batch_invariant = true;  // no products of the library to try
+    backend_ = MakeCudaBackend(options).value();
     int64_t bytes = 0;
     const Seconds plain = seconds([&] {
       std::vector<char> buffer(Device::kSlotBytes);
