@@ -10,27 +10,31 @@
 namespace inferd::cuda::ptx {
 
 std::string StableName(std::string_view mangled) {
+  // Of the namespaces that enclose the kernel each is LENGTH NAME, the anonymous one
   // LENGTH _GLOBAL__N__ DIGITS _ LENGTH _ FILE _cu_ DIGITS [ _ PROCESS ]
+  constexpr std::string_view kNested = "_ZN";
   constexpr std::string_view kNamespace = "_GLOBAL__N_";
   constexpr std::string_view kFileEnd = "_cu_";
   constexpr size_t kDigits = 9;  // with what they begin with
   std::string name(mangled);
-  const size_t begin = name.find(kNamespace);
-  if (begin == std::string::npos) return name;
-  size_t length_begin = begin;
-  while (length_begin > 0 && name[length_begin - 1] >= '0' && name[length_begin - 1] <= '9') {
-    --length_begin;
+  if (!name.starts_with(kNested)) return name;
+  for (size_t at = kNested.size(); at < name.size();) {
+    const size_t begin = name.find_first_not_of("0123456789", at);
+    if (begin == std::string::npos || begin == at) return name;
+    const std::optional<Number> length = ParseNumber(std::string_view(name).substr(at, begin - at));
+    if (!length || length->bits > name.size() - begin) return name;
+    const size_t end = begin + length->bits;
+    if (name.compare(begin, kNamespace.size(), kNamespace) != 0) {
+      at = end;
+      continue;
+    }
+    const size_t file = begin + kNamespace.size() + kDigits;
+    const size_t file_end = name.find(kFileEnd, begin);
+    if (file_end == std::string::npos || file_end < file) return name;
+    return name.substr(0, at) + std::string(kNamespace) + name.substr(file, file_end - file) +
+           name.substr(end);
   }
-  const std::optional<Number> length =
-      ParseNumber(std::string_view(name).substr(length_begin, begin - length_begin));
-  const size_t file = begin + kNamespace.size() + kDigits;
-  const size_t file_end = name.find(kFileEnd, begin);
-  if (!length || length->bits > name.size() - begin || file_end == std::string::npos ||
-      file_end < file) {
-    return name;
-  }
-  return name.substr(0, length_begin) + std::string(kNamespace) +
-         name.substr(file, file_end - file) + name.substr(begin + length->bits);
+  return name;
 }
 
 Library::Library(const std::string& list) {

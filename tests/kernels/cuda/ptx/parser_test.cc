@@ -102,6 +102,10 @@ TEST(PtxLibrary, NamesOfAnonymousNamespacesAreTheFiles) {
                              "EmbedKernelILi4EEEvi"));
   EXPECT_NE(name, StableName("_ZN6inferd4cuda39_GLOBAL__N__7ae7ff3e_7_rows_cu_efb46ca711"
                              "EmbedKernelILi1EEEvi"));
+  // The digit of fp8 is not one of the length.
+  EXPECT_EQ(
+      StableName("_ZN6inferd4cuda3fp839_GLOBAL__N__7ae7ff3e_7_rows_cu_efb46ca711EmbedKernelEvi"),
+      StableName("_ZN6inferd4cuda3fp839_GLOBAL__N__00c0ffee_7_rows_cu_1234abcd11EmbedKernelEvi"));
   EXPECT_EQ(StableName("_Z3addv"), "_Z3addv");
 }
 
