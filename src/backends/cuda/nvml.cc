@@ -1,5 +1,5 @@
-// NVIDIA's management library, opened at run time. Its functions are declared here as its
-// manual has them; the library keeps the names of old versions of those that changed.
+// NVIDIA's management library, opened at run time. It keeps the names of old versions of those
+// functions that changed.
 #include <dlfcn.h>
 
 #include <algorithm>
@@ -15,25 +15,10 @@ namespace {
 
 constexpr char kLibrary[] = "libnvidia-ml.so.1";
 constexpr int64_t kIntervalUs = 1'000'000;
-constexpr int kSuccess = 0;
-constexpr int kTemperatureOfChip = 0;
-
-using DeviceHandle = void*;
-
-struct Functions {
-  int (*init)() = nullptr;
-  int (*shutdown)() = nullptr;
-  int (*by_bus_id)(const char* bus_id, DeviceHandle* device) = nullptr;
-  // Null where the library has none.
-  int (*utilization)(DeviceHandle device, NvmlUtilization* rates) = nullptr;
-  int (*memory)(DeviceHandle device, NvmlMemory* memory) = nullptr;
-  int (*temperature)(DeviceHandle device, int sensor, unsigned* celsius) = nullptr;
-  int (*power)(DeviceHandle device, unsigned* milliwatts) = nullptr;
-};
 
 class NvmlMonitor final : public DeviceMonitor {
  public:
-  NvmlMonitor(Functions functions, std::vector<std::string> bus_ids, const Clock& clock)
+  NvmlMonitor(NvmlFunctions functions, std::vector<std::string> bus_ids, const Clock& clock)
       : functions_(functions),
         bus_ids_(std::move(bus_ids)),
         clock_(clock),
@@ -65,7 +50,7 @@ class NvmlMonitor final : public DeviceMonitor {
     for (size_t i = 0; i < bus_ids_.size(); ++i) {
       if (bus_ids_[i].empty()) continue;
       if (handles_[i] == nullptr &&
-          functions_.by_bus_id(bus_ids_[i].c_str(), &handles_[i]) != kSuccess) {
+          functions_.by_bus_id(bus_ids_[i].c_str(), &handles_[i]) != kNvmlSuccess) {
         handles_[i] = nullptr;
         continue;
       }
@@ -76,35 +61,36 @@ class NvmlMonitor final : public DeviceMonitor {
     return readings;
   }
 
-  DeviceReading AskOne(DeviceHandle device) const {
+  DeviceReading AskOne(NvmlDevice device) const {
     DeviceReading reading;
     NvmlUtilization rates;
-    if (functions_.utilization != nullptr && functions_.utilization(device, &rates) == kSuccess) {
+    if (functions_.utilization != nullptr &&
+        functions_.utilization(device, &rates) == kNvmlSuccess) {
       reading.utilization = std::min(rates.gpu, 100U) / 100.0;
     }
     NvmlMemory memory;
-    if (functions_.memory != nullptr && functions_.memory(device, &memory) == kSuccess) {
+    if (functions_.memory != nullptr && functions_.memory(device, &memory) == kNvmlSuccess) {
       reading.memory_used_bytes = static_cast<int64_t>(memory.used);
       reading.memory_total_bytes = static_cast<int64_t>(memory.total);
     }
     unsigned value = 0;
     if (functions_.temperature != nullptr &&
-        functions_.temperature(device, kTemperatureOfChip, &value) == kSuccess) {
+        functions_.temperature(device, kNvmlTemperatureOfChip, &value) == kNvmlSuccess) {
       reading.temperature_celsius = value;
     }
-    if (functions_.power != nullptr && functions_.power(device, &value) == kSuccess) {
+    if (functions_.power != nullptr && functions_.power(device, &value) == kNvmlSuccess) {
       reading.power_watts = value / 1000.0;
     }
     return reading;
   }
 
-  const Functions functions_;
+  const NvmlFunctions functions_;
   const std::vector<std::string> bus_ids_;
   const Clock& clock_;
   std::mutex asking_;
   bool asked_ = false;  // guarded by asking_, as the next two
   int64_t asked_us_ = 0;
-  std::vector<DeviceHandle> handles_;  // null: to be looked for
+  std::vector<NvmlDevice> handles_;  // null: to be looked for
   std::mutex mutex_;
   std::vector<DeviceReading> latest_;  // guarded by mutex_
 };
@@ -122,7 +108,7 @@ StatusOr<std::unique_ptr<DeviceMonitor>> OpenDeviceMonitor(std::vector<std::stri
   if (library == nullptr) {
     return UnavailableError(std::string("GPU metrics: ") + kLibrary + " cannot be opened");
   }
-  Functions functions;
+  NvmlFunctions functions;
   Find(library, "nvmlInit_v2", &functions.init);
   Find(library, "nvmlShutdown", &functions.shutdown);
   Find(library, "nvmlDeviceGetHandleByPciBusId_v2", &functions.by_bus_id);
@@ -133,7 +119,7 @@ StatusOr<std::unique_ptr<DeviceMonitor>> OpenDeviceMonitor(std::vector<std::stri
   if (functions.init == nullptr || functions.by_bus_id == nullptr) {
     return UnavailableError(std::string("GPU metrics: ") + kLibrary + " is not what it should be");
   }
-  if (const int code = functions.init(); code != kSuccess) {
+  if (const int code = functions.init(); code != kNvmlSuccess) {
     return UnavailableError(std::string("GPU metrics: ") + kLibrary + " does not start (error " +
                             std::to_string(code) + ")");
   }
