@@ -71,8 +71,13 @@ Status ModelRunner::BeginStep(const BatchPlan& plan, Step* step) {
   if (plan.entries.empty()) return OkStatus();
   kv_.Touch(plan.new_blocks);
   ops_.PlanStep(builder_.Build(plan, *sequences_), step_plan_.get());
-  INFERD_ASSIGN_OR_RETURN(const TensorView logits,
-                          model_->Forward(ops_, *step_plan_, kv_.layers(), workspace_));
+  const auto forward = [this] {
+    return model_->Forward(ops_, *step_plan_, kv_.layers(), workspace_);
+  };
+  INFERD_ASSIGN_OR_RETURN(TensorView logits, forward());
+  if (ops_.MustNameAgain()) {
+    INFERD_ASSIGN_OR_RETURN(logits, forward());
+  }
   step->computes = true;
   const std::span<const SampleRow> rows = builder_.sample_rows();
   if (info_.place.last_stage() && !rows.empty()) {

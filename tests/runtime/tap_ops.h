@@ -124,6 +124,7 @@ class TapOps : public Ops {
   void SealStep() override { inner_.SealStep(); }
   bool StepIsDone() override { return inner_.StepIsDone(); }
   Status FinishStep() override { return inner_.FinishStep(); }
+  bool MustNameAgain() override { return inner_.MustNameAgain(); }
   bool PlanPreparing(StepPlan* plan) override { return inner_.PlanPreparing(plan); }
   void EndPreparing() override { inner_.EndPreparing(); }
   void AddRmsNorm(TensorView x, TensorView y, const VectorWeight& weight, float eps,

@@ -199,6 +199,10 @@ class Ops {
   // in microseconds; -1: not known.
   virtual int64_t StepDeviceUs() const { return -1; }
 
+  // After a step's ops up to the logits have been named: whether none of them is enqueued and all
+  // have to be named once more, with the same plan. At most once a step.
+  virtual bool MustNameAgain() { return false; }
+
   // ---- steps prepared before they are asked for, optional ----
   // Plans a step that is only prepared: its ops, up to the logits, are named as ever, and
   // nothing is computed; EndPreparing follows. Steps may be under way. False when nothing is

@@ -157,15 +157,27 @@ bool CudaOps::PlanPreparing(StepPlan* plan) {
   return true;
 }
 
+// What a graph has refused to take is not lost here: nothing came after it.
+bool CudaOps::MustNameAgain() {
+  StepGraphs* const graphs = std::exchange(graphs_, nullptr);
+  const bool lost = graphs != nullptr && !graphs->End();
+  WarnOfRefusal();
+  return lost && Running();
+}
+
 void CudaOps::EndPreparing() {
   EndOps();
+  WarnOfRefusal();
+  ranges_.EndStep();
+  embedded_ = false;
+}
+
+void CudaOps::WarnOfRefusal() {
   const Status& refusal = device_->graph_refusal();
   if (!refusal.ok() && !std::exchange(graphs_refused_, true) && logger_ != nullptr) {
     logger_->warn("no more steps are recorded as graphs, and steps may take longer: {}",
                   refusal.message());
   }
-  ranges_.EndStep();
-  embedded_ = false;
 }
 
 bool CudaOps::StepIsDone() {

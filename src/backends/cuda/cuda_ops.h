@@ -85,6 +85,7 @@ class CudaOps final : public Ops {
   bool StepIsDone() override;
   Status FinishStep() override;
   int64_t StepDeviceUs() const override { return step_device_us_; }
+  bool MustNameAgain() override;
   bool PlanPreparing(StepPlan* plan) override;
   void EndPreparing() override;
   StatusOr<std::unique_ptr<DeviceGroup>> MakeGroup(Communicator& host,
@@ -124,7 +125,7 @@ class CudaOps final : public Ops {
   bool Running() const { return device_->ok(); }
   // The kernels of a step's ops are on the stream, those of a graph too.
   void EndOps() {
-    if (graphs_ != nullptr) graphs_->End();
+    if (graphs_ != nullptr && !graphs_->End()) device_->Fail(device_->graph_refusal());
     graphs_ = nullptr;
   }
   void Launched(int code, const char* what) {
@@ -144,6 +145,7 @@ class CudaOps final : public Ops {
   void LibraryProduct(const LinearWeight& weight, const std::byte* values, int32_t row_bytes,
                       int terms, TensorView out);
   static LibraryGemm::Kind LibraryKind(WeightFormat format);
+  void WarnOfRefusal();  // once, if there was one
   // Remembers the shapes that the library multiplies, and tunes them.
   void NoteShape(const LinearWeight& weight);
   void TuneProducts();

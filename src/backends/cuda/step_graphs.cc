@@ -1,6 +1,7 @@
 #include "backends/cuda/step_graphs.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "backends/cuda/cuda_error.h"
@@ -50,7 +51,7 @@ StepGraphs::~StepGraphs() {
 }
 
 void StepGraphs::Begin(int32_t rows) {
-  End();
+  (void)End();
   if (!device_.ok()) return;
   entry_ = &entries_[rows];
   hash_ = 0;
@@ -58,7 +59,7 @@ void StepGraphs::Begin(int32_t rows) {
           : entry_->seen + 1 < kPatience || !device_.graph_refusal().ok() ? Mode::kOneByOne
                                                                           : Mode::kRecord;
   ++entry_->seen;
-  if (mode_ == Mode::kRecord) StartCapture();
+  if (mode_ == Mode::kRecord && !StartCapture()) mode_ = Mode::kOneByOne;
 }
 
 int32_t StepGraphs::NextToRecord(int32_t limit) const {
@@ -72,35 +73,40 @@ int32_t StepGraphs::NextToRecord(int32_t limit) const {
 }
 
 void StepGraphs::BeginRecording(int32_t rows) {
-  End();
+  (void)End();
   if (!device_.ok()) return;
   entry_ = &entries_[rows];
   hash_ = 0;
-  mode_ = Mode::kRecordOnly;
-  StartCapture();
+  mode_ = StartCapture() ? Mode::kRecordOnly : Mode::kNothing;
 }
 
-void StepGraphs::StartCapture() {
+bool StepGraphs::StartCapture() {
   // Relaxed: the first use of a kernel loads it, which stricter modes may refuse.
-  device_.Check(cudaStreamBeginCapture(device_.stream(), cudaStreamCaptureModeRelaxed),
-                "recording a step");
+  const cudaError_t code = cudaStreamBeginCapture(device_.stream(), cudaStreamCaptureModeRelaxed);
+  if (!IsRefusal(code)) return device_.Check(code, "recording a step");
+  Refuse("recording a step", code);
+  return false;
+}
+
+void StepGraphs::Refuse(const char* what, int code) {
+  device_.RefuseGraphs(InternalError(std::string("cuda: ") + what + ": " + CudaErrorText(code)));
+  (void)cudaGetLastError();  // or the next launch answers it
 }
 
 bool StepGraphs::Next(std::initializer_list<uint64_t> what) {
   if (mode_ != Mode::kNone) {
     for (const uint64_t value : what) hash_ = Mix(hash_, value);
   }
-  return mode_ != Mode::kReplay && device_.ok();
+  return mode_ != Mode::kReplay && mode_ != Mode::kNothing && device_.ok();
 }
 
 bool StepGraphs::Takes(int code) {
-  if (mode_ != Mode::kRecordOnly || !IsRefusal(code)) return false;
-  device_.RefuseGraphs(InternalError("cuda: recording a step: " + CudaErrorText(code)));
+  if ((mode_ != Mode::kRecordOnly && mode_ != Mode::kRecord) || !IsRefusal(code)) return false;
+  Refuse("recording a step", code);
   return true;
 }
 
-// `beside` the service: nothing waits for the ops, so they are not lost with their graph.
-void StepGraphs::Record(bool beside) {
+void StepGraphs::Record() {
   cudaGraph_t graph = nullptr;
   // Ended in any case: nothing else can be done with the stream before.
   cudaError_t code = cudaStreamEndCapture(device_.stream(), &graph);
@@ -111,13 +117,11 @@ void StepGraphs::Record(bool beside) {
     if (code == cudaSuccess) code = cudaGraphUpload(entry_->graph, device_.stream());
   }
   if (graph != nullptr) (void)cudaGraphDestroy(graph);
-  if (code != cudaSuccess && beside && IsRefusal(code)) {
-    device_.RefuseGraphs(InternalError("cuda: making a graph: " + CudaErrorText(code)));
+  if (IsRefusal(code)) {
+    Refuse("making a graph", code);
   } else {
     device_.Check(code, "making a graph");
   }
-  if (!device_.graph_refusal().ok() && beside)
-    (void)cudaGetLastError();  // or the next launch answers it
   if (code != cudaSuccess && entry_->graph != nullptr) {
     (void)cudaGraphExecDestroy(std::exchange(entry_->graph, nullptr));
   }
@@ -125,20 +129,22 @@ void StepGraphs::Record(bool beside) {
   if (entry_->graph != nullptr) ++num_graphs_;
 }
 
-void StepGraphs::End() {
+bool StepGraphs::End() {
   const Mode mode = std::exchange(mode_, Mode::kNone);
-  if (mode == Mode::kNone || mode == Mode::kOneByOne) return;
-  if (mode == Mode::kRecord || mode == Mode::kRecordOnly) Record(mode == Mode::kRecordOnly);
-  if (mode == Mode::kRecordOnly) return;
+  if (mode == Mode::kNone || mode == Mode::kOneByOne || mode == Mode::kNothing) return true;
+  if (mode == Mode::kRecord || mode == Mode::kRecordOnly) Record();
+  if (mode == Mode::kRecordOnly) return true;
   if (mode == Mode::kReplay) {
     ++replayed_;
     if (hash_ != entry_->hash) {
-      return device_.Fail(InternalError("cuda: a step's ops differ from those of its graph"));
+      device_.Fail(InternalError("cuda: a step's ops differ from those of its graph"));
+      return true;
     }
   }
   if (entry_->graph != nullptr && device_.ok()) {
     device_.Check(cudaGraphLaunch(entry_->graph, device_.stream()), "launching a graph");
   }
+  return entry_->graph != nullptr || !device_.ok();
 }
 
 }  // namespace inferd

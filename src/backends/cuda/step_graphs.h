@@ -21,9 +21,10 @@ namespace inferd {
 // Graphs are recorded while nobody waits, the largest first (BeginRecording); where there is
 // no such time, a number of rows that came kPatience times is recorded by the step itself.
 //
-// Where the runtime refuses to record or to make one beside the service (memory, which graphs take
-// outside of the arena, or the driver), the device gets no more of them: steps go op by op. Of a
-// graph that a step records itself that is an error, for the step's ops are lost with it.
+// Where the runtime refuses to record or to make one (memory, which graphs take outside of the
+// arena, or the driver), the device gets no more of them: steps go op by op. The ops of a step that
+// recorded itself are lost with its graph, and must be named once more. An error that is not of one
+// call alone stays an error of the device.
 //
 // Graphs hold addresses: everything a step names must stay where it is. One thread.
 class StepGraphs {
@@ -42,8 +43,9 @@ class StepGraphs {
   void BeginRecording(int32_t rows);
   // The step's next op, with all it is given as numbers. Whether it is to be launched.
   bool Next(std::initializer_list<uint64_t> what);
-  // The step's ops have ended; nothing happens when none has begun.
-  void End();
+  // The step's ops have ended; nothing happens when none has begun. False when they were refused,
+  // and none of them has been or will be launched.
+  bool End();
   // What launching one of the ops answered: whether that is taken for a refusal to record,
   // which is no error of the device.
   bool Takes(int code);
@@ -55,14 +57,16 @@ class StepGraphs {
   static constexpr int32_t kPatience = 16;
 
  private:
-  enum class Mode : uint8_t { kNone, kOneByOne, kRecord, kRecordOnly, kReplay };
+  // kNothing: recording, which the runtime would not begin.
+  enum class Mode : uint8_t { kNone, kOneByOne, kRecord, kRecordOnly, kReplay, kNothing };
   struct Entry {
     int32_t seen = 0;  // steps
     cudaGraphExec_t graph = nullptr;
     uint64_t hash = 0;
   };
-  void StartCapture();
-  void Record(bool beside);
+  bool StartCapture();
+  void Record();
+  void Refuse(const char* what, int code);
 
   Device& device_;
   Mode mode_ = Mode::kNone;

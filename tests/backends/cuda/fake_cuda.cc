@@ -61,6 +61,8 @@ struct State {
   int devices = 1;
   bool old_driver = false;
   bool leave_mapped = false;
+  FakeGraphCall refused_call = FakeGraphCall::kBeginCapture;
+  int calls_to_refusal = 0;
   int64_t most_pinned = int64_t{1} << 40;
   std::map<char*, size_t> device;  // mapped size
   std::map<char*, int> owner;      // of device memory
@@ -202,6 +204,13 @@ cudaError_t CheckStream(cudaStream_t stream) {
   return StreamOf(stream)->device == CurrentDevice() ? cudaSuccess : cudaErrorInvalidResourceHandle;
 }
 
+bool IsRefused(FakeGraphCall call) {
+  State& s = Fake();
+  if (s.refused_call != call || s.calls_to_refusal == 0 || --s.calls_to_refusal > 0) return false;
+  ++s.counts.graphs_refused;
+  return true;
+}
+
 // Whether device memory is of the stream's device: none of the tests' devices are peers.
 bool IsOfStream(const void* data, cudaStream_t stream) {
   const auto& owner = Fake().owner;
@@ -279,6 +288,12 @@ void SetFakeGraphs(int count) {
 void SetFakeDevices(int count, bool old_driver) {
   Fake().devices = count;
   Fake().old_driver = old_driver;
+}
+
+void RefuseFakeGraphCall(FakeGraphCall call, int nth) {
+  const Guard guard(Mutex());
+  Fake().refused_call = call;
+  Fake().calls_to_refusal = nth;
 }
 
 void SetFakePinnedBytes(int64_t most) {
@@ -550,18 +565,24 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEve
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode /*mode*/) {
   ENTER();
   if (StreamOf(stream)->capture != nullptr) return cudaErrorIllegalState;
+  if (IsRefused(FakeGraphCall::kBeginCapture)) return Fake().last = cudaErrorNotSupported;
   StreamOf(stream)->capture = new FakeGraph;
   return cudaSuccess;
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   *graph = reinterpret_cast<cudaGraph_t>(std::exchange(StreamOf(stream)->capture, nullptr));
   ENTER();
+  if (IsRefused(FakeGraphCall::kEndCapture)) {
+    delete reinterpret_cast<FakeGraph*>(std::exchange(*graph, nullptr));
+    return Fake().last = cudaErrorStreamCaptureInvalidated;
+  }
   return *graph != nullptr ? cudaSuccess : cudaErrorIllegalState;
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph,
                                  unsigned long long /*flags*/) {
   ENTER();
   // Of this call alone: nothing else is wrong with the device.
+  if (IsRefused(FakeGraphCall::kInstantiate)) return Fake().last = cudaErrorMemoryAllocation;
   if (Fake().graphs_left-- <= 0) {
     ++Fake().counts.graphs_refused;
     return Fake().last = cudaErrorMemoryAllocation;
@@ -572,6 +593,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph,
 }
 cudaError_t cudaGraphUpload(cudaGraphExec_t graph, cudaStream_t stream) {
   ENTER();
+  if (IsRefused(FakeGraphCall::kUpload)) return Fake().last = cudaErrorMemoryAllocation;
   return graph != nullptr ? CheckStream(stream) : cudaErrorInvalidValue;
 }
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {

@@ -60,6 +60,9 @@ void SetFakeCudaFault(std::function<int(FakeCudaEvent)> fault);
 void SetFakeGraphs(int count);
 // How many devices there are, and whether the driver is new enough.
 void SetFakeDevices(int count, bool old_driver = false);
+// The `nth` call of this kind from now on is refused, as of that call alone. 0: none is.
+enum class FakeGraphCall : uint8_t { kBeginCapture, kEndCapture, kInstantiate, kUpload };
+void RefuseFakeGraphCall(FakeGraphCall call, int nth);
 // There is no more pinned memory than so much in all; of a call that wants more the runtime says
 // so, which is of that call alone.
 void SetFakePinnedBytes(int64_t most);

@@ -61,6 +61,23 @@ INSTANTIATE_TEST_SUITE_P(Shapes, NcclModelTest,
                                            Case{"Tp2x2", "qwen3", {2, 2, 1}, 4, false}),
                          [](const ::testing::TestParamInfo<Case>& p) { return p.param.name; });
 
+// A rank whose graph is refused goes op by op alone, and the others' graphs meet its collectives.
+TEST(NcclGraphTest, ARankWithoutItsGraphGoesOnWithTheOthers) {
+  for (const FakeGraphCall call : {FakeGraphCall::kBeginCapture, FakeGraphCall::kEndCapture,
+                                   FakeGraphCall::kInstantiate, FakeGraphCall::kUpload}) {
+    EmulatedGroup group("llama3", {2, 1, 1});
+    const Status started = group.Start();
+    ASSERT_TRUE(started.ok()) << started.ToString();
+    RefuseFakeGraphCall(call, 1);
+    const auto prompts = GoldenPrompts(ReadExpected(GoldenDir("llama3")), 26);
+    const auto results = group.driver().Run(prompts, 96, 2);
+    ExpectGoldenTokens("llama3", results);
+    EXPECT_EQ(group.logits(1), group.logits(0));
+    EXPECT_EQ(FakeCuda().graphs_refused, 1);
+    EXPECT_GT(FakeCuda().graph_launches, 0);  // of the other one
+  }
+}
+
 // Of the table a rank has its rows of the vocabulary, and no memory is kept for the others: none
 // at all where they are those of its head.
 TEST(NcclPlanTest, ARankIsPlannedForItsRowsOfTheTable) {

@@ -226,6 +226,34 @@ TEST_F(OverlapTest, WithoutTimeAStepRecordsItself) {
   EXPECT_EQ(FakeCuda().graph_launches, 1);
 }
 
+// A graph that the runtime does not make costs nothing but itself, wherever it is refused: by its
+// step, whose ops are enqueued one by one then, or beside the service.
+TEST_F(OverlapTest, WithoutAGraphTheStepGoesOn) {
+  SamplingParams greedy;
+  greedy.temperature = 0;
+  constexpr int kTokens = StepGraphs::kPatience + 6;
+  const std::vector<TokenId> tokens = Draw(greedy, kTokens, 1);
+  for (const FakeGraphCall call : {FakeGraphCall::kBeginCapture, FakeGraphCall::kEndCapture,
+                                   FakeGraphCall::kInstantiate, FakeGraphCall::kUpload}) {
+    for (const bool beside : {false, true}) {
+      for (const int ahead : {1, 2}) {
+        Restart();
+        RefuseFakeGraphCall(call, 1);
+        if (beside) {
+          ASSERT_TRUE(rank_->WarmUp().ok());
+          while (rank_->Tend()) {
+          }
+          EXPECT_EQ(FakeCuda().graphs_refused, 1);
+        }
+        EXPECT_EQ(Draw(greedy, kTokens, ahead), tokens) << static_cast<int>(call) << beside;
+        EXPECT_EQ(FakeCuda().graphs_refused, 1);
+        EXPECT_EQ(FakeCuda().graphs, 0);
+        EXPECT_EQ(FakeCuda().graph_launches, 0);
+      }
+    }
+  }
+}
+
 // A plan that takes a slot away while its token is being drawn is refused, and the token
 // does not end up in who comes next.
 TEST_F(OverlapTest, ASlotIsNotReleasedBeforeItsResult) {
