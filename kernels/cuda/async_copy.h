@@ -12,11 +12,13 @@ namespace inferd::cuda {
 SIMT_DEVICE uint32_t SharedAddress(const void* shared) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(shared));
 }
-// 16 bytes; past the level-1 cache. Not `valid`: zeros, and `from` is not read.
+// 16 bytes; past the level-1 cache, the rest of 128 bytes to the level-2 cache, where a neighbour
+// wants them. Not `valid`: zeros, and `from` is not read.
 SIMT_DEVICE void CopyAsync16(void* shared, const void* from, bool valid = true) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(SharedAddress(shared)),
-               "l"(from), "r"(valid ? 16 : 0)
-               : "memory");
+  asm volatile(
+      "cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(SharedAddress(shared)),
+      "l"(from), "r"(valid ? 16 : 0)
+      : "memory");
 }
 // 4 bytes.
 SIMT_DEVICE void CopyAsync4(void* shared, const void* from, bool valid = true) {

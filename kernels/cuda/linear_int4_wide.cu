@@ -19,7 +19,55 @@ constexpr int kBatchTiles = 4;  // of 8 rows; sums of more leave no registers
 constexpr int kRows = 8 * kBatchTiles;
 constexpr int kTileBytes = kInt4TileBytes;
 constexpr int kCodeBytes = kStagedRowTiles * kTileBytes;  // of a stage
-constexpr int kStageBytes = kCodeBytes + kRows * kInt4BlockInputs;
+// A stage ends with the scales of 64 outputs, their zero points and the scales of the rows, for
+// each group of its block: one where groups are of whole blocks, up to four else.
+constexpr int kZerosAt = 4 * kStagedOutputs;  // of a group
+constexpr int kRowScalesAt = kZerosAt + kStagedOutputs;
+constexpr int kGroupBytes = kRowScalesAt + 4 * kRows;
+constexpr int kGroupsAt = kCodeBytes + kRows * kInt4BlockInputs;
+template <bool kWhole>
+inline constexpr int kSlots = kWhole ? 1 : kSteps;
+template <bool kWhole>
+inline constexpr int kStageBytes = kGroupsAt + kSlots<kWhole>* kGroupBytes;
+
+// Past the last input there is no group; x is zero there.
+SIMT_DEVICE int32_t GroupOf(const Int4Params& p, int32_t step) {
+  return AtMost(step / p.group_steps, p.groups - 1);
+}
+
+// Calls copy(group, slot) for the groups of a block.
+template <bool kWhole, class Copy>
+SIMT_DEVICE void EachGroup(const Int4Params& p, int32_t block, const Copy& copy) {
+  const int32_t first = GroupOf(p, block * kSteps);
+  copy(first, 0);
+  if constexpr (!kWhole) {
+    const int32_t last = GroupOf(p, block * kSteps + kSteps - 1);
+    SIMT_UNROLL
+    for (int slot = 1; slot < kSteps; ++slot) {
+      if (first + slot <= last) copy(first + slot, slot);
+    }
+  }
+}
+
+// 16 bytes a lane: the scales of 64 outputs from 16 lanes, their zero points from four. Outputs
+// past the end repeat the last.
+SIMT_DEVICE void CopyGroup(const Int4Params& p, unsigned char* to, int32_t first_output,
+                           int32_t group) {
+  constexpr int kScaleLanes = kStagedOutputs / 4;
+  constexpr int kLanes = kScaleLanes + kStagedOutputs / 16;
+  const auto lane = static_cast<int32_t>(Lane());
+  if (lane >= kLanes) return;
+  const int64_t of_group = int64_t{group} * p.padded_outputs;
+  const bool scales = lane < kScaleLanes;
+  const int32_t each = scales ? 4 : 16;  // outputs of a lane
+  const int64_t at = of_group + AtMost(first_output + each * (scales ? lane : lane - kScaleLanes),
+                                       p.padded_outputs - each);
+  CopyAsync16(to + 16 * lane, scales ? static_cast<const void*>(p.weight_scales + at)
+                                     : static_cast<const void*>(p.zeros + at));
+}
+
+// Chunks of 16 bytes of a tile's codes: so that a quarter of a warp reads from all banks.
+SIMT_DEVICE int32_t CodeChunk(int32_t chunk) { return chunk ^ (chunk / 8 % 2); }
 
 // A step's inputs of a tile less their zero points, as the instruction takes them, from the codes
 // of outputs g and g + 8. `zeros`: of the group, from output g on.
@@ -32,7 +80,7 @@ SIMT_DEVICE void UnpackStep(const uint32_t (&codes)[2], const uint8_t* zeros, ui
   }
 }
 
-template <int kStages>
+template <bool kWhole, int kStages>
 SIMT_KERNEL_BLOCKS(kLinearWarps * 32, 1)
 Int4WideKernel(Int4Params p) {
   SIMT_DYNAMIC_SHARED(shared);
@@ -49,25 +97,26 @@ Int4WideKernel(Int4Params p) {
   int32_t sums[kStagedRowTiles][kBatchTiles][4];
   ToZero(totals);
   ToZero(sums);
-  const auto scale = [&](int32_t group) {
+  const auto scale = [&](const unsigned char* of_group) {
+    const auto* const w_scales = reinterpret_cast<const float*>(of_group) + g;
+    const auto* const x_scales = reinterpret_cast<const float*>(of_group + kRowScalesAt) + 2 * t;
     SIMT_UNROLL
-    for (int r = 0; r < kStagedRowTiles; ++r) {
-      const float* const of_weights =
-          p.weight_scales + group * p.padded_outputs + 16 * AtMost(first_tile + r, last_tile) + g;
+    for (int j = 0; j < kBatchTiles; ++j) {
+      float of_rows[2];
+      LoadFloats<2>(x_scales + 8 * j, of_rows);
       SIMT_UNROLL
-      for (int j = 0; j < kBatchTiles; ++j) {
+      for (int r = 0; r < kStagedRowTiles; ++r) {
         SIMT_UNROLL
         for (int c = 0; c < 4; ++c) {
-          const int32_t row = AtMost(first_row + 8 * j + 2 * t + c % 2, p.rows - 1);
           totals[r][j][c] = AddScaled(totals[r][j][c], static_cast<float>(sums[r][j][c]),
-                                      p.x_scales[row * p.groups + group], of_weights[c / 2 * 8]);
+                                      of_rows[c % 2], w_scales[16 * r + c / 2 * 8]);
           sums[r][j][c] = 0;
         }
       }
     }
   };
   StagedBlocks<kStages>(
-      shared, kStageBytes, p.blocks,
+      shared, kStageBytes<kWhole>, p.blocks,
       [&](int32_t block, unsigned char* stage) {
         SIMT_UNROLL
         for (int r = 0; r < kStagedRowTiles; ++r) {
@@ -75,35 +124,42 @@ Int4WideKernel(Int4Params p) {
           const uint32_t* const from = p.codes + (tile * p.blocks + block) * kTileWords + 4 * lane;
           SIMT_UNROLL
           for (int i = 0; i < kTileBytes / 512; ++i) {
-            CopyAsync16(stage + r * kTileBytes + 512 * i + 16 * lane, from + 128 * i);
+            CopyAsync16(stage + r * kTileBytes + 16 * CodeChunk(32 * i + lane), from + 128 * i);
           }
         }
+        EachGroup<kWhole>(p, block, [&](int32_t group, int slot) {
+          CopyGroup(p, stage + kGroupsAt + slot * kGroupBytes, first_output, group);
+        });
       },
       [&](int32_t block, unsigned char* stage) {
         CopyRows<kRows, kInt4BlockInputs, 8>(stage + kCodeBytes, p.x, first_row, p.rows, row_bytes,
                                              int64_t{block} * kInt4BlockInputs);
+        EachGroup<kWhole>(p, block, [&](int32_t group, int slot) {
+          CopyFloats<kRows>(stage + kGroupsAt + slot * kGroupBytes + kRowScalesAt,
+                            p.x_scales + group, first_row, p.rows, p.groups);
+        });
       },
       [&](int32_t block, const unsigned char* stage) {
         Vec<uint32_t, 4> codes[kStagedRowTiles][2];
         SIMT_UNROLL
         for (int r = 0; r < kStagedRowTiles; ++r) {
-          const auto* const tile =
-              reinterpret_cast<const uint32_t*>(stage + r * kTileBytes + 32 * lane);
-          codes[r][0] = LoadVec<uint32_t, 4>(tile);
-          codes[r][1] = LoadVec<uint32_t, 4>(tile + 4);
+          SIMT_UNROLL
+          for (int half = 0; half < 2; ++half) {
+            codes[r][half] = LoadVec<uint32_t, 4>(reinterpret_cast<const uint32_t*>(
+                stage + r * kTileBytes + 16 * CodeChunk(2 * lane + half)));
+          }
         }
+        const int32_t first_group = kWhole ? 0 : GroupOf(p, block * kSteps);
         SIMT_UNROLL
         for (int s = 0; s < kSteps; ++s) {
           const int32_t step = block * kSteps + s;
-          // Past the last input there is no group; x is zero there.
-          const int32_t group = AtMost(step / p.group_steps, p.groups - 1);
-          const int32_t first_scale = group * p.padded_outputs + g;
+          const int32_t slot = kWhole ? 0 : GroupOf(p, step) - first_group;
+          const unsigned char* const of_group = stage + kGroupsAt + slot * kGroupBytes;
           uint32_t a[kStagedRowTiles][4];
           SIMT_UNROLL
           for (int r = 0; r < kStagedRowTiles; ++r) {
             const uint32_t of_step[2] = {codes[r][0].v[s], codes[r][1].v[s]};
-            UnpackStep(of_step, p.zeros + first_scale + 16 * AtMost(first_tile + r, last_tile),
-                       a[r]);
+            UnpackStep(of_step, of_group + kZerosAt + 16 * r + g, a[r]);
           }
           SIMT_UNROLL
           for (int j = 0; j < kBatchTiles; ++j) {
@@ -113,28 +169,39 @@ Int4WideKernel(Int4Params p) {
             SIMT_UNROLL
             for (int r = 0; r < kStagedRowTiles; ++r) MmaInt8(sums[r][j], a[r], b);
           }
-          if (s == kSteps - 1 || (step + 1) % p.group_steps == 0) scale(group);
+          const bool ends = s == kSteps - 1 || (!kWhole && (step + 1) % p.group_steps == 0);
+          if (ends) scale(of_group);
         }
       });
-  AddWarps(totals, reinterpret_cast<float*>(shared), first_output, p.outputs, first_row, p.rows,
-           [&](int32_t row, int32_t output, float sum) { StoreSum(p, row, output, sum); });
+  AddWarpsByFours(totals, reinterpret_cast<float*>(shared), first_output, p.outputs, first_row,
+                  p.rows,
+                  [&](int32_t row, int32_t output, float sum) { StoreSum(p, row, output, sum); });
 }
+
+bool Whole(const Int4Params& p) { return p.group_steps % kSteps == 0; }
 
 }  // namespace
 
 bool TakesWide(const Int4Params& p, int32_t max_shared_bytes) {
-  return p.rows > 16 && StagedBytes(kStageBytes, max_shared_bytes) > 0;
+  const int32_t stage_bytes = Whole(p) ? kStageBytes<true> : kStageBytes<false>;
+  return p.rows > 16 && StagedBytes(stage_bytes, max_shared_bytes) > 0;
 }
 
 int LaunchWide(const Int4Params& p, int32_t max_shared_bytes, Stream stream) {
-  return LaunchStaged<float, kBatchTiles, kStageBytes>(Int4WideKernel<2>, Int4WideKernel<3>,
-                                                       max_shared_bytes, stream, p);
+  if (Whole(p)) {
+    return LaunchStaged<float, kBatchTiles, kStageBytes<true>>(
+        Int4WideKernel<true, 2>, Int4WideKernel<true, 3>, max_shared_bytes, stream, p);
+  }
+  const auto kernel = Int4WideKernel<false, 2>;  // no GPU has room for three stages
+  return LaunchStaged<float, kBatchTiles, kStageBytes<false>>(kernel, kernel, max_shared_bytes,
+                                                              stream, p);
 }
 
 }  // namespace int4
 
 int code::LoadLinearInt4Wide() {
-  return LoadKernels(int4::Int4WideKernel<2>, int4::Int4WideKernel<3>);
+  using namespace int4;  // NOLINT(google-build-using-namespace)
+  return LoadKernels(Int4WideKernel<true, 2>, Int4WideKernel<true, 3>, Int4WideKernel<false, 2>);
 }
 
 }  // namespace inferd::cuda

@@ -50,11 +50,13 @@ template <class Value>
 SIMT_DEVICE void StoreProduct(const SkinnyParams& p, int32_t row, int32_t output,
                               SumOf<Value> sum) {
   float result = static_cast<float>(sum);
-  if constexpr (std::is_same_v<Value, Half>) result *= p.x_scales[row];
-  if constexpr (std::is_same_v<Value, int8_t>) {
-    result *= p.x_scales[row] * p.weight_scales[output];
+  if constexpr (std::is_same_v<Value, Half>) {
+    result = AddScaled(BiasOf(p.bias, output), result, p.x_scales[row], 1.0F);
+  } else if constexpr (std::is_same_v<Value, int8_t>) {
+    result = AddScaled(BiasOf(p.bias, output), result, p.x_scales[row], p.weight_scales[output]);
+  } else if (p.bias != nullptr) {
+    result += p.bias[output];
   }
-  if (p.bias != nullptr) result += p.bias[output];
   p.out[static_cast<int64_t>(row) * p.outputs + output] = result;
 }
 

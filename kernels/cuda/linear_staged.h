@@ -89,6 +89,42 @@ SIMT_DEVICE void StagedBlocks(unsigned char* shared, int32_t stage_bytes, int32_
   SyncThreads();
 }
 
+// As AddWarps, four sums at a time: of so many the adding takes as long as some of the copying, and
+// registers are free by then.
+template <class Sum, int kRowTiles, int kBatchTiles, class Store>
+SIMT_DEVICE void AddWarpsByFours(const Sum (&sums)[kRowTiles][kBatchTiles][4], Sum* shared,
+                                 int32_t first_output, int32_t outputs, int32_t first_row,
+                                 int32_t rows, const Store& store) {
+  constexpr int kTiles = kRowTiles * kBatchTiles;
+  using Four = Vec<Sum, 4>;
+  const auto lane = static_cast<int32_t>(Lane());
+  const auto warp = static_cast<int32_t>(Warp());
+  SIMT_UNROLL
+  for (int tile = 0; tile < kTiles; ++tile) {
+    const auto& of_tile = sums[tile / kBatchTiles][tile % kBatchTiles];
+    StoreVec<Sum, 4>(shared + ((warp * kTiles + tile) * 32 + lane) * 4,
+                     Four{{of_tile[0], of_tile[1], of_tile[2], of_tile[3]}});
+  }
+  SyncThreads();
+  for (int32_t i = static_cast<int32_t>(ThreadX()); i < kTiles * 32; i += kLinearWarps * 32) {
+    Four sum = LoadVec<Sum, 4>(shared + 4 * i);
+    SIMT_UNROLL
+    for (int w = 1; w < kLinearWarps; ++w) {
+      const Four next = LoadVec<Sum, 4>(shared + (w * kTiles * 32 + i) * 4);
+      SIMT_UNROLL
+      for (int c = 0; c < 4; ++c) sum.v[c] += next.v[c];
+    }
+    const int32_t tile = i / 32;
+    SIMT_UNROLL
+    for (int c = 0; c < 4; ++c) {
+      const int32_t output =
+          first_output + 16 * (tile / kBatchTiles) + (c >= 2 ? 8 : 0) + i % 32 / 4;
+      const int32_t row = first_row + 8 * (tile % kBatchTiles) + i % 4 * 2 + c % 2;
+      if (output < outputs && row < rows) store(row, output, sum.v[c]);
+    }
+  }
+}
+
 // ---- rows in a stage: kRows of kBytes (64 or 128) each, read by lanes (g, t) in pieces of kRead
 // ----
 
@@ -102,22 +138,36 @@ SIMT_DEVICE int32_t StagedChunk(int32_t row, int32_t chunk) {
   return kRead == 8 ? chunk ^ (row % 4 * 2) : chunk ^ (row % 2 * 4);
 }
 
-// Asks for kBytes from `column` on of the matrix's rows [first, first + kRows); rows past its end
-// repeat the last one. Addresses in bytes.
+// Asks for kBytes from `column` on of the matrix's rows [first, first + kRows). Addresses in bytes.
+// Rows past its end become zeros: what they cost is nothing, and their sums go nowhere.
 template <int kRows, int kBytes, int kRead>
 SIMT_DEVICE void CopyRows(unsigned char* to, const void* matrix, int32_t first, int32_t rows,
                           int32_t row_bytes, int64_t column) {
   constexpr int kLanes = kBytes / 16;  // of a row
   const auto lane = static_cast<int32_t>(Lane());
   const int32_t chunk = lane % kLanes;
+  const int32_t last = rows - 1 - first;
   const auto* const from =
       static_cast<const unsigned char*>(matrix) + int64_t{first} * row_bytes + column + 16 * chunk;
   SIMT_UNROLL
   for (int32_t start = 0; start < kRows; start += 32 / kLanes) {
     const int32_t row = start + lane / kLanes;
     // Less than kRows rows away: 32 bits, of which there are many, do.
-    const auto away = static_cast<uint32_t>(AtMost(row, rows - 1 - first) * row_bytes);
-    CopyAsync16(to + row * kBytes + 16 * StagedChunk<kBytes, kRead>(row, chunk), from + away);
+    const auto away = static_cast<uint32_t>(AtMost(row, last) * row_bytes);
+    CopyAsync16(to + row * kBytes + 16 * StagedChunk<kBytes, kRead>(row, chunk), from + away,
+                row <= last);
+  }
+}
+
+// Asks for kCount floats, `stride` apart from that of `first` on; those past the end repeat the
+// last.
+template <int kCount>
+SIMT_DEVICE void CopyFloats(unsigned char* to, const float* floats, int32_t first, int32_t count,
+                            int32_t stride) {
+  SIMT_UNROLL
+  for (int32_t i = 0; i < kCount; i += 32) {
+    const int32_t at = i + static_cast<int32_t>(Lane());
+    CopyAsync4(to + 4 * at, floats + int64_t{AtMost(first + at, count - 1)} * stride);
   }
 }
 

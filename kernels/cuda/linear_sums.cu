@@ -1,9 +1,8 @@
 // What sums go through after a matrix product that left them in place: scales and bias. A block
 // takes every eighth 256 outputs of a row, or more of few. Bound by bytes, of few rows by latency.
 #include "cuda/code.h"
-#include "cuda/linear.h"
+#include "cuda/linear_warps.h"
 #include "cuda/number.h"
-#include "cuda/simt.h"
 
 namespace inferd::cuda {
 namespace {
@@ -26,8 +25,7 @@ SIMT_KERNEL(kThreads) ScaleSumsKernel(LinearInt8Params p) {
   const float x_scale = p.x_scales[BlockX()];
   EachOutput(p.out, p.outputs, [&](float& out, int32_t i) {
     const auto sum = static_cast<int32_t>(BitsOfFloat(out));
-    const float result = static_cast<float>(sum) * (x_scale * p.weight_scales[i]);
-    out = p.bias != nullptr ? result + p.bias[i] : result;
+    out = AddScaled(BiasOf(p.bias, i), static_cast<float>(sum), x_scale, p.weight_scales[i]);
   });
 }
 
@@ -36,8 +34,7 @@ SIMT_KERNEL(kThreads) ScaleFp8SumsKernel(LinearFp8Params p) {
   WaitForPredecessor();
   const float x_scale = p.x_scales[BlockX()];
   EachOutput(p.out, p.outputs, [&](float& out, int32_t i) {
-    const float result = out * (x_scale * p.weight_scales[i]);
-    out = p.bias != nullptr ? result + p.bias[i] : result;
+    out = AddScaled(BiasOf(p.bias, i), out, x_scale, p.weight_scales[i]);
   });
 }
 
@@ -46,8 +43,7 @@ SIMT_KERNEL(kThreads) ScaleHalfSumsKernel(LinearHalfParams p) {
   WaitForPredecessor();
   const float x_scale = p.x_scales[BlockX()];
   EachOutput(p.out, p.outputs, [&](float& out, int32_t i) {
-    const float result = out * x_scale;
-    out = p.bias != nullptr ? result + p.bias[i] : result;
+    out = AddScaled(BiasOf(p.bias, i), out, x_scale, 1.0F);
   });
 }
 

@@ -38,6 +38,10 @@ SIMT_DEVICE float AddScaled(float total, float sum, float x_scale, float w_scale
   return fmaf(sum, ExactMultiply(x_scale, w_scale), total);
 }
 
+SIMT_DEVICE float BiasOf(const float* bias, int32_t output) {
+  return bias != nullptr ? bias[output] : 0.0F;
+}
+
 // The block's sums, from those of its warps, in the accumulator layout of mma.sync: output
 // g and g + 8 of a tile, rows 2t and 2t + 1. `shared` has LinearWarpsShape's bytes.
 // Calls store(row, output, sum) for each that is within `rows` and `outputs`.

@@ -60,10 +60,10 @@ WideKernel(SkinnyParams p) {
           }
         }
       });
-  AddWarps(sums, reinterpret_cast<SumOf<Value>*>(shared), first_output, p.outputs, first_row,
-           p.rows, [&](int32_t row, int32_t output, SumOf<Value> sum) {
-             StoreProduct<Value>(p, row, output, sum);
-           });
+  AddWarpsByFours(sums, reinterpret_cast<SumOf<Value>*>(shared), first_output, p.outputs, first_row,
+                  p.rows, [&](int32_t row, int32_t output, SumOf<Value> sum) {
+                    StoreProduct<Value>(p, row, output, sum);
+                  });
 }
 
 }  // namespace

@@ -19,9 +19,11 @@ import sys
 
 # Kernels that ask for weights early: loads before the wait.
 EARLY_LOADS = {"SkinnyKernel": 8, "Int4Kernel": 8, "Fp8Kernel": 16}
-# The same by asynchronous copies to shared memory: eight for each stage of a lane's, two or three
-# stages. Those of x, which look alike, are as many after the wait, where their groups begin.
-EARLY_COPIES = {kernel: (16, 24) for kernel in ("WideKernel", "Fp8WideKernel", "Int4WideKernel")}
+# The same by asynchronous copies to shared memory, of a lane for each stage, whose number is the
+# last argument of the template: 64 rows of weights, and the scales of their groups.
+EARLY_COPIES = (("Int4WideKernelILb1E", 9), ("Int4WideKernelILb0E", 12), ("Fp8WideKernelILi4ELb1E", 10),
+                ("Fp8WideKernelI", 8), ("WideKernelI", 8))
+STAGES = re.compile(r"Li(\d)EE")
 
 # Of an instruction of 16 bytes: the operation in the low 12 bits of the first word.
 WAIT, RELEASE = 0x82E, 0x82D  # griddepcontrol.wait, .launch_dependents
@@ -52,8 +54,16 @@ def functions(data):
         start = data.find(ELF, start + 1)
 
 
+def early_copies_of(symbol):
+    """How many copies of a lane a kernel asks for before it waits."""
+    for name, copies in EARLY_COPIES:
+        if name in symbol:
+            return copies * int(STAGES.search(symbol).group(1))
+    return 0
+
+
 def problems(code, early_loads, early_copies):
-    """What is wrong with a kernel's code, in words; early_copies: the numbers that are right."""
+    """What is wrong with a kernel's code, in words."""
     words = list(struct.iter_unpack("<QQ", code))
     operations = [first & 0xFFF for first, _ in words]
     if operations.count(WAIT) != 1:
@@ -65,8 +75,8 @@ def problems(code, early_loads, early_copies):
     pending = set()  # the scoreboards of weights that are on their way
     loads = 0
     copies = operations[:wait].count(COPY)
-    if copies not in early_copies:
-        found.append(f"{copies} copies before the wait")
+    if copies != early_copies:
+        found.append(f"{copies} copies before the wait, not {early_copies}")
     if copies and COMMIT in operations[:wait]:
         found.append("a group of copies ends before the wait")
     for (_, second), operation in zip(words[:wait + 1], operations):
@@ -92,10 +102,11 @@ def main():
             kernels += 1
             seen.add(kernel)
             for problem in problems(code, EARLY_LOADS.get(kernel, 0),
-                                    EARLY_COPIES.get(kernel, (0,))):
+                                    early_copies_of(symbol)):
                 failed += 1
                 print(f"{symbol}: {problem}")
-    for kernel in sorted((EARLY_LOADS | EARLY_COPIES).keys() - seen):
+    expected = EARLY_LOADS.keys() | {"WideKernel", "Fp8WideKernel", "Int4WideKernel"}
+    for kernel in sorted(expected - seen):
         failed += 1
         print(f"no code of {kernel}")
     print(f"early start: {kernels} kernels, {failed} problems")

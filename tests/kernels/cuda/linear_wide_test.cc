@@ -16,9 +16,10 @@
 namespace inferd::cuda::testing {
 namespace {
 
-// Of eight warps two stages of 64 outputs by as many rows in 16 bits, or three.
-constexpr int32_t kLittleShared = 8 * 2 * (64 + 64) * 64;
-constexpr int32_t kMuchShared = kLittleShared / 2 * 3;
+// What a block has on GPUs of 8.9, 8.0 and 9.0.
+constexpr int32_t kShared89 = 99 * 1024;
+constexpr int32_t kShared80 = 163 * 1024;
+constexpr int32_t kShared90 = 227 * 1024;
 
 enum class Format : uint8_t { kBf16, kF16, kInt8, kFp8, kInt4 };
 
@@ -27,7 +28,8 @@ struct Case {
   int32_t rows;
   int32_t inputs;
   int32_t outputs;
-  int32_t group;  // fp8, int4
+  int32_t group;      // fp8, int4
+  bool bare = false;  // no bias; fp8: no scales of rows
 };
 std::ostream& operator<<(std::ostream& out, const Case& c) {
   const char* const names[] = {"bf16", "f16", "int8", "fp8", "int4"};
@@ -100,41 +102,41 @@ class Operands {
 
   std::vector<float> Product(int32_t first, int32_t rows, int32_t shared_bytes) const {
     DeviceArray<uint8_t> x(Part(x_, first * x_row_, rows * x_row_));
-    DeviceArray<float> x_scales(Part(x_scales_, first * groups_, rows * groups_));
+    DeviceArray<float> scales(Part(x_scales_, first * groups_, rows * groups_));
     DeviceArray<uint8_t> weights(weights_);
     DeviceArray<float> weight_scales(weight_scales_);
     DeviceArray<uint8_t> zeros(zeros_);
-    DeviceArray<float> bias(bias_);
+    DeviceArray<float> biases(bias_);
+    const float* const x_scales = c_.bare && c_.format == Format::kFp8 ? nullptr : scales.data();
+    const float* const bias = c_.bare ? nullptr : biases.data();
     DeviceArray<float> out(static_cast<size_t>(rows) * static_cast<size_t>(c_.outputs));
     const auto row_bytes = static_cast<int32_t>(x_row_);
     int error = -1;
     switch (c_.format) {
       case Format::kBf16:
-        error = LinearBf16({x.data(), weights.data(), bias.data(), out.data(), rows, c_.outputs,
-                            row_bytes, 1, shared_bytes},
+        error = LinearBf16({x.data(), weights.data(), bias, out.data(), rows, c_.outputs, row_bytes,
+                            1, shared_bytes},
                            nullptr);
         break;
       case Format::kF16:
-        error = LinearHalf({x.data(), x_scales.data(), weights.data(), bias.data(), out.data(),
-                            rows, c_.outputs, row_bytes, 1, shared_bytes},
+        error = LinearHalf({x.data(), x_scales, weights.data(), bias, out.data(), rows, c_.outputs,
+                            row_bytes, 1, shared_bytes},
                            nullptr);
         break;
       case Format::kInt8:
-        error = LinearInt8({x.data(), x_scales.data(), weights.data(), weight_scales.data(),
-                            bias.data(), out.data(), rows, c_.outputs, row_bytes, shared_bytes},
+        error = LinearInt8({x.data(), x_scales, weights.data(), weight_scales.data(), bias,
+                            out.data(), rows, c_.outputs, row_bytes, shared_bytes},
                            nullptr);
         break;
       case Format::kFp8:
-        error =
-            LinearFp8({x.data(), x_scales.data(), weights.data(), weight_scales.data(), bias.data(),
-                       out.data(), rows, c_.outputs, c_.inputs, c_.group, 1, shared_bytes},
-                      nullptr);
+        error = LinearFp8({x.data(), x_scales, weights.data(), weight_scales.data(), bias,
+                           out.data(), rows, c_.outputs, c_.inputs, c_.group, 1, shared_bytes},
+                          nullptr);
         break;
       case Format::kInt4:
-        error = LinearInt4(
-            {x.data(), x_scales.data(), weights.data(), weight_scales.data(), zeros.data(),
-             bias.data(), out.data(), rows, c_.outputs, c_.inputs, c_.group, shared_bytes},
-            nullptr);
+        error = LinearInt4({x.data(), x_scales, weights.data(), weight_scales.data(), zeros.data(),
+                            bias, out.data(), rows, c_.outputs, c_.inputs, c_.group, shared_bytes},
+                           nullptr);
         break;
     }
     EXPECT_EQ(error, 0) << emulator::LastError();
@@ -171,7 +173,7 @@ TEST_P(WideTest, ARowIsTheSameBitsHoweverManyThereAre) {
   }
   for (const float sum : few) ASSERT_TRUE(std::isfinite(sum) && sum != 0);
   uint64_t seed = 0;
-  for (const int32_t shared_bytes : {0, kLittleShared, kMuchShared}) {
+  for (const int32_t shared_bytes : {0, kShared89, kShared80, kShared90}) {
     emulator::SetSeed(++seed);
     const std::vector<float> many = operands.Product(0, c.rows, shared_bytes);
     ASSERT_EQ(many.size(), few.size());
@@ -182,17 +184,17 @@ TEST_P(WideTest, ARowIsTheSameBitsHoweverManyThereAre) {
 
 // One block of inputs; fewer than warps; not a multiple of their number; more than the rings hold;
 // a part of a block; outputs and rows that end within tiles, and further tiles of rows.
-INSTANTIATE_TEST_SUITE_P(Bits16, WideTest,
-                         ::testing::Values(Case{Format::kBf16, 33, 32, 40, 0},
-                                           Case{Format::kBf16, 64, 160, 64, 0},
-                                           Case{Format::kBf16, 36, 32 * 35, 65, 0},
-                                           Case{Format::kBf16, 70, 32 * 25, 64, 0},
-                                           Case{Format::kF16, 50, 350, 130, 0},
-                                           Case{Format::kF16, 64, 512, 1, 0}));
+INSTANTIATE_TEST_SUITE_P(
+    Bits16, WideTest,
+    ::testing::Values(Case{Format::kBf16, 33, 32, 40, 0}, Case{Format::kBf16, 64, 160, 64, 0},
+                      Case{Format::kBf16, 36, 32 * 35, 65, 0},
+                      Case{Format::kBf16, 70, 32 * 25, 64, 0}, Case{Format::kF16, 50, 350, 130, 0},
+                      Case{Format::kF16, 64, 512, 1, 0}, Case{Format::kBf16, 40, 64, 64, 0, true}));
 INSTANTIATE_TEST_SUITE_P(Bits8, WideTest,
                          ::testing::Values(Case{Format::kInt8, 33, 64, 40, 0},
                                            Case{Format::kInt8, 64, 64 * 35, 65, 0},
-                                           Case{Format::kInt8, 70, 700, 130, 0}));
+                                           Case{Format::kInt8, 70, 700, 130, 0},
+                                           Case{Format::kInt8, 40, 64, 64, 0, true}));
 INSTANTIATE_TEST_SUITE_P(Fp8, WideTest,
                          ::testing::Values(Case{Format::kFp8, 16, 640, 40, 640},
                                            Case{Format::kFp8, 17, 64, 40, 64},
@@ -201,39 +203,61 @@ INSTANTIATE_TEST_SUITE_P(Fp8, WideTest,
                                            Case{Format::kFp8, 70, 700, 64, 700},
                                            Case{Format::kFp8, 20, 1760, 70, 32},
                                            Case{Format::kFp8, 40, 128 * 18, 33, 128},
-                                           Case{Format::kFp8, 64, 96 * 7, 64, 96}));
+                                           Case{Format::kFp8, 64, 96 * 7, 64, 96},
+                                           Case{Format::kFp8, 20, 256, 64, 256, true},
+                                           Case{Format::kFp8, 50, 64 * 33, 64, 64, true}));
 INSTANTIATE_TEST_SUITE_P(Int4, WideTest,
                          ::testing::Values(Case{Format::kInt4, 16, 640, 40, 128},
                                            Case{Format::kInt4, 17, 128, 40, 128},
                                            Case{Format::kInt4, 32, 128 * 35, 65, 128},
                                            Case{Format::kInt4, 33, 1760, 130, 32},
                                            Case{Format::kInt4, 64, 96 * 7, 64, 96},
-                                           Case{Format::kInt4, 70, 64 * 21, 1, 64}));
+                                           Case{Format::kInt4, 70, 64 * 21, 1, 64},
+                                           Case{Format::kInt4, 40, 512 * 5, 70, 256, true}));
 
 TEST(TakesWide, WhereRowsAndSharedMemoryAreEnough) {
+  constexpr int32_t kTwoStages = 8 * 2 * (64 + 64) * 64;
   SkinnyParams p = {};
   p.rows = 33;
   p.terms = 1;
-  EXPECT_TRUE(TakesWide(p, kLittleShared));
-  EXPECT_FALSE(TakesWide(p, kLittleShared - 1));
+  EXPECT_TRUE(TakesWide(p, kTwoStages));
+  EXPECT_FALSE(TakesWide(p, kTwoStages - 1));
   p.terms = 3;
-  EXPECT_FALSE(TakesWide(p, kMuchShared));
+  EXPECT_FALSE(TakesWide(p, kShared90));
   p.terms = 1;
   p.rows = 32;
-  EXPECT_FALSE(TakesWide(p, kMuchShared));
-  fp8::Fp8Params fp8 = {};
-  fp8.rows = 17;
-  fp8.terms = 1;
-  EXPECT_TRUE(TakesWide(fp8, kLittleShared));
-  EXPECT_FALSE(TakesWide(fp8, kLittleShared - 1));
-  fp8.terms = 3;
-  EXPECT_FALSE(TakesWide(fp8, kMuchShared));
-  int4::Int4Params int4 = {};
-  int4.rows = 17;
-  EXPECT_TRUE(TakesWide(int4, kLittleShared));
-  EXPECT_FALSE(TakesWide(int4, kLittleShared - 1));
-  int4.rows = 16;
-  EXPECT_FALSE(TakesWide(int4, kMuchShared));
+  EXPECT_FALSE(TakesWide(p, kShared90));
+}
+
+TEST(TakesWide, E4m3OfOneTermAndGroupsOfWholeBlocks) {
+  fp8::Fp8Params p = {};
+  p.rows = 17;
+  p.terms = 1;
+  p.groups = 1;
+  p.group_halves = 1;
+  EXPECT_TRUE(TakesWide(p, kShared80));
+  EXPECT_FALSE(TakesWide(p, kShared89));
+  p.groups = 2;
+  EXPECT_FALSE(TakesWide(p, kShared90));
+  p.group_halves = 2;
+  EXPECT_TRUE(TakesWide(p, kShared80));
+  p.terms = 3;
+  EXPECT_FALSE(TakesWide(p, kShared90));
+  p.terms = 1;
+  p.rows = 16;
+  EXPECT_FALSE(TakesWide(p, kShared90));
+}
+
+TEST(TakesWide, FourBitsInAnyGroups) {
+  int4::Int4Params p = {};
+  p.rows = 17;
+  for (const int32_t group_steps : {1, 2, 3, 4, 8}) {
+    p.group_steps = group_steps;
+    EXPECT_TRUE(TakesWide(p, kShared80)) << group_steps;
+    EXPECT_FALSE(TakesWide(p, kShared89)) << group_steps;
+  }
+  p.rows = 16;
+  EXPECT_FALSE(TakesWide(p, kShared90));
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ KERNELS = {
     "DecodeKernel": (2, 170), "PrefillKernel": (2, 255), "HeadNormKernel": (1, 64),
     "NormKernel": (2, 128), "RopeKvKernel": (1, 85), "ScanKernel": (1, 64), "RankKernel": (1, 64),
     "DrawKernel": (1, 85), "AdjustKernel": (1, 85), "SkinnyKernel": (1, 255), "WideKernel": (6, 255),
-    "Int4Kernel": (1, 255), "Int4WideKernel": (2, 255), "Int4TileKernel": (1, 255),
+    "Int4Kernel": (1, 255), "Int4WideKernel": (3, 255), "Int4TileKernel": (1, 255),
     "Fp8Kernel": (4, 255), "Fp8WideKernel": (5, 255), "ScaleFp8SumsKernel": (1, 255),
     "FloatKernel": (1, 255), "SplitKernel": (1, 255), "SplitHalfKernel": (1, 64), "ScaleHalfSumsKernel": (1, 255),
     "QuantizeRowKernel": (1, 255), "QuantizeGroupsKernel": (1, 255), "ScaleSumsKernel": (1, 255),
