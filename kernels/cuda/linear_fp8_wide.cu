@@ -96,7 +96,9 @@ Fp8WideKernel(Fp8Params p) {
   ReleaseSuccessor();
   const auto g = static_cast<int32_t>(Lane() / 4);
   const auto t = static_cast<int32_t>(Lane() % 4);
-  const auto [first_output, first_row] = TileOf<kRows>(p.rows);
+  const StagedTile tile = TileOf<kRows>(p.rows);
+  const int32_t first_output = tile.first_output;  // Clang 14 lets no lambda have a binding
+  const int32_t first_row = tile.first_row;
   const int32_t row_bytes = p.blocks * kBlockInputs;
 
   constexpr int kScalesAt = kWeightBytes + kRows * kRowBytes;  // of a stage

@@ -88,7 +88,9 @@ Int4WideKernel(Int4Params p) {
   const auto lane = static_cast<int32_t>(Lane());
   const int32_t g = lane / 4;
   const int32_t t = lane % 4;
-  const auto [first_output, first_row] = TileOf<kRows>(p.rows);
+  const StagedTile tile = TileOf<kRows>(p.rows);
+  const int32_t first_output = tile.first_output;  // Clang 14 lets no lambda have a binding
+  const int32_t first_row = tile.first_row;
   const int32_t first_tile = first_output / 16;
   const int32_t last_tile = p.padded_outputs / 16 - 1;
   const int32_t row_bytes = p.blocks * kInt4BlockInputs;
@@ -120,8 +122,9 @@ Int4WideKernel(Int4Params p) {
       [&](int32_t block, unsigned char* stage) {
         SIMT_UNROLL
         for (int r = 0; r < kStagedRowTiles; ++r) {
-          const int64_t tile = AtMost(first_tile + r, last_tile);
-          const uint32_t* const from = p.codes + (tile * p.blocks + block) * kTileWords + 4 * lane;
+          const int64_t code_tile = AtMost(first_tile + r, last_tile);
+          const uint32_t* const from =
+              p.codes + (code_tile * p.blocks + block) * kTileWords + 4 * lane;
           SIMT_UNROLL
           for (int i = 0; i < kTileBytes / 512; ++i) {
             CopyAsync16(stage + r * kTileBytes + 16 * CodeChunk(32 * i + lane), from + 128 * i);

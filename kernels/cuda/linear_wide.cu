@@ -29,7 +29,9 @@ WideKernel(SkinnyParams p) {
   ReleaseSuccessor();
   const auto g = static_cast<int32_t>(Lane() / 4);
   const auto t = static_cast<int32_t>(Lane() % 4);
-  const auto [first_output, first_row] = TileOf<kRows>(p.rows);
+  const StagedTile tile = TileOf<kRows>(p.rows);
+  const int32_t first_output = tile.first_output;  // Clang 14 lets no lambda have a binding
+  const int32_t first_row = tile.first_row;
   const int32_t row_bytes = p.row_words * 4;
 
   SumOf<Value> sums[kStagedRowTiles][kBatchTiles][4];
